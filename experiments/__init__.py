@@ -1,0 +1,1 @@
+"""Experiments of nni-magic: data, evaluators and scripts."""

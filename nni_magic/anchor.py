@@ -1,0 +1,95 @@
+"""Keep the top-performing child model, to which MAGIC-A aligns the others [Xu2022]."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from nni.mutable import Sample
+
+from .samples import digest
+from .scoring import Mode, better
+
+__all__ = ["Anchor"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Anchor:
+    """The best child known, replaced when another is strictly better.
+
+    A score is only as good as the weights it was taken with. So whenever two children are
+    compared, both are scored at that moment; a stored score is for reading, never for comparing.
+
+    Parameters
+    ----------
+    score
+        Scores a child on the held-out batches, with the weights as they are.
+    mode
+        Whether a smaller (``min``) or a larger (``max``) score is better.
+
+    Attributes
+    ----------
+    sample : dict or None
+        The anchor, or none before the first election.
+    last_score : float
+        The anchor's score when it was last taken; not-a-number before.
+    replacements : int
+        How often another child took the anchor's place.
+    """
+
+    def __init__(self, score: Callable[[Sample], float], mode: Mode) -> None:
+        self.score = score
+        self.mode = mode
+        self.sample: Sample | None = None
+        self.last_score = float("nan")
+        self.replacements = 0
+
+    def elect(self, children: Iterable[Sample]) -> None:
+        """Make the best of some children the anchor; of equals the first."""
+        self.sample, self.last_score = None, float("nan")
+        for child in children:
+            score = self.score(child)
+            if self.sample is None or better(score, self.last_score, self.mode):
+                self.sample, self.last_score = child, score
+        if self.sample is None:
+            raise ValueError("children is empty; an anchor is elected from at least one")
+        _logger.info("Anchor %s elected, score %.6g", digest(self.sample), self.last_score)
+
+    def challenge(self, child: Sample) -> bool:
+        """Score the anchor and a child on the same weights; the strictly better one stays.
+
+        Returns
+        -------
+        bool
+            Whether the child is the anchor from now on.
+        """
+        assert self.sample is not None, "elect an anchor first"
+        self.last_score = self.score(self.sample)
+        if child == self.sample:
+            return False
+        score = self.score(child)
+        if not better(score, self.last_score, self.mode):
+            return False
+        _logger.info(
+            "Anchor %s (%.6g) replaced by %s (%.6g)",
+            digest(self.sample), self.last_score, digest(child), score,
+        )  # fmt: skip
+        self.sample, self.last_score = child, score
+        self.replacements += 1
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The anchor in plain types."""
+        return {
+            "sample": self.sample,
+            "last_score": self.last_score,
+            "replacements": self.replacements,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken."""
+        self.sample = state["sample"]
+        self.last_score = state["last_score"]
+        self.replacements = state["replacements"]

@@ -1,0 +1,75 @@
+"""The few shims that NNI 3.0 needs on today's stack, each with its reason.
+
+NNI's last release is from September 2023 and the libraries around it moved on. Every shim is as
+narrow as it can be; none of them changes a function of another library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import warnings
+from collections.abc import Iterator
+
+__all__ = ["import_nni_quietly", "load_torchvision", "nni_checkpoint_types"]
+
+
+def load_torchvision() -> None:
+    """Import torchvision also where its compiled extension does not load.
+
+    torchmetrics, and so Lightning, imports torchvision wherever it is installed. torchvision's
+    wheel on a torch without CUDA fails to load its extension, then stops in an error because its
+    operators ``nms`` and ``qnms`` are not there. Declaring the two lets the rest of it work.
+    Where torchvision is absent or whole, this does nothing but import it.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except ImportError:
+        return
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        import torch
+
+        for operator in ("nms", "qnms"):
+            torch.library.define(
+                f"torchvision::{operator}",
+                "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            )
+        importlib.import_module("torchvision")
+
+
+def import_nni_quietly() -> None:
+    """Import NNI's torch layers without their warnings about ``torch.nn``.
+
+    NNI wraps every name it finds in ``torch.nn`` and warns about those that are not modules, such
+    as ``Buffer``, which are younger than NNI. The warnings are harmless, and exactly these are
+    silenced, for this one import.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".* is found to be not a nn.Module, which is unexpected"
+        )
+        importlib.import_module("nni.nas.nn.pytorch")
+
+
+@contextlib.contextmanager
+def nni_checkpoint_types() -> Iterator[None]:
+    """Let ``torch.load`` read the checkpoint of an NNI experiment while the block runs.
+
+    Since torch 2.6 a file is by default loaded with data types only, and the checkpoint of a
+    ``NasExperiment`` with ``RegularizedEvolution`` also holds NNI's ``Individual`` records, a
+    deque and numpy's random state. These types, and no others, are allowed::
+
+        with nni_checkpoint_types():
+            NasExperiment(space, evaluator, strategy, id=experiment_id).resume()
+    """
+    import numpy as np
+    import torch
+    from nni.nas.strategy.evolution import Individual
+
+    numpy_arrays = [
+        np.ndarray, np.dtype, type(np.dtype(np.uint32)), np._core.multiarray._reconstruct,
+    ]  # fmt: skip
+    with torch.serialization.safe_globals([Individual, *numpy_arrays]):
+        yield

@@ -1,0 +1,314 @@
+r"""Path samplers: which child model a training step trains.
+
+A sampler is an endless, seeded sequence of samples. It owns its random generator, so that
+global seeds, data loading and validation cannot disturb it, and its whole state goes into a
+checkpoint.
+
+- :class:`UniformSampler`, SPOS [Guo2020]: every label uniform, independent of the last sample.
+- :class:`GradualSampler`, MAGIC-T [Xu2022]: a random walk in which adjacent samples differ in
+  ``k`` labels.
+
+Another method derives from :class:`Sampler` and says how a sample is proposed; constraints,
+restriction and state are the base class's.
+
+[Guo2020] Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling.
+[Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nni.mutable import LabeledMutable, Mutable, Sample
+from nni.mutable.annotation import MutableAnnotation
+from nni.nas.nn.pytorch import MutableModule
+
+from . import samples
+
+__all__ = ["GradualSampler", "Sampler", "UniformSampler"]
+
+_logger = logging.getLogger(__name__)
+
+Constraint = Callable[[Sample], bool]
+
+
+class Sampler(abc.ABC):
+    """A seeded sequence of samples; subclasses implement :meth:`propose`.
+
+    Parameters
+    ----------
+    space
+        A model space (plain or already a supernet), or what its ``simplify()`` returns. In the
+        second form the structure is unknown and every label counts as active.
+    seed
+        Seeds the sampler's own generator.
+    filter
+        Constraint on samples: true for those allowed, e.g. NNI's ``RangeProfilerFilter``.
+        Constraints that the space itself holds are always kept.
+
+    Attributes
+    ----------
+    current : dict or None
+        The sample given last.
+    candidates : dict
+        What each label may take; see :meth:`restrict`.
+    reseated : int
+        How often the current sample had to be replaced because a candidate of it was deleted.
+    """
+
+    tries = 1000
+    """Proposals rejected in a row after which :meth:`next` gives up."""
+
+    def __init__(
+        self,
+        space: Mutable | Mapping[str, LabeledMutable],
+        *,
+        seed: int | Sequence[int],
+        filter: Constraint | None = None,
+    ) -> None:
+        self.candidates = samples.candidates(space)
+        self.filter = filter
+        self.current: Sample | None = None
+        self.reseated = 0
+        self._space = space if isinstance(space, Mutable) else None
+        self._conditional = _is_conditional(space)
+        mutables = space.simplify() if isinstance(space, Mutable) else space
+        self._annotations = [m for m in mutables.values() if isinstance(m, MutableAnnotation)]
+        self.reset(seed)
+
+    def reset(self, seed: int | Sequence[int]) -> None:
+        """Start again from a seed: the same seed gives the same samples."""
+        self._rng = np.random.default_rng(seed)
+        self.current = None
+
+    @abc.abstractmethod
+    def propose(self) -> Sample:
+        """Draw a sample from ``candidates`` with ``self._rng``, whether allowed or not."""
+
+    def next(self) -> Sample:
+        """Draw the next sample that meets all constraints.
+
+        Returns
+        -------
+        dict
+            A choice for every label of the space; the caller's to keep.
+
+        Raises
+        ------
+        RuntimeError
+            If :attr:`tries` proposals in a row are rejected.
+        """
+        for _ in range(self.tries):
+            proposal = self.propose()
+            if self.allows(proposal):
+                self.current = proposal
+                return dict(proposal)
+        start = "from scratch" if self.current is None else f"from the sample {self.current}"
+        raise RuntimeError(
+            f"no valid sample in {self.tries} tries {start}: "
+            f"filter {self.filter!r} rejected all of them, the last one {proposal}; loosen it"
+        )
+
+    def allows(self, sample: Sample) -> bool:
+        """Tell whether a sample meets the constraints of the space and the filter."""
+        return all(annotation.contains(sample) for annotation in self._annotations) and (
+            self.filter is None or bool(self.filter(sample))
+        )
+
+    def active_labels(self, sample: Sample) -> Collection[str]:
+        """Labels that shape the child model of a sample; all of them in most spaces."""
+        if not self._conditional:
+            return sample.keys()
+        assert self._space is not None
+        active = samples.active_labels(self._space, sample)
+        return [label for label in sample if label in active]  # a set has no stable order
+
+    def distance(self, a: Sample, b: Sample) -> int:
+        """Count the active labels in which two samples differ."""
+        return samples.distance(a, b, self.active_labels if self._conditional else None)
+
+    def restrict(self, allowed: Mapping[str, Collection[Any]]) -> None:
+        """Keep only some candidates, as progressive shrinking does.
+
+        When the current sample holds a candidate that is gone, its labels concerned are drawn
+        anew at once, which is counted in :attr:`reseated` and logged.
+
+        Parameters
+        ----------
+        allowed
+            Label to the choices that stay. Labels not named keep what they have.
+
+        Raises
+        ------
+        ValueError
+            If a label is unknown or would be left without a candidate.
+        """
+        kept = dict(self.candidates)
+        for label, choices in allowed.items():
+            if label not in kept:
+                raise ValueError(f"unknown label {label!r}; the labels are {sorted(kept)}")
+            kept[label] = [choice for choice in kept[label] if choice in choices]
+            if not kept[label]:
+                raise ValueError(
+                    f"label {label!r} would lose its last candidate: "
+                    f"none of {list(choices)} is left in {self.candidates[label]}"
+                )
+        self.candidates = kept
+        self._reseat()
+
+    def _reseat(self) -> None:
+        gone = {
+            label: choices
+            for label, choices in self.candidates.items()
+            if self.current is not None and self.current[label] not in choices
+        }
+        if not gone:
+            return
+        assert self.current is not None
+        for _ in range(self.tries):
+            replacement = {**self.current, **samples.random_sample(gone, self._rng)}
+            if self.allows(replacement):
+                break
+        else:
+            raise RuntimeError(
+                f"deleting candidates of {sorted(gone)} leaves no valid sample near "
+                f"{self.current} in {self.tries} tries: filter {self.filter!r} rejected them"
+            )
+        _logger.info("Deleted candidates of %s were in the current child: replaced", sorted(gone))
+        self.current = replacement
+        self.reseated += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next sample depends on, in plain types."""
+        return {
+            "generator": self._rng.bit_generator.state,
+            "current": None if self.current is None else dict(self.current),
+            "candidates": {label: list(choices) for label, choices in self.candidates.items()},
+            "reseated": self.reseated,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises
+        ------
+        ValueError
+            If the state is of a space with other labels.
+        """
+        if state["candidates"].keys() != self.candidates.keys():
+            raise ValueError(
+                "the state is of another model space; labels that differ: "
+                f"{sorted(state['candidates'].keys() ^ self.candidates.keys())}"
+            )
+        self._rng.bit_generator.state = state["generator"]
+        self.current = None if state["current"] is None else dict(state["current"])
+        self.candidates = {label: list(choices) for label, choices in state["candidates"].items()}
+        self.reseated = state["reseated"]
+
+
+class UniformSampler(Sampler):
+    """SPOS: every label uniform over its candidates and independent of all else [Guo2020].
+
+    With N labels of C candidates, adjacent samples differ in N (C - 1) / C labels on average.
+    """
+
+    def propose(self) -> Sample:
+        """Draw every label anew."""
+        return samples.random_sample(self.candidates, self._rng)
+
+
+class GradualSampler(Sampler):
+    r"""MAGIC-T: a walk whose adjacent samples differ in ``k`` active labels [Xu2022].
+
+    The first sample is uniform. Each step then picks ``k`` distinct labels uniformly and gives
+    each a different choice, uniform over the others. The walk's stationary distribution is
+    uniform over all samples. The lazy walk comes within
+
+    .. math:: d_{TV}(\pi_t, \pi) \le N e^{-t/N}
+
+    of it after ``t`` steps over ``N`` labels. (The paper prints :math:`e^{-t/N - \ln N}`, but its
+    own corollary, :math:`t \ge N \ln N + N \ln(1/\epsilon)`, needs :math:`+ \ln N`.)
+
+    Two limits of the walk that is not lazy:
+
+    - With two candidates a label it alternates between two halves of the space for ever (the walk
+      is periodic) and never converges. Use ``lazy=True`` there.
+    - In a conditional space it changes active labels only, so that no step is wasted, and visits
+      a sample in proportion to its number of active labels. The lazy walk picks among all labels
+      and is uniform.
+
+    A filter makes the walk propose another neighbour, so it visits a sample in proportion to the
+    chance that a proposal from there is allowed.
+
+    Parameters
+    ----------
+    space, seed, filter
+        See :class:`Sampler`.
+    k
+        Labels changed by a step. When progressive shrinking leaves fewer labels with a choice,
+        all of these change; when it leaves none, the sample stays.
+    lazy
+        Draw the ``k`` labels from all their choices, the present one included, as the coupling
+        proof of the mixing bound assumes.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` is not from 1 to the number of labels.
+    """
+
+    def __init__(
+        self,
+        space: Mutable | Mapping[str, LabeledMutable],
+        *,
+        seed: int | Sequence[int],
+        filter: Constraint | None = None,
+        k: int = 1,
+        lazy: bool = False,
+    ) -> None:
+        super().__init__(space, seed=seed, filter=filter)
+        if not 1 <= k <= len(self.candidates):
+            raise ValueError(
+                f"k is {k}, but it must be from 1 to {len(self.candidates)}, the number of labels"
+            )
+        self.k = k
+        self.lazy = lazy
+
+    def propose(self) -> Sample:
+        """Draw a neighbour of the current sample, or the walk's first sample."""
+        if self.current is None:
+            return samples.random_sample(self.candidates, self._rng)
+        if self.lazy:
+            labels = list(self.candidates)
+            picked = self._rng.choice(len(labels), self.k, replace=False)
+            redrawn = {labels[i]: self.candidates[labels[i]] for i in picked}
+            return {**self.current, **samples.random_sample(redrawn, self._rng)}
+        movable = [
+            label
+            for label in self.active_labels(self.current)
+            if len(self.candidates[label]) > 1
+        ]
+        if not movable:
+            return dict(self.current)
+        k = min(self.k, len(movable))
+        return samples.neighbour(self.current, self.candidates, self._rng, k, movable)
+
+
+def _is_conditional(space: Mutable | Mapping[str, LabeledMutable]) -> bool:
+    """Tell whether choices sit inside modules that a sample may leave out.
+
+    NNI's modules that use only a part of themselves (LayerChoice, Repeat) say so by a
+    ``check_contains`` of their own.
+    """
+    if not isinstance(space, MutableModule):
+        return False
+    return any(
+        type(module).check_contains is not MutableModule.check_contains
+        and next(iter(module.mutable_descendants()), None) is not None
+        for module in space.modules()
+        if isinstance(module, MutableModule)
+    )

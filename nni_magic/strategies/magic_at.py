@@ -1,0 +1,18 @@
+"""MAGIC-AT: the child of MAGIC-T with the loss of MAGIC-A, and nothing else [Xu2022, App. B].
+
+[Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
+"""
+
+from __future__ import annotations
+
+from .magic_a import MagicA
+from .magic_t import MagicT
+
+__all__ = ["MagicAT"]
+
+
+class MagicAT(MagicA, MagicT):
+    """Train a supernet with gradual modification and alignment together.
+
+    Parameters are those of :class:`MagicT` and :class:`MagicA`.
+    """
