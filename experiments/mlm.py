@@ -102,6 +102,8 @@ class MaskedLanguageModel(LightningModule):
             raise ValueError(
                 f"warmup_steps must be between 0 and total_steps={total_steps}, got {warmup_steps}"
             )
+        if not 0 < mask_probability <= 1:
+            raise ValueError(f"mask_probability must be in (0, 1], got {mask_probability}")
         self.pad_id = pad_id
         self.masking = {
             "vocab_size": vocab_size,

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from experiments.corpus import Corpus, open_corpus
 from experiments.masking import MaskedDataset, TokenDataset
-from experiments.token_cache import encode_documents, token_dtype, write_rows
+from experiments.token_cache import check_max_length, encode_documents, token_dtype, write_rows
 from experiments.tokenization import (
     SpecialIds,
     load_tokenizer,
@@ -140,6 +140,7 @@ def prepare(
         As :func:`~experiments.corpus.open_corpus`, :func:`held_out_rule` and
         :func:`~experiments.tokenization.load_tokenizer`.
     """
+    check_max_length(max_length)
     corpus = corpus_spec if isinstance(corpus_spec, Corpus) else open_corpus(corpus_spec)
     split = _Split(corpus, held_out, seed)
     cache = Path(cache_dir)

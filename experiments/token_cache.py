@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from experiments.files import atomic_file
 from experiments.tokenization import SpecialIds
 
-__all__ = ["encode_documents", "pack_document", "token_dtype", "write_rows"]
+__all__ = ["check_max_length", "encode_documents", "pack_document", "token_dtype", "write_rows"]
 
 _BATCH = 64  # documents tokenized at once: enough to keep every core of the tokenizer busy
 
@@ -24,6 +24,14 @@ def token_dtype(vocab_size: int) -> np.dtype:
     (dtype('uint16'), dtype('uint32'))
     """
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+def check_max_length(max_length: int) -> None:
+    """Refuse rows that could not hold a few tokens beside the two special ones."""
+    if isinstance(max_length, bool) or not isinstance(max_length, int):
+        raise TypeError(f"max_length must be an int, got {max_length!r}")
+    if max_length < 8:
+        raise ValueError(f"max_length must be at least 8, got {max_length}")
 
 
 def pack_document(token_ids: Sequence[int], max_length: int, special: SpecialIds) -> np.ndarray:
@@ -44,8 +52,7 @@ def pack_document(token_ids: Sequence[int], max_length: int, special: SpecialIds
     numpy.ndarray
         Shape ``(rows, max_length)``, int64; no rows for a tiny document.
     """
-    if max_length < 8:
-        raise ValueError(f"max_length must be at least 8, got {max_length}")
+    check_max_length(max_length)
     room = max_length - 2
     n_full, tail = divmod(len(token_ids), room)
     if tail < max(1, max_length // 8):

@@ -1,6 +1,6 @@
-r"""Align the hidden states of child models: record, replay, compare.
+r"""Align the hidden states of child models.
 
-.. math:: L_{align} = \sum_{n \in A} \mathrm{MSE}(H_n(\alpha^l), H_n(\alpha_t))  \quad [Xu2022, Eq. 1]
+.. math:: L_{align} = \sum_{n \in A} \mathrm{MSE}(H_n(\alpha^l), H_n(\alpha_t)) \quad [Xu2022, 1]
 
 ==================  ============================================================
 :math:`H_n`         ``Call.states``: outputs of the aligned layers, by name
@@ -9,10 +9,9 @@ r"""Align the hidden states of child models: record, replay, compare.
 :math:`\alpha_t`    the child that the step trains
 ==================  ============================================================
 
-The user's model is not asked to change. Forward hooks take the outputs of its layers while the
-evaluator runs the child; then the model is called again, with the very inputs that the evaluator
-gave it, on the anchor's path. That second pass makes no gradient, ends behind the last aligned
-layer, has dropout off, and uses batch statistics without writing BatchNorm's buffers.
+The target's pass repeats the evaluator's call of the model on the anchor's path. It makes no
+gradient, ends behind the last aligned layer, has dropout off, and uses batch statistics without
+writing BatchNorm's buffers.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
@@ -22,18 +21,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from nni.mutable import Sample
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["Alignment", "Call", "alignment_loss", "capture_call", "select_layers"]
+from .hidden_states import Call, States, as_anchor, hooked, recorded
 
-States = dict[str, Tensor]
+__all__ = ["Alignment", "alignment_loss"]
 
 
 def alignment_loss(
@@ -78,162 +73,6 @@ def alignment_loss(
     return total
 
 
-@dataclass
-class Call:
-    """One call of the model: what it was given, and the hidden states it came by."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    states: States = field(default_factory=dict)
-
-
-class _Done(BaseException):
-    """Leaves a forward pass early; not an ``Exception``, so that no user code catches it."""
-
-
-def capture_call(model: nn.Module, step: Callable[[], Any]) -> Call:
-    """Run a step of the evaluator up to its first call of the model, and give that call's inputs.
-
-    Raises
-    ------
-    ValueError
-        If the step does not call the model.
-    """
-    captured: list[Call] = []
-
-    def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        captured.append(Call(args, kwargs))
-        raise _Done
-
-    handle = model.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
-        with contextlib.suppress(_Done):
-            step()
-    finally:
-        handle.remove()
-    if not captured:
-        raise ValueError(
-            "the evaluator's training_step does not call self.model(...); alignment needs the "
-            "model's own call, because it repeats it on the anchor's path"
-        )
-    return captured[0]
-
-
-@contextlib.contextmanager
-def _hooked(layers: Mapping[str, nn.Module], states: States, *, stop: bool) -> Iterator[None]:
-    """Collect the first output of every layer; with ``stop``, end the pass when all are in."""
-
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def record(module: nn.Module, args: Any, output: Any) -> None:
-            states.setdefault(name, output)
-            if stop and len(states) == len(layers):
-                raise _Done
-
-        return record
-
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
-    try:
-        with contextlib.suppress(_Done):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def select_layers(
-    model: nn.Module, call: Call, *, align_every: int, layers: Sequence[int | str] | None = None
-) -> dict[str, nn.Module]:
-    """Choose the layers whose outputs are aligned.
-
-    The layers of a model are those that its method ``hidden_layers()`` lists, if it has one;
-    otherwise its choice blocks in order of execution (of nested ones the outermost).
-
-    Parameters
-    ----------
-    model
-        The supernet, with a path set.
-    call
-        Inputs to find the order of execution with.
-    align_every
-        Take every so many layers: with 4 the layers 4, 8, 12, ...
-    layers
-        Instead, exactly these: layers by number, from 1, or modules by their name in
-        ``model.named_modules()``.
-
-    Returns
-    -------
-    dict
-        Name of a module to the module, in order of execution.
-
-    Raises
-    ------
-    ValueError
-        If a layer does not exist, or none would be aligned.
-    """
-    names = {id(module): name for name, module in model.named_modules()}
-    chain = {names[id(layer)]: layer for layer in _chain(model, call)}
-    numbered = list(chain)
-    if layers is None:
-        chosen = numbered[align_every - 1 :: align_every]
-        if not chosen:
-            raise ValueError(
-                f"align_every is {align_every}, but the model has {len(chain)} layers "
-                f"({', '.join(numbered)}), so none would be aligned: "
-                f"pass align_every from 1 to {len(chain)}, or aligned_layers"
-            )
-        return {name: chain[name] for name in chosen}
-    modules = dict(model.named_modules())
-    selected = {}
-    for layer in layers:
-        name = layer if isinstance(layer, str) else dict(enumerate(numbered, 1)).get(layer, "")
-        if not name or name not in modules:
-            raise ValueError(
-                f"aligned_layers holds {layer!r}; accepted are the numbers 1 to {len(chain)} of "
-                f"the layers {', '.join(numbered)}, and names of modules of the model"
-            )
-        selected[name] = modules[name]
-    return selected
-
-
-def _chain(model: nn.Module, call: Call) -> list[nn.Module]:
-    if inspect.ismethod(named := getattr(model, "hidden_layers", None)):
-        return list(named())
-    blocks = {str(i): block for i, block in enumerate(_outermost_blocks(model))}
-    states: States = {}
-    with _as_anchor(list(model.modules())), torch.no_grad():  # noqa: SIM117 - hooks go innermost
-        with _hooked(blocks, states, stop=False):
-            model(*call.args, **call.kwargs)
-    return [blocks[name] for name in states]
-
-
-def _outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    for child in module.children():
-        if isinstance(child, BaseSuperNetModule):
-            yield child
-        else:
-            yield from _outermost_blocks(child)
-
-
-@contextlib.contextmanager
-def _as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Dropout off; BatchNorm takes the batch's statistics and leaves its buffers alone."""
-    # Written to __dict__: Module.__setattr__ would cost a millisecond a step on a large supernet.
-    modes = [module.training for module in modules]
-    norms = [module for module in modules if isinstance(module, _NormBase) and module.training]
-    tracking = [norm.track_running_stats for norm in norms]
-    for module in modules:
-        module.__dict__["training"] = False
-    for norm in norms:
-        norm.__dict__.update(training=True, track_running_stats=False)
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.__dict__["training"] = mode
-        for norm, tracked in zip(norms, tracking, strict=True):
-            norm.__dict__["track_running_stats"] = tracked
-
-
 class Alignment:
     """The alignment term of a training step's loss.
 
@@ -245,7 +84,7 @@ class Alignment:
     model
         The supernet.
     layers
-        The aligned layers by name; see :func:`select_layers`.
+        The aligned layers by name; see :func:`nni_magic.hidden_states.select_layers`.
     route
         Sets the supernet's path to a sample.
     target
@@ -290,26 +129,8 @@ class Alignment:
     @contextlib.contextmanager
     def observing(self) -> Iterator[None]:
         """Record every call of the model, with the hidden states of the aligned layers."""
-        self._calls = []
-
-        def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            states.clear()
-            self._calls.append(Call(args, kwargs))
-
-        def end(module: nn.Module, args: Any, output: Any) -> None:
-            self._calls[-1].states = dict(states)
-
-        states: States = {}
-        handles = [
-            self.model.register_forward_pre_hook(begin, with_kwargs=True),
-            self.model.register_forward_hook(end),
-        ]
-        try:
-            with _hooked(self.layers, states, stop=False):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with recorded(self.model, self.layers) as self._calls:
+            yield
 
     def __call__(self, child: Sample) -> Tensor:
         """The term for what was observed, averaged over the model's calls.
@@ -337,8 +158,8 @@ class Alignment:
         """
         states: States = {}
         self.route(sample)
-        with _as_anchor(self._modules), torch.set_grad_enabled(self.gradient):  # noqa: SIM117
-            with _hooked(self.layers, states, stop=True):
+        with as_anchor(self._modules), torch.set_grad_enabled(self.gradient):  # noqa: SIM117
+            with hooked(self.layers, states, stop=True):
                 self.model(*call.args, **call.kwargs)
         if missing := [name for name in self.layers if name not in states]:
             raise ValueError(f"aligned layers {missing} are not run by the child {sample}")

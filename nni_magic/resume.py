@@ -3,7 +3,7 @@
 A run that stops after any step and is resumed must take the same children and the same losses.
 Lightning restores weights, optimizer and counters, but neither the global random generators, on
 which dropout, masking and shuffling depend, nor the position of a loader inside an epoch: after a
-resume in mid-epoch it starts over with the epoch's first batches. :class:`RandomState` and
+resume in mid-epoch it starts over with the epoch's first batches. :class:`Replay` and
 :func:`resumable` fill the two gaps.
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-__all__ = ["RandomState", "isolated_randomness", "resumable"]
+__all__ = ["RandomState", "Replay", "isolated_randomness", "resumable"]
 
 
 class RandomState:
@@ -70,6 +70,50 @@ class isolated_randomness:  # noqa: N801 - used as a function
         self._state.restore()
 
 
+class Replay:
+    """Brings the random generators and a loader back to where a checkpoint was written.
+
+    To continue inside an epoch, the epoch is begun with the generators as they were when it began
+    at first, so that a loader that shuffles does so in the same way; then the batches done are
+    passed over; then the generators are set to where the checkpoint found them.
+    """
+
+    def __init__(self) -> None:
+        self._epoch_start: dict[str, Any] = {}
+        self._resumed: dict[str, Any] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a state was loaded whose generators are not restored yet."""
+        return self._resumed is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generators now, and as they were when the epoch began."""
+        return {"now": RandomState.capture().state, "epoch_start": self._epoch_start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken, as soon as the data are asked for."""
+        self._resumed = state
+
+    def begin(self, loader: DataLoader[Any], done: int) -> None:
+        """Prepare the generators for the iterator of an epoch, ``done`` batches of it behind us."""
+        if self._resumed is None or not done:
+            self.finish()
+            own = None if loader.generator is None else loader.generator.get_state()
+            self._epoch_start = {"global": RandomState.capture().state, "loader": own}
+            return
+        self._epoch_start = self._resumed["epoch_start"]
+        RandomState(self._epoch_start["global"]).restore()
+        if loader.generator is not None:
+            loader.generator.set_state(self._epoch_start["loader"])
+
+    def finish(self) -> None:
+        """Set the generators to where the checkpoint found them, if there is one."""
+        if self._resumed is not None:
+            RandomState(self._resumed["now"]).restore()
+            self._resumed = None
+
+
 class _Resumable:
     """Mixin for a loader that starts an epoch behind the batches already done.
 
@@ -78,16 +122,17 @@ class _Resumable:
     """
 
     _completed: Callable[[], int]
-    _starting: Callable[[Any, int], None]
-    _started: Callable[[], None]
+    _replay: Replay | None
 
     def __iter__(self) -> Iterator[Any]:
         done = type(self)._completed()
-        type(self)._starting(self, done)
+        if self._replay is not None:
+            self._replay.begin(cast(DataLoader[Any], self), done)
         batches = super().__iter__()  # type: ignore[misc]
         for _ in range(done):
             next(batches)
-        type(self)._started()
+        if self._replay is not None:
+            self._replay.finish()
         yield from batches
 
     # Lightning asks for these two before it trusts a loader to resume inside an epoch. There is
@@ -100,12 +145,9 @@ class _Resumable:
 
 
 def resumable(
-    loader: Any,
-    completed: Callable[[], int],
-    starting: Callable[[Any, int], None] = lambda loader, done: None,
-    started: Callable[[], None] = lambda: None,
+    loader: Any, completed: Callable[[], int] = lambda: 0, replay: Replay | None = None
 ) -> Any:
-    """Make a ``DataLoader`` continue inside an epoch.
+    """Make a ``DataLoader`` continue inside an epoch, and iterate it no sooner than needed.
 
     Parameters
     ----------
@@ -114,10 +156,8 @@ def resumable(
         so is a loader with a ``state_dict`` of its own, which Lightning resumes.
     completed
         Called when an epoch starts: how many of its batches were already trained on.
-    starting
-        Called with the loader and that number before the epoch's iterator is made.
-    started
-        Called when the batches already trained on have been passed over.
+    replay
+        Brings the random generators along.
 
     Returns
     -------
@@ -127,11 +167,7 @@ def resumable(
     """
     if not isinstance(loader, DataLoader) or hasattr(loader, "state_dict"):
         return loader
-    namespace = {
-        "_completed": staticmethod(completed),
-        "_starting": staticmethod(starting),
-        "_started": staticmethod(started),
-    }
+    namespace = {"_completed": staticmethod(completed), "_replay": replay}
     twin_type = type(f"Resumable{type(loader).__name__}", (_Resumable, type(loader)), namespace)
     twin = object.__new__(twin_type)
     twin.__dict__.update(loader.__dict__)

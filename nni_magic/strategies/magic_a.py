@@ -29,12 +29,14 @@ from typing import Any, cast
 import torch
 from nni.mutable import Sample
 
-from ..alignment import Alignment, capture_call, select_layers
+from ..alignment import Alignment
 from ..anchor import Anchor
+from ..hidden_states import capture_call, select_layers
 from ..resume import isolated_randomness
 from ..samples import digest
 from ..sampling import Sampler
-from .supernet import LossTerm, SupernetModule, SupernetStrategy, check_positive
+from .module import LossTerm, SupernetModule
+from .supernet import SupernetStrategy, check_positive
 
 __all__ = ["MagicA"]
 
@@ -67,7 +69,7 @@ class AlignedSupernetModule(SupernetModule):
         self.warmup_epochs = warmup_epochs
         self.anchor_interval = anchor_interval
         self.anchor_candidates = anchor_candidates
-        self.anchor = Anchor(self.score, self.scorer.mode)
+        self.anchor = Anchor(self.leaderboard.score, self.scorer.mode)
         self.alignment: Alignment | None = None
 
     def on_fit_start(self) -> None:
@@ -150,7 +152,7 @@ class MagicA(SupernetStrategy):
         Align every so many layers: with 4 the layers 4, 8, 12, ...
     aligned_layers
         Instead, exactly these layers: by number, from 1, or by module name.
-        See :func:`nni_magic.alignment.select_layers` for what counts as a layer.
+        See :func:`nni_magic.hidden_states.select_layers` for what counts as a layer.
     mask_argument
         Argument of the model's ``forward`` that holds the padding mask, nonzero where real.
     anchor_gradient

@@ -36,6 +36,12 @@ def test_pack_document_refuses_short_rows():
         pack_document([1], 7, SPECIAL)
 
 
+@pytest.mark.parametrize("value", ["64", 64.0, True])
+def test_max_length_of_another_type(value):
+    with pytest.raises(TypeError, match="max_length must be an int"):
+        pack_document([1], value, SPECIAL)
+
+
 def test_rows_decode_to_their_documents():
     documents = ["the cat sat on the mat " * 9, "a dog", "more than one batch " * 3] * 40
     tokenizer = train_tokenizer(documents, 300)

@@ -1,0 +1,297 @@
+"""The Lightning module that all strategies share: it trains one seeded child model a step.
+
+Two seams are left to a method, and nothing else:
+
+- *which child a step trains*: the sampler that the strategy makes;
+- *which terms its loss adds*: :meth:`SupernetModule.loss_terms`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+from nni.mutable import Sample
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from torch import Tensor, nn
+
+from ..leaderboard import Leaderboard
+from ..resume import RandomState, Replay
+from ..samples import digest
+from ..sampling import Sampler, UniformSampler
+from ..scoring import Mode, Scorer
+
+__all__ = ["LossTerm", "SupernetModule"]
+
+_logger = logging.getLogger(__name__)
+
+CHECKPOINT_KEY = "nni_magic"
+
+
+class LossTerm(Protocol):
+    """A term that a method adds to the evaluator's loss.
+
+    ``observing()`` surrounds the evaluator's training step of the child; the call afterwards gives
+    the term, which is logged under ``name`` and added ``weight`` times.
+    """
+
+    name: str
+    weight: float
+
+    def observing(self) -> contextlib.AbstractContextManager[None]: ...
+
+    def __call__(self, child: Sample) -> Tensor: ...
+
+
+class SupernetModule(RandomSamplingLightningModule):
+    """Lightning module that trains one child a step; it wraps the evaluator's own module.
+
+    Parameters
+    ----------
+    training_module
+        The evaluator's Lightning module.
+    sampler
+        Gives the child of every optimizer step.
+    seed
+        Seeds the sampler and the panel; rank 0's is used on all ranks.
+    metric, mode, validation_batches
+        How children are scored; see :class:`nni_magic.scoring.Scorer`.
+    validation_children
+        Size of the panel: children drawn once, by the seed, that validation scores.
+    """
+
+    def __init__(
+        self,
+        training_module: pl.LightningModule,
+        sampler: Sampler,
+        *,
+        seed: int,
+        metric: str | None,
+        mode: Mode,
+        validation_batches: int,
+        validation_children: int,
+    ) -> None:
+        super().__init__(training_module)
+        self.sampler = sampler
+        self.seed = seed
+        self.scorer = Scorer(
+            self, self.route, metric=metric, mode=mode, n_batches=validation_batches
+        )
+        self.validation_children = validation_children
+        self.child: Sample | None = None
+        self.child_step = -1
+        self.leaderboard = Leaderboard(self.scorer, mode)
+        self.replay = Replay()
+        self._panel: list[Sample] = []
+        self._route: list[Callable[[Sample], Any]] = []
+
+    # Which child
+
+    def route(self, sample: Sample) -> None:
+        """Set the supernet's path to a sample."""
+        for resample in self._route:
+            resample(sample)
+
+    def resample(self) -> Sample:
+        """Draw the next child and set the supernet's path to it."""
+        child = self.sampler.next()
+        self.route(child)
+        return child
+
+    def set_model(self, model: nn.Module) -> None:
+        super().set_model(model)
+        self._route = [module.resample for module in self.supernet_modules()]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int, *args: Any) -> Any:
+        """Take the next child if the optimizer has stepped since the present one was taken."""
+        self.replay.finish()  # for loaders that cannot do it
+        if self.child_step != self.trainer.global_step:
+            previous = self.child
+            self.child = self.resample()
+            self.child_step = self.trainer.global_step
+            if previous is not None:
+                self.log("supernet/distance", float(self.sampler.distance(previous, self.child)))
+        else:
+            self.route(cast(Sample, self.child))
+        return super().on_train_batch_start(batch, batch_idx, *args)
+
+    # Which loss
+
+    def loss_terms(self) -> Sequence[LossTerm]:
+        """Terms that the method adds to the loss of this step."""
+        return ()
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the evaluator's training step on the child, and add the method's loss terms."""
+        terms = self.loss_terms()
+        with contextlib.ExitStack() as stack:
+            for term in terms:
+                stack.enter_context(term.observing())
+            output = self.training_module.training_step(*args, **kwargs)
+        loss = output["loss"] if isinstance(output, dict) else output
+        if loss is None:  # the evaluator skips this batch
+            return None
+        logged = {"supernet/prediction_loss": loss.detach()}
+        for term in terms:
+            value = term(cast(Sample, self.child))
+            logged[f"supernet/{term.name}"] = value.detach()
+            loss = loss + term.weight * value
+        self.log_dict(logged)
+        return {**output, "loss": loss} if isinstance(output, dict) else loss
+
+    # Validation: the same children on every batch, so that the metric means something
+
+    def validated_children(self) -> Sequence[Sample]:
+        """Children whose mean the validation metrics are."""
+        return self.panel
+
+    @property
+    def panel(self) -> list[Sample]:
+        """A few valid children, distinct where the space allows, drawn once by the seed."""
+        if not self._panel:
+            self._panel = self.draw_children(self.validation_children, stream=1)
+        return self._panel
+
+    def draw_children(self, n: int, stream: int) -> list[Sample]:
+        """Draw valid children uniformly, from a stream of randomness of their own."""
+        space = self.training_module.model
+        sampler = UniformSampler(space, seed=[self.seed, stream], filter=self.sampler.filter)
+        sampler.restrict(self.sampler.candidates)
+        drawn: dict[str, Sample] = {}
+        for _ in range(10 * n):
+            child = sampler.next()
+            drawn.setdefault(digest(child), child)
+            if len(drawn) == n:
+                break
+        return list(drawn.values())
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> None:
+        """Run the evaluator's validation step on each of the validated children."""
+        children = self.validated_children()
+        for child in children:
+            self.route(child)
+            self.training_module.validation_step(*args, **kwargs)
+        self.log("supernet/validated_children", float(len(children)), batch_size=1)
+
+    # The best child
+
+    def best_children(self) -> list[tuple[Sample, float]]:
+        """Known children with their scores, best first; if there are none, the panel's.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was scored and there is no trainer with data to score on.
+        """
+        if not self.leaderboard.ranked():
+            if self._trainer is None:
+                raise RuntimeError("the strategy has not been run: no child has a score yet")
+            self.leaderboard.rescore(self.panel)
+        return self.leaderboard.ranked()
+
+    def export(self) -> Sample:
+        """The best child known, by its score with the latest weights scored."""
+        return self.best_children()[0][0]
+
+    # Start, stop, resume
+
+    def on_fit_start(self) -> None:
+        if not self.replay.pending:
+            self.seed = self.trainer.strategy.broadcast(self.seed)
+            self.sampler.reset(self.seed)
+            self.child, self.child_step = None, -1
+            self._panel = []
+            self.leaderboard.load([])
+        self.scorer.reset()
+        _logger.info("%s trains with seed %d", type(self).__name__, self.seed)
+        _require_unused_parameters(self.trainer.strategy)
+        return super().on_fit_start()
+
+    def on_train_start(self) -> None:
+        # The first score shows a wrong metric name or missing data now and not an epoch later.
+        self.scorer(self.panel[0])
+        return super().on_train_start()
+
+    def on_train_end(self) -> None:
+        self.leaderboard.rescore(self.panel)
+        return super().on_train_end()
+
+    def on_validation_start(self) -> None:
+        self._before_validation = RandomState.capture()
+        return super().on_validation_start()
+
+    def on_validation_end(self) -> None:
+        self._before_validation.restore()
+        return super().on_validation_end()
+
+    # NNI's base class forwards a part of Lightning's hooks; evaluators also use these two.
+
+    def on_validation_epoch_start(self) -> None:
+        self.training_module.on_validation_epoch_start()
+
+    def on_validation_epoch_end(self) -> None:
+        self.training_module.on_validation_epoch_end()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CHECKPOINT_KEY] = self.state()
+        self.training_module.on_save_checkpoint(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if CHECKPOINT_KEY not in checkpoint:
+            raise ValueError(
+                "the checkpoint holds no state of nni_magic: it was not written by one of its "
+                f"strategies; its keys are {sorted(checkpoint)}"
+            )
+        self.load_state(checkpoint[CHECKPOINT_KEY])
+        self.training_module.on_load_checkpoint(checkpoint)
+
+    def state(self) -> dict[str, Any]:
+        """All that Lightning does not know, in plain types and tensors."""
+        return {
+            "module": type(self).__name__,
+            "seed": self.seed,
+            "sampler": self.sampler.state_dict(),
+            "child": self.child,
+            "child_step": self.child_step,
+            "panel": self.panel,
+            "leaderboard": self.leaderboard.ranked(),
+            "replay": self.replay.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state` was taken.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another method or another space.
+        """
+        if state["module"] != type(self).__name__:
+            raise ValueError(
+                f"the checkpoint was written by {state['module']}, "
+                f"and {type(self).__name__} cannot continue it"
+            )
+        self.sampler.load_state_dict(state["sampler"])
+        self.seed, self._panel = state["seed"], state["panel"]
+        self.child, self.child_step = state["child"], state["child_step"]
+        self.leaderboard.load(state["leaderboard"])
+        self.replay.load_state_dict(state["replay"])
+
+    def batches_done(self) -> int:
+        """Batches of this epoch that were trained on before it (re)starts."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+
+
+def _require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
+    """DDP must expect parameters without gradient: those of the candidates not on the path."""
+    if not isinstance(strategy, pl.strategies.DDPStrategy):
+        return
+    if not strategy._ddp_kwargs.get("find_unused_parameters", False):
+        raise ValueError(
+            "the trainer's strategy is DDP without find_unused_parameters, but a step trains one "
+            "child and leaves the other candidates unused: "
+            "pass strategy='ddp_find_unused_parameters_true'"
+        )
