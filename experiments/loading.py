@@ -1,17 +1,13 @@
-"""A shuffling sampler and a data loader whose place in an epoch survives a checkpoint."""
+"""A shuffling sampler whose order depends on the seed and the epoch alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
-from typing import Any
 
-import nni
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
-__all__ = ["EpochSampler", "ResumableLoader"]
+__all__ = ["EpochSampler"]
 
 
 class EpochSampler(Sampler[int]):
@@ -49,46 +45,5 @@ class EpochSampler(Sampler[int]):
         return iter(generator.permutation(self.n_items).tolist())
 
     def __len__(self) -> int:
-        """Number of indices in a pass."""
+        """Count the indices of a pass."""
         return self.n_items
-
-
-@nni.trace
-class ResumableLoader(DataLoader):
-    """A :class:`torch.utils.data.DataLoader` that continues in the middle of an epoch.
-
-    Differences from its base, which takes the same arguments, by name:
-
-    - Lightning saves its state, ``{"epoch", "batches"}``, and after loading that, the first pass
-      over the same epoch skips the batches already seen (they are read and thrown away).
-    - It never draws from torch's global generator, as its base does at the start of every pass:
-      the draws of a resumed run stay those of an uninterrupted one.
-    - The pass begins at the first batch asked for, not at ``iter()``: Lightning calls that
-      before it tells the sampler which epoch it is, too early for worker processes.
-    """
-
-    def __init__(self, dataset: Dataset, **kwargs: Any) -> None:
-        """See the class."""
-        if kwargs.get("generator") is None:
-            kwargs["generator"] = torch.Generator()
-        super().__init__(dataset, **kwargs)
-        self._position = {"epoch": 0, "batches": 0}
-        self._resume_from: dict[str, int] | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the batches of one pass."""
-        epoch = getattr(self.sampler, "epoch", 0)
-        resume, self._resume_from = self._resume_from, None
-        skip = resume["batches"] if resume and resume["epoch"] == epoch else 0
-        self._position = {"epoch": epoch, "batches": skip}
-        for batch in islice(super().__iter__(), skip, None):
-            self._position["batches"] += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Epoch and number of batches handed out in it."""
-        return dict(self._position)
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from ``state`` at the next pass, if that is over the same epoch."""
-        self._resume_from = dict(state)

@@ -105,7 +105,7 @@ class TokenDataset(Dataset):
         return np.load(self.path, mmap_mode="r")
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Count the rows."""
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Tensor:

@@ -12,13 +12,13 @@ from typing import Any
 
 import nni
 import torch
-from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from experiments.loading import EpochSampler, ResumableLoader
+from experiments.loading import EpochSampler
 from experiments.masking import mask_tokens
 from experiments.mlm_data import MlmData
 
@@ -188,7 +188,7 @@ def mlm_evaluator(
     trainer_kwargs: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Lightning:
-    """Evaluator that trains, for one-shot strategies and for children from scratch.
+    """Make an evaluator that trains, for one-shot strategies and for children from scratch.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def mlm_evaluator(
             f"batch_size must be at most the number of training rows, {len(data.train)}, "
             f"got {batch_size}"
         )
-    train = ResumableLoader(
+    train = DataLoader(
         data.train,
         batch_size=batch_size,
         sampler=EpochSampler(len(data.train), seed),
@@ -243,7 +243,7 @@ def mlm_search_evaluator(
     trainer_kwargs: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Lightning:
-    """Evaluator that only validates, for a search on inherited weights.
+    """Make an evaluator that only validates, for a search on inherited weights.
 
     In a trial of NNI it reports ``-val_loss``: strategies look for the largest result. The
     parameters are those of :func:`mlm_evaluator`; the trainer is quiet and writes nothing unless
@@ -278,5 +278,5 @@ def _module(data: MlmData, **settings: Any) -> MaskedLanguageModel:
     )
 
 
-def _validation_loader(data: MlmData, batch_size: int, num_workers: int) -> ResumableLoader:
-    return ResumableLoader(data.validation, batch_size=batch_size, num_workers=num_workers)
+def _validation_loader(data: MlmData, batch_size: int, num_workers: int) -> DataLoader:
+    return DataLoader(data.validation, batch_size=batch_size, num_workers=num_workers)

@@ -119,10 +119,7 @@ class Alignment:
         self.weight = weight
         self.gradient = gradient
         self.mask_argument = mask_argument
-        arguments = list(inspect.signature(model.forward).parameters)
-        self._mask_position = (
-            arguments.index(mask_argument) if mask_argument in arguments else len(arguments)
-        )
+        self._signature = inspect.signature(model.forward)
         self._modules = list(model.modules())
         self._calls: list[Call] = []
 
@@ -139,8 +136,15 @@ class Alignment:
         ----------
         child
             The sample observed. The supernet's path is set back to it.
+
+        Raises
+        ------
+        ValueError
+            If the step did not call the model.
         """
         calls, self._calls = self._calls, []
+        if not calls:
+            raise ValueError("the training step did not call self.model(...): nothing to align")
         losses = []
         for call in calls:
             target = self.target(lambda sample, call=call: self.replay(call, sample))  # type: ignore[misc]
@@ -192,6 +196,5 @@ class Alignment:
     def _mask(self, call: Call) -> Tensor | None:
         if self.mask_argument is None:
             return None
-        if self.mask_argument in call.kwargs:
-            return call.kwargs[self.mask_argument]
-        return call.args[self._mask_position] if self._mask_position < len(call.args) else None
+        given = self._signature.bind(*call.args, **call.kwargs).arguments
+        return given.get(self.mask_argument, call.kwargs.get(self.mask_argument))

@@ -16,6 +16,7 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 __all__ = ["Call", "States", "as_anchor", "capture_call", "hooked", "recorded", "select_layers"]
 
@@ -126,6 +127,11 @@ def select_layers(
                 f"pass align_every from 1 to {len(chain)}, or aligned_layers"
             )
         return {name: chain[name] for name in chosen}
+    if not layers:
+        raise ValueError(
+            f"aligned_layers is {layers!r}, so none would be aligned; accepted are the numbers 1 "
+            f"to {len(chain)} of the layers {', '.join(numbered)}, and names of modules"
+        )
     modules = dict(model.named_modules())
     selected = {}
     for layer in layers:
@@ -160,15 +166,19 @@ def _outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Dropout off; BatchNorm takes the batch's statistics and leaves its buffers alone."""
+    """Dropout off; norms take the batch's statistics and leave their buffers alone."""
     # Written to __dict__: Module.__setattr__ would cost a millisecond a step on a large supernet.
     modes = [module.training for module in modules]
     norms = [module for module in modules if isinstance(module, _NormBase) and module.training]
     tracking = [norm.track_running_stats for norm in norms]
+    # InstanceNorm writes the buffers that it has, whatever track_running_stats says.
+    buffers = [(norm, norm._buffers) for norm in norms if isinstance(norm, _InstanceNorm)]
     for module in modules:
         module.__dict__["training"] = False
     for norm in norms:
         norm.__dict__.update(training=True, track_running_stats=False)
+    for norm, held in buffers:
+        norm.__dict__["_buffers"] = {**held, "running_mean": None, "running_var": None}
     try:
         yield
     finally:
@@ -176,24 +186,47 @@ def as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
             module.__dict__["training"] = mode
         for norm, tracked in zip(norms, tracking, strict=True):
             norm.__dict__["track_running_stats"] = tracked
+        for norm, held in buffers:
+            norm.__dict__["_buffers"] = held
 
 
 @contextlib.contextmanager
 def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list[Call]]:
-    """Record every call of the model while the block runs, with the states of these layers."""
+    """Record every call of the model while the block runs, with the states of these layers.
+
+    Raises
+    ------
+    ValueError
+        If a state was changed in place behind its layer: it is no longer that layer's output.
+    """
     calls: list[Call] = []
     states: States = {}
+    versions: dict[str, int | None] = {}
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         states.clear()
+        versions.clear()
         calls.append(Call(args, kwargs))
 
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def count(module: nn.Module, args: Any, output: Any) -> None:
+            versions.setdefault(name, _version(output))
+
+        return count
+
     def end(module: nn.Module, args: Any, output: Any) -> None:
+        for name, version in versions.items():
+            if _version(states[name]) != version:
+                raise ValueError(
+                    f"the output of aligned layer {name!r} is changed in place behind it; "
+                    "use inplace=False there, or other aligned_layers"
+                )
         calls[-1].states = dict(states)
 
     handles = [
         model.register_forward_pre_hook(begin, with_kwargs=True),
         model.register_forward_hook(end),
+        *(layer.register_forward_hook(note(name)) for name, layer in layers.items()),
     ]
     try:
         with hooked(layers, states, stop=False):
@@ -201,3 +234,8 @@ def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _version(state: Any) -> int | None:
+    """Torch's count of the changes made to a tensor in place."""
+    return state._version if isinstance(state, Tensor) else None

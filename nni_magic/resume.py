@@ -81,6 +81,7 @@ class Replay:
     def __init__(self) -> None:
         self._epoch_start: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
+        self._loader: DataLoader[Any] | None = None
 
     @property
     def pending(self) -> bool:
@@ -89,7 +90,11 @@ class Replay:
 
     def state_dict(self) -> dict[str, Any]:
         """The generators now, and as they were when the epoch began."""
-        return {"now": RandomState.capture().state, "epoch_start": self._epoch_start}
+        return {
+            "now": RandomState.capture().state,
+            "loader_now": None if self._loader is None else _own_state(self._loader),
+            "epoch_start": self._epoch_start,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken, as soon as the data are asked for."""
@@ -97,21 +102,35 @@ class Replay:
 
     def begin(self, loader: DataLoader[Any], done: int) -> None:
         """Prepare the generators for the iterator of an epoch, ``done`` batches of it behind us."""
+        self._loader = loader
         if self._resumed is None or not done:
+            if self._resumed is not None:
+                _set_own_state(loader, self._resumed["loader_now"])
             self.finish()
-            own = None if loader.generator is None else loader.generator.get_state()
-            self._epoch_start = {"global": RandomState.capture().state, "loader": own}
+            self._epoch_start = {
+                "global": RandomState.capture().state,
+                "loader": _own_state(loader),
+            }
             return
         self._epoch_start = self._resumed["epoch_start"]
         RandomState(self._epoch_start["global"]).restore()
-        if loader.generator is not None:
-            loader.generator.set_state(self._epoch_start["loader"])
+        _set_own_state(loader, self._epoch_start["loader"])
 
     def finish(self) -> None:
         """Set the generators to where the checkpoint found them, if there is one."""
         if self._resumed is not None:
             RandomState(self._resumed["now"]).restore()
             self._resumed = None
+
+
+def _own_state(loader: DataLoader[Any]) -> torch.Tensor | None:
+    """State of the generator that a loader was given, if it was given one."""
+    return None if loader.generator is None else loader.generator.get_state()
+
+
+def _set_own_state(loader: DataLoader[Any], state: torch.Tensor | None) -> None:
+    if loader.generator is not None and state is not None:
+        loader.generator.set_state(state)
 
 
 class _Resumable:

@@ -105,7 +105,9 @@ class Scorer:
             trainer = self.module.trainer
             if trainer.val_dataloaders is None and trainer.state.fn == "fit":
                 trainer.fit_loop.epoch_loop.val_loop.setup_data()
-            loaders = tree_flatten(trainer.val_dataloaders)[0]
+            loaders = (
+                [] if trainer.val_dataloaders is None else tree_flatten(trainer.val_dataloaders)[0]
+            )
             self._loader_argument = {"dataloader_idx": 0} if len(loaders) > 1 else {}
             self._batches = list(islice(loaders[0], self.n_batches)) if loaders else []
         if not self._batches:
@@ -120,7 +122,7 @@ class Scorer:
     ) -> None:
         trainer = self.module.trainer
         batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-        logged.batch_size = extract_batch_size(batch)
+        logged.batch = batch
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
             output = evaluator.validation_step(batch, index, **self._loader_argument)
         loss = output.get("loss") if isinstance(output, dict) else output
@@ -153,13 +155,13 @@ class _Logged:
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, float]] = {}
         self.metrics: dict[str, Metric] = {}
-        self.batch_size = 1
+        self.batch: Any = None
 
     def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
         if isinstance(value, Metric):
             self.metrics[name] = value
             return
-        weight = options.get("batch_size") or self.batch_size
+        weight = options.get("batch_size") or extract_batch_size(self.batch)
         total, weights = self.sums.get(name, (0.0, 0.0))
         self.sums[name] = total + float(value) * weight, weights + weight
 

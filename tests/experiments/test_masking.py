@@ -28,8 +28,11 @@ def test_shares_are_80_10_10(probability):
     ids = ordinary((2000, 100))
     generator = torch.Generator().manual_seed(1)
     inputs, selected = mask_tokens(
-        ids, torch.ones_like(ids, dtype=torch.bool), **SETTINGS,
-        probability=probability, generator=generator,
+        ids,
+        torch.ones_like(ids, dtype=torch.bool),
+        **SETTINGS,
+        probability=probability,
+        generator=generator,
     )
     n = selected.sum().item()
     assert n / ids.numel() == pytest.approx(probability, abs=0.005)

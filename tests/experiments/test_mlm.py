@@ -25,6 +25,7 @@ from experiments.mlm import (
 )
 from experiments.mlm_data import prepare
 
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "log", "and", "home"]
 QUIET = {
     "logger": False,
     "enable_checkpointing": False,
@@ -103,8 +104,7 @@ class SaveAt(pl.Callback):
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlm")
     random = np.random.default_rng(0)
-    words = np.array("the a cat dog sat ran on under mat log and then slowly home".split())
-    texts = [" ".join(random.choice(words, 150)) for _ in range(30)]
+    texts = [" ".join(random.choice(WORDS, 150)) for _ in range(30)]
     for n, text in enumerate(texts):
         (folder / f"{n}.txt").write_text(text)
     return prepare(folder, folder / "cache", 300, 32, held_out=0.2)
@@ -128,11 +128,16 @@ def masked_batch(rows=6, seq=12, seed=0):
     return torch.where(selected, 4, targets), targets, selected
 
 
-def evaluator(data, steps, callbacks=(), seed=0, **kwargs):
-    trainer = {**QUIET, "callbacks": list(callbacks)}
+def evaluator(data, steps, callbacks=(), seed=0, limit=None, **kwargs):
+    trainer = {**QUIET, "callbacks": list(callbacks), **(limit or {})}
     return mlm_evaluator(
-        data, total_steps=steps, batch_size=16, seed=seed, learning_rate=2e-2,
-        trainer_kwargs=trainer, **kwargs,
+        data,
+        total_steps=steps,
+        batch_size=16,
+        seed=seed,
+        learning_rate=2e-2,
+        trainer_kwargs=trainer,
+        **kwargs,
     )
 
 
@@ -239,7 +244,7 @@ def test_training_step_masks_ordinary_tokens_from_the_global_generator():
 
 def test_batch_without_selected_positions_gives_zero_and_not_nan():
     module = module_with()
-    inputs, targets, selected = masked_batch()
+    _, targets, selected = masked_batch()
     loss = module.validation_step((targets, targets, torch.zeros_like(selected)), 0)
     loss.backward()
     assert loss.item() == 0
@@ -288,9 +293,7 @@ def test_resumed_training_equals_an_uninterrupted_run(data, tmp_path, at, limit)
 
     def train(*callbacks, **fit):
         torch.manual_seed(7)
-        run = evaluator(data, steps, [KeepGenerator(), *callbacks])
-        for name, value in limit.items():
-            setattr(run.trainer.fit_loop, name, value)
+        run = evaluator(data, steps, [KeepGenerator(), *callbacks], limit=limit)
         run.fit_kwargs = fit
         model = Tiny(data.vocab_size)
         run.evaluate(model)

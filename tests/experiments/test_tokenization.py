@@ -45,7 +45,7 @@ def test_training_twice_gives_one_digest():
 
 
 def test_vocab_size_too_small():
-    with pytest.raises(ValueError, match="vocab_size must be at least 261 .* got 260"):
+    with pytest.raises(ValueError, match=r"vocab_size must be at least 261 .* got 260"):
         train_tokenizer(TEXTS, 260)
 
 

@@ -1,0 +1,28 @@
+# make demo    train and compare SPOS, MAGIC-T, MAGIC-A and MAGIC-AT through nnictl (KEEP=1 leaves it up)
+# make test    run the tests
+# make lint    ruff and mypy
+# make install build .venv with every extra, at the tested versions
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test slow lint
+
+install: $(BIN)/.installed
+
+$(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[nlp,plots,test]"
+	touch $@
+
+demo: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m experiments.demo $(if $(KEEP),--keep)
+
+test: install
+	$(BIN)/python -m pytest
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy

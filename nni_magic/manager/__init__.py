@@ -1,0 +1,1 @@
+"""What NNI's experiment manager starts, and how it hears from it."""

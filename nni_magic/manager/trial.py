@@ -1,0 +1,98 @@
+"""A supernet that trains inside a trial of an ``nnictl`` experiment.
+
+NNI's one-shot strategies run on the sequential engine, which has no web page and takes over the
+trial's reports while it runs. To be seen, the training runs in a trial that keeps its own line to
+the manager: :class:`ManagedTrial` holds it, :class:`ReportValidation` reports along the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import nni
+import pytorch_lightning as pl
+from nni.runtime.trial_command_channel import get_default_trial_command_channel
+
+__all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
+
+
+class ManagedTrial:
+    """The trial's line to the manager; take it before any strategy runs.
+
+    Outside an experiment NNI gives no parameters, and reports are logged.
+
+    Attributes
+    ----------
+    parameters : dict
+        What the tuner chose for this trial.
+    """
+
+    def __init__(self) -> None:
+        self._channel = get_default_trial_command_channel()
+        record = self._channel.receive_parameter()
+        if record is None:
+            raise ValueError("NNI's manager has no parameters for this trial; it may have stopped")
+        self.parameters: dict[str, Any] = record["parameters"]
+        self._parameter_id = record["parameter_id"]
+        self._reports = 0
+
+    def report_intermediate(self, default: float, **others: float) -> None:
+        """Report a point of the trial's curve; the web page can also draw the others."""
+        self._send("PERIODICAL", self._reports, {"default": default, **others})
+        self._reports += 1
+
+    def report_final(self, default: float, **others: float) -> None:
+        """Report the trial's result."""
+        self._send("FINAL", 0, {"default": default, **others})
+
+    def _send(
+        self, type: Literal["PERIODICAL", "FINAL"], sequence: int, value: dict[str, float]
+    ) -> None:
+        self._channel.send_metric(
+            type=type,
+            parameter_id=self._parameter_id,
+            trial_job_id=nni.get_trial_id(),
+            sequence=sequence,
+            value=value,
+        )
+
+
+class ReportValidation(pl.Callback):
+    """Lightning callback that reports every validation to the manager.
+
+    Parameters
+    ----------
+    trial
+        The line to the manager.
+    metric
+        Name of the metric to report as the trial's; the other validation metrics go along.
+    """
+
+    def __init__(self, trial: ManagedTrial, metric: str = "val_loss") -> None:
+        self.trial = trial
+        self.metric = metric
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        others = {name: value for name, value in metrics.items() if name.startswith("val_")}
+        self.trial.report_intermediate(metrics[self.metric], step=trainer.global_step, **others)
+
+
+@contextlib.contextmanager
+def one_clear_message() -> Iterator[None]:
+    """End the trial on a user's mistake with one line in its log and the status *failed*.
+
+    NNI copies what a trial prints into its log. Other errors keep their traceback.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
+            raise
+        print(f"error: {error}", flush=True)
+        sys.exit(1)
