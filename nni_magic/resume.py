@@ -187,6 +187,9 @@ def resumable(
     if not isinstance(loader, DataLoader) or hasattr(loader, "state_dict"):
         return loader
     namespace = {"_completed": staticmethod(completed), "_replay": replay}
+    # NNI unwraps a traced type that is derived from, then warns about loaders without the trace.
+    traced = ("trace_copy", "trace_symbol", "trace_args", "trace_kwargs")
+    namespace.update({name: getattr(loader, name) for name in traced if hasattr(loader, name)})
     twin_type = type(f"Resumable{type(loader).__name__}", (_Resumable, type(loader)), namespace)
     twin = object.__new__(twin_type)
     twin.__dict__.update(loader.__dict__)

@@ -73,33 +73,6 @@ class TinySpace(ModelSpace):
         return logits_of(self, token_ids, attention_mask, positions)
 
 
-class KeepGenerator(pl.Callback):
-    """Save torch's generator, as a resumable strategy does."""
-
-    state = None
-
-    def state_dict(self):
-        return {"generator": torch.get_rng_state()}
-
-    def load_state_dict(self, state_dict):
-        self.state = state_dict["generator"]
-
-    def on_train_start(self, trainer, pl_module):
-        if self.state is not None:
-            torch.set_rng_state(self.state)
-
-
-class SaveAt(pl.Callback):
-    """Save a checkpoint after one training step."""
-
-    def __init__(self, step, path):
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer, *args):
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlm")
@@ -282,27 +255,6 @@ def test_validation_mean_weighs_tokens_and_not_batches(data):
         run.evaluate(model)
         result = run.trainer.callback_metrics["val_loss"].item()
         assert result == pytest.approx(validation_by_hand(data, model), rel=1e-5)
-
-
-@pytest.mark.parametrize("at", [3, 7, 11])  # inside the first epoch, at its end, in the next
-@pytest.mark.parametrize("limit", [{}, {"max_epochs": 2, "max_steps": -1}])
-def test_resumed_training_equals_an_uninterrupted_run(data, tmp_path, at, limit):
-    per_epoch = len(data.train) // 16
-    assert per_epoch == 7
-    steps = 2 * per_epoch
-
-    def train(*callbacks, **fit):
-        torch.manual_seed(7)
-        run = evaluator(data, steps, [KeepGenerator(), *callbacks], limit=limit)
-        run.fit_kwargs = fit
-        model = Tiny(data.vocab_size)
-        run.evaluate(model)
-        assert run.trainer.global_step == steps
-        return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-    expected = train(SaveAt(at, tmp_path / "at.ckpt"))
-    resumed = train(ckpt_path=tmp_path / "at.ckpt", weights_only=False)
-    assert torch.equal(resumed, expected)
 
 
 def test_order_follows_the_seed(data):

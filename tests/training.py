@@ -1,0 +1,132 @@
+"""Train strategies on small spaces, record what they did, stop and resume them."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, LightningModule, Trainer
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from nni_magic.strategies import SPOS, MagicA, MagicAT, MagicT
+from search_spaces import BertSpace
+
+ALIGNED = {"align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4}
+STRATEGIES = {
+    "spos": (SPOS, {}),
+    "magic_t": (MagicT, {}),
+    "magic_a": (MagicA, ALIGNED),
+    "magic_at": (MagicAT, ALIGNED),
+}
+QUIET = {
+    "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+    "enable_model_summary": False, "accelerator": "cpu",
+}  # fmt: skip
+
+
+def make(name, **settings):
+    """A strategy with settings for a short run."""
+    strategy, own = STRATEGIES[name]
+    return strategy(**{"seed": 3, "validation_children": 3, "validation_batches": 2, **own, **settings})
+
+
+class Stop(Exception):
+    """Stands for a killed process."""
+
+
+class Watch(pl.Callback):
+    """Remembers child and loss of every batch; saves a checkpoint after a step and stops."""
+
+    def __init__(self, stop_after=None, path=None):
+        self.stop_after, self.path = stop_after, path
+        self.steps = []
+        self.validations = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.steps.append((dict(module.child), outputs["loss"].item()))
+        if trainer.global_step == self.stop_after:
+            trainer.save_checkpoint(self.path)
+            raise Stop
+
+    def on_validation_end(self, trainer, module):
+        self.validations.append({k: float(v) for k, v in trainer.callback_metrics.items()})
+
+
+def images(n=48):
+    generator = torch.Generator().manual_seed(0)
+    return TensorDataset(
+        torch.randn(n, 1, 8, 8, generator=generator), torch.arange(n) % 10
+    )
+
+
+def classification(watch, epochs=3, **trainer):
+    """NNI's own evaluator, shuffling by the global generator."""
+    return Classification(
+        num_classes=10,
+        learning_rate=0.01,
+        train_dataloaders=DataLoader(images(), batch_size=8, shuffle=True),
+        val_dataloaders=DataLoader(images(20), batch_size=8),
+        max_epochs=epochs,
+        callbacks=[watch],
+        **{**QUIET, **trainer},
+    )
+
+
+class Tokens(Dataset):
+    """Rows of ids with padding, as the dicts that Hugging Face's loaders give."""
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, row):
+        generator = torch.Generator().manual_seed(row)
+        ids = torch.randint(1, 50, (12,), generator=generator)
+        mask = torch.arange(12) < 6 + row % 6
+        return {"input_ids": torch.where(mask, ids, 0), "attention_mask": mask, "labels": ids}
+
+
+class DictModule(LightningModule):
+    """A custom evaluator: dict batches, arguments by keyword, a dict as output."""
+
+    def _loss(self, batch):
+        logits = self.model(batch["input_ids"], attention_mask=batch["attention_mask"])
+        return nn.functional.cross_entropy(logits[batch["attention_mask"]],
+                                           batch["labels"][batch["attention_mask"]])
+
+    def training_step(self, batch, batch_idx):
+        return {"loss": self._loss(batch), "extra": len(batch)}
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self._loss(batch))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+
+def dict_evaluator(watch, epochs=3, **trainer):
+    return Lightning(
+        DictModule(),
+        Trainer(max_epochs=epochs, callbacks=[watch], **{**QUIET, **trainer}),
+        train_dataloaders=DataLoader(Tokens(), batch_size=6, shuffle=True),
+        val_dataloaders=DataLoader(Tokens(), batch_size=8),
+    )
+
+
+def bert():
+    return BertSpace(4, 16, 50, 12, dropout=0.1, candidates=("mha2", "ffn", "conv3"))
+
+
+def train(strategy, space, evaluator, checkpoint=None, seed=0):
+    """Run a strategy as NNI's experiment does; a :class:`Stop` ends it like a kill."""
+    engine = SequentialExecutionEngine()
+    strategy.initialize(RawFormatModelSpace.from_model(space, evaluator), engine)
+    if checkpoint is not None:
+        strategy.load_state_dict({"ckpt_path": str(checkpoint)})
+    torch.manual_seed(seed)
+    try:
+        strategy.run()
+    except Stop:
+        pass
+    return strategy
