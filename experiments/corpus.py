@@ -206,7 +206,8 @@ def _suffix(path: Path) -> str | None:
 
 def _read_text(path: Path) -> str:
     try:
-        with _OPENERS[_suffix(path)](path, "rt", encoding="utf-8") as file:
+        opener = _OPENERS[_suffix(path) or ".txt"]
+        with opener(path, "rt", encoding="utf-8") as file:
             return file.read()
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"corpus file {str(path)!r} is not readable text: {error}") from error

@@ -92,7 +92,7 @@ def table(folders: list[Path]) -> str:
         rows.add_row(
             [
                 result["settings"]["strategy"],
-                f"{result['random_children_loss']:.3f} ± {result['random_children_loss_stdev']:.3f}",
+                "{random_children_loss:.3f} ± {random_children_loss_stdev:.3f}".format(**result),
                 best["digest"],
                 f"{best['val_loss']:.3f}",
                 f"{best['params']:,}",

@@ -173,7 +173,7 @@ class MaskedDataset(TokenDataset):
             )
         return inputs, selected
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """Return one row: inputs, targets, selected."""
         inputs, selected = self.masks
         return (

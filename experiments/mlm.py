@@ -105,7 +105,7 @@ class MaskedLanguageModel(LightningModule):
         if not 0 < mask_probability <= 1:
             raise ValueError(f"mask_probability must be in (0, 1], got {mask_probability}")
         self.pad_id = pad_id
-        self.masking = {
+        self.masking: dict[str, Any] = {
             "vocab_size": vocab_size,
             "mask_id": mask_id,
             "special_ids": tuple(special_ids),

@@ -135,10 +135,10 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     ValueError
         If a token is missing, naming it and the names that are accepted.
     """
-    ids = {}
+    ids: dict[str, int] = {}
     for role, names in _ROLES.items():
-        found = [tokenizer.token_to_id(name) for name in names]
-        found = [token_id for token_id in found if token_id is not None]
+        known = [tokenizer.token_to_id(name) for name in names]
+        found = [token_id for token_id in known if token_id is not None]
         if not found:
             raise ValueError(f"tokenizer has no {role} token: it must hold one of {names}")
         ids[role] = found[0]

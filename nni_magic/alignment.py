@@ -175,8 +175,12 @@ class Alignment:
         Raises
         ------
         ValueError
-            If a layer's output is not a tensor, or its shape differs between two children.
+            If a layer's output is not a tensor, its shape differs between two children, or it is
+            changed in place behind the layer.
         """
+        self.route(children[0])
+        with as_anchor(self._modules), torch.no_grad(), recorded(self.model, self.layers):
+            self.model(*call.args, **call.kwargs)
         shapes: dict[str, tuple[int, ...]] = {}
         for child in children:
             for name, state in self.replay(call, child).items():

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["import_nni_quietly", "load_torchvision", "nni_checkpoint_types"]
 
@@ -58,8 +59,8 @@ def nni_checkpoint_types() -> Iterator[None]:
     """Let ``torch.load`` read the checkpoint of an NNI experiment while the block runs.
 
     Since torch 2.6 a file is by default loaded with data types only, and the checkpoint of a
-    ``NasExperiment`` with ``RegularizedEvolution`` also holds NNI's ``Individual`` records, a
-    deque and numpy's random state. These types, and no others, are allowed::
+    ``NasExperiment`` with ``RegularizedEvolution`` also holds NNI's ``Individual`` records and
+    numpy's random state. These types, and no others, are allowed::
 
         with nni_checkpoint_types():
             NasExperiment(space, evaluator, strategy, id=experiment_id).resume()
@@ -68,8 +69,7 @@ def nni_checkpoint_types() -> Iterator[None]:
     import torch
     from nni.nas.strategy.evolution import Individual
 
-    numpy_arrays = [
-        np.ndarray, np.dtype, type(np.dtype(np.uint32)), np._core.multiarray._reconstruct,
-    ]  # fmt: skip
+    reconstruct = np.empty(0).__reduce__()[0]
+    numpy_arrays: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
     with torch.serialization.safe_globals([Individual, *numpy_arrays]):
         yield

@@ -108,7 +108,7 @@ def select_layers(
     Returns
     -------
     dict
-        Name of a module to the module, in order of execution.
+        Name of a module to the module; by ``align_every`` in order of execution, else as listed.
 
     Raises
     ------

@@ -25,18 +25,27 @@ class Leaderboard:
     size
         Children kept. While training goes on this is a shortlist by the scores taken last, which
         were taken with different weights; :meth:`rescore` makes them comparable.
+    name
+        Names a child; samples of one name are one child.
     """
 
-    def __init__(self, score: Callable[[Sample], float], mode: Mode, size: int = 32) -> None:
+    def __init__(
+        self,
+        score: Callable[[Sample], float],
+        mode: Mode,
+        size: int = 32,
+        name: Callable[[Sample], str] = digest,
+    ) -> None:
         self._score = score
         self.mode = mode
+        self.name = name
         self.size = size
         self._scores: dict[str, tuple[Sample, float]] = {}
 
     def score(self, sample: Sample) -> float:
         """Score a child with the weights as they are, and remember it."""
         score = self._score(sample)
-        self._scores[digest(sample)] = sample, score
+        self._scores[self.name(sample)] = sample, score
         if len(self._scores) > 2 * self.size:
             self.load(self.ranked()[: self.size])
         return score
@@ -45,7 +54,7 @@ class Leaderboard:
         """Score all children known, and some others, with the weights as they are."""
         children = [*also, *(sample for sample, _ in self.ranked()[: self.size])]
         self._scores = {}
-        for child in {digest(child): child for child in children}.values():
+        for child in {self.name(child): child for child in children}.values():
             self.score(child)
 
     def ranked(self) -> list[tuple[Sample, float]]:
@@ -58,4 +67,4 @@ class Leaderboard:
 
     def load(self, ranked: Iterable[tuple[Sample, float]]) -> None:
         """Take over what :meth:`ranked` gave."""
-        self._scores = {digest(sample): (sample, score) for sample, score in ranked}
+        self._scores = {self.name(sample): (sample, score) for sample, score in ranked}

@@ -38,7 +38,7 @@ class RandomState:
     @classmethod
     def capture(cls) -> RandomState:
         """Take a snapshot of the generators as they are now."""
-        name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+        name, keys, position, has_gauss, gauss = cast(Any, np.random.get_state())
         version, words, next_gauss = random.getstate()
         return cls(
             {
@@ -191,6 +191,6 @@ def resumable(
     traced = ("trace_copy", "trace_symbol", "trace_args", "trace_kwargs")
     namespace.update({name: getattr(loader, name) for name in traced if hasattr(loader, name)})
     twin_type = type(f"Resumable{type(loader).__name__}", (_Resumable, type(loader)), namespace)
-    twin = object.__new__(twin_type)
+    twin: Any = object.__new__(twin_type)
     twin.__dict__.update(loader.__dict__)
     return twin

@@ -28,6 +28,7 @@ from nni.mutable.annotation import MutableAnnotation
 from nni.nas.nn.pytorch import MutableModule
 
 from . import samples
+from .samples import Candidates
 
 __all__ = ["GradualSampler", "Sampler", "UniformSampler"]
 
@@ -70,10 +71,11 @@ class Sampler(abc.ABC):
         seed: int | Sequence[int],
         filter: Constraint | None = None,
     ) -> None:
-        self.candidates = samples.candidates(space)
+        self._all = samples.candidates(space)
+        self.candidates: dict[str, list[Any]] = dict(self._all)
         self.filter = filter
-        self.current: Sample | None = None
-        self.reseated = 0
+        self.current: Sample | None
+        self.reseated: int
         self._space = space if isinstance(space, Mutable) else None
         self._conditional = _is_conditional(space)
         mutables = space.simplify() if isinstance(space, Mutable) else space
@@ -81,9 +83,10 @@ class Sampler(abc.ABC):
         self.reset(seed)
 
     def reset(self, seed: int | Sequence[int]) -> None:
-        """Start again from a seed: the same seed gives the same samples."""
+        """Start again from a seed: the same seed gives the same samples. Restrictions stay."""
         self._rng = np.random.default_rng(seed)
         self.current = None
+        self.reseated = 0
 
     @abc.abstractmethod
     def propose(self) -> Sample:
@@ -109,9 +112,12 @@ class Sampler(abc.ABC):
                 return dict(proposal)
         start = "from scratch" if self.current is None else f"from the sample {self.current}"
         raise RuntimeError(
-            f"no valid sample in {self.tries} tries {start}: "
-            f"filter {self.filter!r} rejected all of them, the last one {proposal}; loosen it"
+            f"no valid sample in {self.tries} tries {start}: {self._constraint()} rejected all of "
+            f"them, the last one {proposal}; loosen it"
         )
+
+    def _constraint(self) -> str:
+        return "the space's constraint" if self.filter is None else f"filter {self.filter!r}"
 
     def allows(self, sample: Sample) -> bool:
         """Tell whether a sample meets the constraints of the space and the filter."""
@@ -131,6 +137,10 @@ class Sampler(abc.ABC):
         """Count the active labels in which two samples differ."""
         return samples.distance(a, b, self.active_labels if self._conditional else None)
 
+    def name(self, sample: Sample) -> str:
+        """Digest of the child model: of the active labels and their choices."""
+        return samples.digest({label: sample[label] for label in self.active_labels(sample)})
+
     def restrict(self, allowed: Mapping[str, Collection[Any]]) -> None:
         """Keep only some candidates, as progressive shrinking does.
 
@@ -146,24 +156,30 @@ class Sampler(abc.ABC):
         ------
         ValueError
             If a label is unknown or would be left without a candidate.
+        TypeError
+            If choices are a string, which would keep every candidate that is a part of it.
+        RuntimeError
+            If no valid sample is found to replace the current one; nothing is deleted then.
         """
         kept = dict(self.candidates)
         for label, choices in allowed.items():
             if label not in kept:
                 raise ValueError(f"unknown label {label!r}; the labels are {sorted(kept)}")
+            if isinstance(choices, str):
+                raise TypeError(f"label {label!r} allows {choices!r}; give a list of choices")
             kept[label] = [choice for choice in kept[label] if choice in choices]
             if not kept[label]:
                 raise ValueError(
                     f"label {label!r} would lose its last candidate: "
                     f"none of {list(choices)} is left in {self.candidates[label]}"
                 )
+        self._reseat(kept)
         self.candidates = kept
-        self._reseat()
 
-    def _reseat(self) -> None:
+    def _reseat(self, kept: Candidates) -> None:
         gone = {
             label: choices
-            for label, choices in self.candidates.items()
+            for label, choices in kept.items()
             if self.current is not None and self.current[label] not in choices
         }
         if not gone:
@@ -176,7 +192,7 @@ class Sampler(abc.ABC):
         else:
             raise RuntimeError(
                 f"deleting candidates of {sorted(gone)} leaves no valid sample near "
-                f"{self.current} in {self.tries} tries: filter {self.filter!r} rejected them"
+                f"{self.current} in {self.tries} tries: {self._constraint()} rejected them"
             )
         _logger.info("Deleted candidates of %s were in the current child: replaced", sorted(gone))
         self.current = replacement
@@ -197,13 +213,19 @@ class Sampler(abc.ABC):
         Raises
         ------
         ValueError
-            If the state is of a space with other labels.
+            If the state is of a space with other labels or choices.
         """
         if state["candidates"].keys() != self.candidates.keys():
             raise ValueError(
                 "the state is of another model space; labels that differ: "
                 f"{sorted(state['candidates'].keys() ^ self.candidates.keys())}"
             )
+        for label, choices in state["candidates"].items():
+            if foreign := [choice for choice in choices if choice not in self._all[label]]:
+                raise ValueError(
+                    f"the state is of another model space: label {label!r} has no choice "
+                    f"{foreign[0]!r}, only {self._all[label]}"
+                )
         self._rng.bit_generator.state = state["generator"]
         self.current = None if state["current"] is None else dict(state["current"])
         self.candidates = {label: list(choices) for label, choices in state["candidates"].items()}
@@ -235,14 +257,16 @@ class GradualSampler(Sampler):
 
     Two limits of the walk that is not lazy:
 
-    - With two candidates a label it alternates between two halves of the space for ever (the walk
-      is periodic) and never converges. Use ``lazy=True`` there.
-    - In a conditional space it changes active labels only, so that no step is wasted, and visits
-      a sample in proportion to its number of active labels. The lazy walk picks among all labels
-      and is uniform.
+    - With two candidates a label it never converges: for odd ``k`` it alternates between two
+      halves of the space for ever (the walk is periodic), for even ``k`` it never leaves one.
+      Use ``lazy=True`` there.
+    - In a conditional space it changes active labels only, so that no step is wasted, and with
+      ``k = 1`` visits a sample in proportion to the number of its active labels that have more
+      than one candidate. The lazy walk picks among all labels and is uniform.
 
     A filter makes the walk propose another neighbour, so it visits a sample in proportion to the
-    chance that a proposal from there is allowed.
+    chance that a proposal from there is allowed. A filter that leaves no path of allowed
+    neighbours between two samples keeps the walk on one side.
 
     Parameters
     ----------

@@ -100,7 +100,10 @@ class Scorer:
         self._batches = None
 
     def _held_out(self) -> list[Any]:
-        """Read the batches once and keep them, on the CPU, for the whole run."""
+        """Read the batches once and keep them, on the CPU, for the whole run.
+
+        The generator is set for it, so that a shuffled loader gives a resumed run the same ones.
+        """
         if self._batches is None:
             trainer = self.module.trainer
             if trainer.val_dataloaders is None and trainer.state.fn == "fit":
@@ -109,6 +112,7 @@ class Scorer:
                 [] if trainer.val_dataloaders is None else tree_flatten(trainer.val_dataloaders)[0]
             )
             self._loader_argument = {"dataloader_idx": 0} if len(loaders) > 1 else {}
+            torch.manual_seed(0)
             self._batches = list(islice(loaders[0], self.n_batches)) if loaders else []
         if not self._batches:
             raise ValueError(
@@ -121,7 +125,9 @@ class Scorer:
         self, evaluator: pl.LightningModule, batch: Any, index: int, logged: _Logged
     ) -> None:
         trainer = self.module.trainer
-        batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+        batch = trainer.precision_plugin.convert_input(batch)
+        batch = self.module._on_before_batch_transfer(batch, dataloader_idx=0)
+        batch = trainer.strategy.batch_to_device(batch)
         logged.batch = batch
         with torch.no_grad(), trainer.precision_plugin.val_step_context():
             output = evaluator.validation_step(batch, index, **self._loader_argument)
@@ -175,7 +181,7 @@ def _own_metrics(evaluator: pl.LightningModule) -> Iterator[_Logged]:
     for metric in metrics:
         metric.reset()
     logged = _Logged()
-    evaluator.log = logged  # type: ignore[method-assign,assignment]
+    evaluator.log = logged  # type: ignore[method-assign]
     try:
         yield logged
     finally:

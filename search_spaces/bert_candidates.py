@@ -70,7 +70,7 @@ class Operator(ProfiledModule):
     """Base of the candidates: the output is shaped like the hidden states that come in."""
 
     def _shape_forward(self, states: TokenStates) -> MutableShape:
-        return states.hidden.real_shape
+        return states.hidden.real_shape  # type: ignore[attr-defined]  # NNI's tensor of shapes
 
 
 class SelfAttention(Operator):
@@ -162,7 +162,7 @@ class _DepthwiseConvolution(nn.Conv1d):
             raise ValueError(f"the kernel width must be odd, got {kernel}")
         super().__init__(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=bias)
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:  # type: ignore[override]
         # A bias before this point makes padding non-zero, hence the mask right here.
         channels_first = TokenStates(hidden, mask).without_padding().transpose(1, 2)
         return super().forward(channels_first).transpose(1, 2)

@@ -62,8 +62,8 @@ class ProfiledModule(nn.Module):
                     flops += tokens * _NORM_OPERATIONS * module.weight.numel()
                 else:  # NNI's switch drops the parameters of a normalisation, too
                     params -= module.weight.numel() + module.bias.numel()
-            elif count_bias and isinstance(getattr(module, "bias", None), nn.Parameter):
-                flops += tokens * module.bias.numel()
+            elif count_bias and isinstance(bias := getattr(module, "bias", None), nn.Parameter):
+                flops += tokens * bias.numel()
         if count_activation:
             flops += self.activations(tokens)
         return FlopsResult(flops, params)

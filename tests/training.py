@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytorch_lightning as pl
 import torch
-from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, LightningModule, Trainer
+from nni.nas.evaluator.pytorch import (
+    Classification,
+    DataLoader,
+    Lightning,
+    LightningModule,
+    Trainer,
+)
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
@@ -29,7 +37,8 @@ QUIET = {
 def make(name, **settings):
     """A strategy with settings for a short run."""
     strategy, own = STRATEGIES[name]
-    return strategy(**{"seed": 3, "validation_children": 3, "validation_batches": 2, **own, **settings})
+    common = {"seed": 3, "validation_children": 3, "validation_batches": 2}
+    return strategy(**{**common, **own, **settings})
 
 
 class Stop(Exception):
@@ -125,8 +134,6 @@ def train(strategy, space, evaluator, checkpoint=None, seed=0):
     if checkpoint is not None:
         strategy.load_state_dict({"ckpt_path": str(checkpoint)})
     torch.manual_seed(seed)
-    try:
+    with contextlib.suppress(Stop):
         strategy.run()
-    except Stop:
-        pass
     return strategy

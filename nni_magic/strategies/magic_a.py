@@ -60,7 +60,7 @@ class AlignedSupernetModule(SupernetModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(training_module, sampler, **kwargs)
-        self.layers = {"align_every": align_every, "layers": aligned_layers}
+        self.layers: dict[str, Any] = {"align_every": align_every, "layers": aligned_layers}
         self.alignment_settings: dict[str, Any] = {
             "weight": alignment_weight,
             "mask_argument": mask_argument,
@@ -73,7 +73,9 @@ class AlignedSupernetModule(SupernetModule):
         self.alignment: Alignment | None = None
 
     def on_fit_start(self) -> None:
-        self.alignment = None  # hooks and layers belong to this fit's model
+        self.alignment = None  # its layers belong to this fit's model
+        if not self.replay.pending:
+            self.anchor = Anchor(self.leaderboard.score, self.scorer.mode)
         return super().on_fit_start()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, *args: Any) -> Any:
@@ -101,10 +103,10 @@ class AlignedSupernetModule(SupernetModule):
 
     def _prepare_alignment(self, batch: Any, batch_idx: int) -> None:
         """Choose the layers, and find out now whether all children can be aligned there."""
-        extremes = self._extreme_children()
+        children = self._covering_children()
         precision = self.trainer.precision_plugin
         with isolated_randomness(), torch.no_grad(), precision.train_step_context():
-            self.route(extremes[0])
+            self.route(children[0])
             model = self.training_module.model
             call = capture_call(model, lambda: self.training_module.training_step(batch, batch_idx))
             self.alignment = Alignment(
@@ -114,16 +116,17 @@ class AlignedSupernetModule(SupernetModule):
                 lambda replay: replay(cast(Sample, self.anchor.sample)),
                 **self.alignment_settings,
             )
-            self.alignment.check_shapes(call, extremes)
+            self.alignment.check_shapes(call, children)
 
-    def _extreme_children(self) -> list[Sample]:
-        """Children that together hold every candidate of every label."""
-        candidates = self.sampler.candidates
-        width = max(map(len, candidates.values()))
-        return [
-            {label: choices[i % len(choices)] for label, choices in candidates.items()}
-            for i in range(width)
-        ]
+    def _covering_children(self) -> list[Sample]:
+        """A few valid children that together hold, most likely, all candidates of all labels."""
+        children, covered = [], set[tuple[str, str]]()
+        for child in self.draw_children(64, stream=3):
+            choices = {(label, repr(choice)) for label, choice in child.items()}
+            if not choices <= covered:
+                covered |= choices
+                children.append(child)
+        return children
 
     def loss_terms(self) -> Sequence[LossTerm]:
         """The alignment term, once there is an anchor."""

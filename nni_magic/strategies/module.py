@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ..leaderboard import Leaderboard
 from ..resume import RandomState, Replay
-from ..samples import digest
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode, Scorer
 
@@ -83,7 +82,7 @@ class SupernetModule(RandomSamplingLightningModule):
         self.validation_children = validation_children
         self.child: Sample | None = None
         self.child_step = -1
-        self.leaderboard = Leaderboard(self.scorer, mode)
+        self.leaderboard = Leaderboard(self.scorer, mode, name=self.sampler.name)
         self.replay = Replay()
         self._panel: list[Sample] = []
         self._route: list[Callable[[Sample], Any]] = []
@@ -163,7 +162,7 @@ class SupernetModule(RandomSamplingLightningModule):
         drawn: dict[str, Sample] = {}
         for _ in range(10 * n):
             child = sampler.next()
-            drawn.setdefault(digest(child), child)
+            drawn.setdefault(sampler.name(child), child)
             if len(drawn) == n:
                 break
         return list(drawn.values())
@@ -227,14 +226,6 @@ class SupernetModule(RandomSamplingLightningModule):
         self._before_validation.restore()
         return super().on_validation_end()
 
-    # NNI's base class forwards a part of Lightning's hooks; evaluators also use these two.
-
-    def on_validation_epoch_start(self) -> None:
-        self.training_module.on_validation_epoch_start()
-
-    def on_validation_epoch_end(self) -> None:
-        self.training_module.on_validation_epoch_end()
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CHECKPOINT_KEY] = self.state()
         self.training_module.on_save_checkpoint(checkpoint)
@@ -283,6 +274,26 @@ class SupernetModule(RandomSamplingLightningModule):
     def batches_done(self) -> int:
         """Batches of this epoch that were trained on before it (re)starts."""
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def hook(self: SupernetModule, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.training_module, name)(*args, **kwargs)
+
+    hook.__name__ = name
+    return hook
+
+
+# NNI's base class hands a part of Lightning's hooks on to the evaluator. An evaluator that clips
+# gradients, schedules or moves batches in its own way would lose that without a word.
+for _name in (
+    "configure_gradient_clipping", "lr_scheduler_step", "on_after_batch_transfer",
+    "on_before_batch_transfer", "on_before_optimizer_step", "on_before_zero_grad",
+    "on_validation_batch_end", "on_validation_batch_start", "on_validation_epoch_end",
+    "on_validation_epoch_start", "optimizer_step", "optimizer_zero_grad",
+    "transfer_batch_to_device",
+):  # fmt: skip
+    setattr(SupernetModule, _name, _forward(_name))
 
 
 def _require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
