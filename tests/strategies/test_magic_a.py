@@ -1,0 +1,201 @@
+"""MAGIC-A: when there is an anchor, which it is, and that its pass leaves no trace."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from nni.mutable import ExpressionConstraint
+from spaces import ConvSpace, MixedSpace
+from torch import nn
+from training import QUIET, DictModule, Watch, bert, classification, dict_evaluator, make, train
+
+from nni_magic.scoring import better
+
+
+class Anchors(Watch):
+    """Also remembers the anchor at every batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.anchors = []
+        self.aligned = []
+
+    def on_train_batch_end(self, trainer, module, *args):
+        super().on_train_batch_end(trainer, module, *args)
+        self.anchors.append(module.anchor.sample)
+        self.aligned.append("supernet/alignment_loss" in trainer.callback_metrics)
+
+
+@pytest.mark.parametrize(("aligned", "plain"), [("magic_a", "spos"), ("magic_at", "magic_t")])
+@pytest.mark.parametrize(
+    ("space", "evaluator"), [(ConvSpace, classification), (bert, dict_evaluator)]
+)
+def test_without_weight_the_anchor_leaves_no_trace(aligned, plain, space, evaluator):
+    """Not in weights, nor BatchNorm's buffers, nor the generators that dropout draws from."""
+    runs = []
+    for name, settings in ((aligned, {"alignment_weight": 0.0, "warmup_epochs": 0}), (plain, {})):
+        watch = Watch()
+        torch.manual_seed(11)
+        net = space()
+        train(make(name, **settings), net, evaluator(watch))
+        runs.append((watch.steps, net.state_dict()))
+    (steps, state), (plain_steps, plain_state) = runs
+    assert steps == plain_steps
+    assert all(torch.equal(state[key], plain_state[key]) for key in plain_state)
+
+
+def test_alignment_begins_after_the_warm_start():
+    watch = Anchors()
+    train(make("magic_a", warmup_epochs=2), ConvSpace(), classification(watch))
+    assert watch.anchors[:12] == [None] * 12
+    assert None not in watch.anchors[12:]
+    assert watch.aligned == [False] * 12 + [True] * 6
+
+
+def test_first_anchor_is_the_best_of_the_candidates():
+    strategy = make("magic_a", warmup_epochs=0, anchor_interval=1000, anchor_candidates=6)
+    scored = []
+
+    class Spy(Watch):
+        def on_train_start(self, trainer, module):
+            score = module.leaderboard.score
+
+            def noted(sample):
+                scored.append((sample, score(sample)))
+                return scored[-1][1]
+
+            module.anchor.score = noted
+
+    train(strategy, ConvSpace(), classification(Spy()))
+    assert len(scored) == 6
+    assert strategy.oneshot_module.anchor.sample == min(scored, key=lambda pair: pair[1])[0]
+
+
+def test_challengers_meet_the_anchor_on_the_same_weights():
+    meetings = []
+
+    class Spy(Watch):
+        def on_train_start(self, trainer, module):
+            score = module.anchor.score
+
+            def noted(sample):
+                weights = sum(float(p.double().sum()) for p in module.parameters())
+                meetings.append((trainer.global_step, weights, sample, score(sample)))
+                return meetings[-1][-1]
+
+            module.anchor.score = noted
+
+    strategy = make("magic_a", warmup_epochs=0, anchor_interval=1, anchor_candidates=2)
+    train(strategy, ConvSpace(), classification(Spy()))
+    anchor, replacements = None, 0
+    for first, second in zip(meetings[::2], meetings[1::2], strict=False):
+        assert first[:2] == second[:2]
+        if anchor is not None:
+            assert first[2] == anchor
+        wins = better(second[3], first[3], "min")
+        replacements += wins and anchor is not None
+        anchor = second[2] if wins else first[2]
+    assert anchor == strategy.oneshot_module.anchor.sample
+    assert replacements == strategy.oneshot_module.anchor.replacements > 0
+
+
+def test_alignment_changes_what_is_learned():
+    losses = []
+    for weight in (0.0, 5.0):
+        watch = Watch()
+        torch.manual_seed(11)
+        train(make("magic_a", alignment_weight=weight, warmup_epochs=0), bert(),
+              dict_evaluator(watch, epochs=20))
+        losses.append(watch.validations[-1]["supernet/alignment_loss"])
+    assert losses[1] < losses[0]
+
+
+def test_too_few_layers_fail_at_start():
+    watch = Watch()
+    with pytest.raises(ValueError, match="align_every is 9, but the model has 4 layers"):
+        train(make("magic_a", align_every=9), ConvSpace(), classification(watch))
+    assert watch.steps == []
+
+
+def test_unknown_layer_fails_at_start():
+    with pytest.raises(ValueError, match=r"aligned_layers holds 'trunk'; accepted are the numbers"):
+        train(make("magic_a", aligned_layers=["trunk"]), ConvSpace(), classification(Watch()))
+
+
+@pytest.mark.parametrize("layers", [[2], ["repeat"], [1, "conv"]])
+def test_layers_by_number_and_name(layers):
+    watch = Watch()
+    train(make("magic_a", aligned_layers=layers), MixedSpace(), classification(watch))
+    assert watch.validations[-1]["supernet/alignment_loss"] > 0
+
+
+class Wary(ConvSpace):
+    """Forbids equal first blocks, and cannot even run such a child."""
+
+    def __init__(self):
+        super().__init__()
+        first, second = (block.choice for block in self.children_with_choices()[:2])
+        self.add_mutable(ExpressionConstraint(first != second, label="different"))
+
+    def children_with_choices(self):
+        return [module for module in self.modules() if hasattr(module, "choice")]
+
+    def forward(self, x):
+        first, second = self.children_with_choices()[:2]
+        taken = [getattr(block, "_sampled", index) for index, block in enumerate((first, second))]
+        assert taken[0] != taken[1] or taken[0] is None, "a forbidden child was run"
+        return super().forward(x)
+
+
+def test_forbidden_children_are_never_run():
+    watch = Watch()
+    train(make("magic_a", warmup_epochs=0), Wary(), classification(watch))
+    assert len(watch.steps) == 18
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"alignment_weight": -0.1}, "alignment_weight is -0.1; it must not be negative"),
+        ({"warmup_epochs": -1}, "warmup_epochs is -1; accepted are 0, 1, 2, ..."),
+        ({"align_every": 0}, "align_every is 0; it must be a whole number of at least 1"),
+        ({"anchor_interval": 0}, "anchor_interval is 0; it must be"),
+        ({"anchor_candidates": 0}, "anchor_candidates is 0; it must be"),
+    ],
+)
+def test_settings_out_of_range(setting, message):
+    with pytest.raises(ValueError, match=message):
+        make("magic_a", **setting)
+
+
+def test_second_fit_elects_its_own_anchor():
+    strategy = make("magic_a", warmup_epochs=1)
+    watch = Anchors()
+    evaluator = classification(watch, epochs=2)
+    train(strategy, ConvSpace(), evaluator)
+    module, trainer = strategy.oneshot_module, evaluator.trainer
+    again = Anchors()
+    pl.Trainer(max_epochs=1, callbacks=[again], **QUIET).fit(
+        module, evaluator.train_dataloaders, evaluator.val_dataloaders
+    )
+    assert trainer.current_epoch == 2
+    assert again.anchors == [None] * 6
+
+
+def test_mask_given_by_position_counts_as_well_as_by_keyword():
+    class ByPosition(DictModule):
+        def training_step(self, batch, batch_idx):
+            mask = batch["attention_mask"]
+            logits = self.model(batch["input_ids"], mask)
+            return nn.functional.cross_entropy(logits[mask], batch["labels"][mask])
+
+    losses = []
+    for module, settings in (
+        (DictModule(), {}), (ByPosition(), {}), (ByPosition(), {"mask_argument": None}),
+    ):  # fmt: skip
+        watch = Watch()
+        evaluator = dict_evaluator(watch, epochs=1)
+        evaluator.module = module
+        torch.manual_seed(11)
+        train(make("magic_a", warmup_epochs=0, **settings), bert(), evaluator)
+        losses.append([loss for _, loss in watch.steps])
+    assert losses[0] == losses[1] != losses[2]

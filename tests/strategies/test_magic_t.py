@@ -1,0 +1,36 @@
+"""MAGIC-T changes k operators from step to step."""
+
+import pytest
+from spaces import ConvSpace
+from training import Watch, classification, make, train
+
+from nni_magic.samples import distance
+
+
+def distances(**settings):
+    watch = Watch()
+    train(make("magic_t", **settings), ConvSpace(), classification(watch, epochs=4))
+    children = [child for child, _ in watch.steps]
+    return watch, [distance(a, b) for a, b in zip(children, children[1:], strict=False)]
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_adjacent_children_differ_in_k_operators(k):
+    watch, apart = distances(k=k)
+    assert apart == [k] * 23
+    assert watch.validations[-1]["supernet/distance"] == k
+
+
+def test_lazy_walk_also_stays():
+    assert set(distances(lazy=True)[1]) == {0, 1}
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5])
+def test_k_out_of_range(k):
+    with pytest.raises(ValueError, match=f"k is {k}; it must be a whole number of at least 1"):
+        make("magic_t", k=k)
+
+
+def test_k_beyond_the_space_fails_at_start():
+    with pytest.raises(ValueError, match="k is 5, but it must be from 1 to 4, the number of labels"):
+        train(make("magic_t", k=5), ConvSpace(), classification(Watch()))

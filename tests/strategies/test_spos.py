@@ -1,0 +1,17 @@
+"""SPOS draws every block anew at every step."""
+
+from spaces import ConvSpace
+from training import Watch, classification, make, train
+
+from nni_magic.samples import distance
+from nni_magic.sampling import UniformSampler
+
+
+def test_trains_the_children_of_a_uniform_sampler():
+    watch = Watch()
+    strategy = train(make("spos"), ConvSpace(), classification(watch, epochs=4))
+    sampler = UniformSampler(ConvSpace(), seed=3)
+    children = [child for child, _ in watch.steps]
+    assert children == [sampler.next() for _ in range(24)]
+    assert max(distance(a, b) for a, b in zip(children, children[1:], strict=False)) > 2
+    assert strategy.oneshot_module.loss_terms() == ()

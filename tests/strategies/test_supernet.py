@@ -1,0 +1,40 @@
+"""The strategy around the module: what NNI asks of it."""
+
+import logging
+
+import pytest
+import torch
+from nni.nas.oneshot.pytorch.strategy import RandomOneShot
+from nni.nas.profiler.pytorch.flops import NumParamsProfiler
+from spaces import ConvSpace
+from training import STRATEGIES, Watch, classification, make, train
+
+import nni_magic.strategies
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_is_a_random_one_shot(name):
+    assert isinstance(make(name), RandomOneShot)
+    assert {s.__name__ for s, _ in STRATEGIES.values()} == set(nni_magic.strategies.__all__)
+
+
+def test_filter_may_be_a_dict_as_in_nni():
+    profiler = NumParamsProfiler(ConvSpace(), torch.randn(1, 1, 8, 8))
+    watch = Watch()
+    limit = profiler.profile(dict.fromkeys(ConvSpace().simplify(), "conv1"))
+    train(make("spos", filter={"profiler": profiler, "max": limit}), ConvSpace(),
+          classification(watch))
+    assert all(profiler.profile(child) <= limit for child, _ in watch.steps)
+
+
+def test_more_models_than_are_known_gives_those_and_a_warning(caplog):
+    strategy = train(make("spos"), ConvSpace(), classification(Watch()))
+    with caplog.at_level(logging.WARNING):
+        assert len(list(strategy.list_models(limit=50))) == 3
+    assert "50 models are requested, but 3 are known" in caplog.text
+
+
+def test_unsorted_models_are_refused():
+    strategy = train(make("spos"), ConvSpace(), classification(Watch()))
+    with pytest.raises(ValueError, match="sort is False; one-shot strategies list their best"):
+        list(strategy.list_models(sort=False))
