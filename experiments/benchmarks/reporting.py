@@ -118,7 +118,9 @@ def text(summary: Summary, digits: int = 3) -> str:
     >>> text({"n": 5, "min": 0.9, "median": 0.9512, "max": 1.1})
     '0.951 (0.9 to 1.1)'
     """
-    low, middle, high = (f"{summary[key]:.{digits}g}" for key in ("min", "median", "max"))
+    low, middle, high = (
+        f"{float(f'{summary[key]:.{digits}g}'):,.12g}" for key in ("min", "median", "max")
+    )
     return f"{middle} ({low} to {high})"
 
 

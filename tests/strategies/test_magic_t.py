@@ -1,5 +1,7 @@
 """MAGIC-T changes k operators from step to step."""
 
+import itertools
+
 import pytest
 from spaces import ConvSpace
 from training import Watch, classification, make, train
@@ -11,7 +13,7 @@ def distances(**settings):
     watch = Watch()
     train(make("magic_t", **settings), ConvSpace(), classification(watch, epochs=4))
     children = [child for child, _ in watch.steps]
-    return watch, [distance(a, b) for a, b in zip(children, children[1:], strict=False)]
+    return watch, [distance(a, b) for a, b in itertools.pairwise(children)]
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
@@ -32,5 +34,5 @@ def test_k_out_of_range(k):
 
 
 def test_k_beyond_the_space_fails_at_start():
-    with pytest.raises(ValueError, match="k is 5, but it must be from 1 to 4, the number of labels"):
+    with pytest.raises(ValueError, match="k is 5, but it must be from 1 to 4"):
         train(make("magic_t", k=5), ConvSpace(), classification(Watch()))

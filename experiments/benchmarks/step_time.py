@@ -1,0 +1,451 @@
+"""Time of a training step: ours against NNI's ``RandomOneShot``, in pairs.
+
+::
+
+    python -m experiments.benchmarks.step_time
+    python -m experiments.benchmarks.step_time --device cuda --preset base --precision bf16-mixed
+
+Both sides of a pair run under a Lightning trainer through their strategy, from the same weights,
+on the same batches and **on the same children**. NNI's sampler cannot be seeded, so its module is
+derived from here: ``resample()`` does NNI's own draw, at its own cost, and then sets the path
+to the child that ours trains at that step (a few µs, to NNI's disadvantage). Otherwise a pair
+would differ by the luck of its children: an attention layer and a convolution do not cost alike.
+
+Timed are whole training steps, loading, drawing, logging and the optimizer included, from the
+start of the first step behind ``--warmup`` steps to the end of the last. Set-up, the election of
+the first anchor and the scoring at the end are outside; there is no validation. MAGIC-A and
+MAGIC-AT align from the first step on. Their comparisons of anchor and child are inside, timed
+also by themselves; with ``--steps`` a multiple of ``--anchor-interval`` they have their true
+share.
+
+The method ``control`` runs NNI's on both sides: its ratios are 1 but for the noise of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nni_magic import strategies
+
+# isort: split
+import pytorch_lightning as pl
+import torch
+from nni.mutable import Sample
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy, RandomOneShot
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from nni.nas.space import RawFormatModelSpace
+
+from experiments.benchmarks.reporting import (
+    Summary,
+    add_report_options,
+    alternate,
+    ratios,
+    summarise,
+    table,
+    text,
+    verdict,
+    write_report,
+)
+from experiments.benchmarks.workloads import WORKLOADS, Workload
+from search_spaces.bert import PRESETS
+
+STRATEGIES: dict[str, type[strategies.SPOS] | type[strategies.MagicA] | Any] = {
+    "spos": strategies.SPOS,
+    "magic_t": strategies.MagicT,
+    "magic_a": strategies.MagicA,
+    "magic_at": strategies.MagicAT,
+}
+CONTROL = "control"
+TITLES = {
+    "spos": "SPOS", "magic_t": "MAGIC-T", "magic_a": "MAGIC-A", "magic_at": "MAGIC-AT",
+    CONTROL: "NNI (control)",
+}  # fmt: skip
+TARGETS = {"spos": 1.0, "magic_t": 1.0, "magic_a": 1.3, "magic_at": 1.3}
+MEMORY_TARGET = 1.1
+
+
+def parse_args(arguments: list[str]) -> argparse.Namespace:
+    """Read the settings.
+
+    Raises
+    ------
+    SystemExit
+        If one of them is not accepted.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_report_options(parser)
+    add = parser.add_argument
+    cuda = torch.cuda.is_available()
+    add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    add("--methods", nargs="+", choices=TITLES, default=list(STRATEGIES))
+    add("--repetitions", type=int, default=5, help="pairs of each method")
+    add("--steps", type=int, default=100, help="timed steps of a run")
+    add("--warmup", type=int, default=5, help="steps before these")
+    add("--anchor-interval", type=int, default=100, help="of MAGIC-A and MAGIC-AT")
+    add("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
+    add("--precision", default="32-true", help="Lightning's, e.g. bf16-mixed")
+    add("--batch-size", type=int, default=32)
+    add("--preset", choices=PRESETS, default="tiny", help="of search_spaces.BertSpace")
+    add("--corpus", default="sotu", help="see experiments/corpus.py")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    settings = parser.parse_args(arguments)
+    for name in ("repetitions", "steps", "warmup", "anchor_interval", "batch_size"):
+        if getattr(settings, name) < 1:
+            parser.error(f"{name} is {getattr(settings, name)}; it must be at least 1")
+    return settings
+
+
+# The other side: NNI's strategy on given children
+
+
+class ReplayingModule(RandomSamplingLightningModule):
+    """NNI's module on given children: it draws as ever, then takes the next of them instead.
+
+    Parameters
+    ----------
+    training_module
+        The evaluator's Lightning module.
+    children
+        The child of every step.
+    """
+
+    def __init__(self, training_module: pl.LightningModule, children: list[Sample]) -> None:
+        super().__init__(training_module)
+        self.replayed = iter(children)
+        self.child: Sample | None = None
+        self.blocks: list[Any] = []
+
+    def set_model(self, model: torch.nn.Module) -> None:
+        super().set_model(model)
+        # In a list: finding the blocks again for every step is a cost that only NNI's draw has.
+        self.blocks = [module for module in model.modules() if _is_block(module)]
+
+    def resample(self) -> Sample:
+        """Draw as NNI does, then set the path to the next given child."""
+        super().resample()
+        self.child = next(self.replayed)
+        for block in self.blocks:
+            block.resample(memo=self.child)
+        return self.child
+
+
+def _is_block(module: torch.nn.Module) -> bool:
+    return isinstance(module, BaseSuperNetModule)
+
+
+class ReplayingOneShot(RandomOneShot):
+    """NNI's ``RandomOneShot`` with a :class:`ReplayingModule`."""
+
+    def __init__(self, children: list[Sample]) -> None:
+        super().__init__()
+        self.children = children
+
+    def configure_oneshot_module(self, training_module: Any) -> ReplayingModule:
+        return ReplayingModule(training_module, self.children)
+
+
+# One run
+
+
+@dataclass
+class Run:
+    """What a run gave: times in seconds, memory in bytes."""
+
+    seconds: float = 0.0
+    anchor_seconds: float = 0.0
+    anchor_comparisons: int = 0
+    peak_memory: int | None = None
+    last_loss: float = float("nan")
+    children: list[Sample] = field(default_factory=list, repr=False)
+
+
+class Stopwatch(pl.Callback):
+    """Times the steps from ``warmup`` on, and the anchor's comparisons among them."""
+
+    def __init__(self, warmup: int, steps: int, device: str) -> None:
+        self.warmup, self.last, self.device = warmup, warmup + steps - 1, device
+        self.step = 0
+        self.run = Run()
+
+    def now(self) -> float:
+        """Time in seconds, when the device has done what it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if hasattr(pl_module, "anchor"):
+            anchor = pl_module.anchor
+            anchor.challenge = partial(self.time_comparison, anchor.challenge)
+
+    def time_comparison(self, challenge: Any, child: Sample) -> bool:
+        """Stand in for ``Anchor.challenge``."""
+        began = self.now()
+        replaced = challenge(child)
+        if self.step >= self.warmup:
+            self.run.anchor_seconds += self.now() - began
+            self.run.anchor_comparisons += 1
+        return replaced
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.step == self.warmup:
+            if self.device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            self.began = self.now()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *args: Any
+    ) -> None:
+        self.run.children.append(pl_module.child)
+        if self.step == self.last:
+            self.run.seconds = self.now() - self.began
+            self.run.last_loss = float(outputs["loss"])
+            if self.device == "cuda":
+                self.run.peak_memory = torch.cuda.max_memory_allocated()
+        self.step += 1
+
+
+def train(
+    workload: Workload, strategy: OneShotStrategy, seed: int, settings: argparse.Namespace
+) -> Run:
+    """Train a new supernet by a strategy, and time its steps."""
+    gc.collect()
+    pl.seed_everything(seed, verbose=False)
+    with torch.device(settings.device):  # where a large space is much faster to build
+        space = workload.make_space()
+    watch = Stopwatch(settings.warmup, settings.steps, settings.device)
+    evaluator = workload.make_evaluator(seed, settings.warmup + settings.steps, [watch])
+    strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+    return watch.run
+
+
+def make_strategy(method: str, seed: int, settings: argparse.Namespace) -> strategies.SPOS:
+    """Create ours, with little to do before and after the steps that are timed."""
+    aligned = {"warmup_epochs": 0, "anchor_interval": settings.anchor_interval}
+    own = aligned if method in ("magic_a", "magic_at") else {}
+    return STRATEGIES[method](seed=seed, validation_children=1, **own)
+
+
+def draw_children(
+    workload: Workload, method: str, seed: int, settings: argparse.Namespace
+) -> list[Sample]:
+    """Draw the children that ours will train; for ``control`` those of SPOS."""
+    strategy = make_strategy("spos" if method == CONTROL else method, seed, settings)
+    with torch.device("meta"):  # no weights are needed
+        sampler = strategy.make_sampler(workload.make_space())
+    return [sampler.next() for _ in range(settings.warmup + settings.steps)]
+
+
+def run_pair(
+    workload: Workload, method: str, turn: int, settings: argparse.Namespace
+) -> tuple[Run, Run]:
+    """Run ours and NNI's on the same children, a new seed every turn; gives ours first."""
+    seed = settings.seed + turn
+    children = draw_children(workload, method, seed, settings)
+
+    def nni() -> Run:
+        return train(workload, ReplayingOneShot(children), seed, settings)
+
+    def ours() -> Run:
+        if method == CONTROL:
+            return nni()
+        return train(workload, make_strategy(method, seed, settings), seed, settings)
+
+    first, second = alternate(ours, nni, turn)
+    assert first.children == second.children == children, "the two sides trained other children"
+    return first, second
+
+
+# All runs
+
+
+def measure(settings: argparse.Namespace) -> dict[str, Any]:
+    """Run all pairs, a turn of all methods after the other."""
+    results: dict[str, Any] = {}
+    for name in settings.workloads:
+        workload = WORKLOADS[name](settings)
+        warm_up = argparse.Namespace(**{**vars(settings), "steps": 1, "warmup": 1})
+        for method in settings.methods:  # what the process does for the first time is slow
+            run_pair(workload, method, 0, warm_up)
+        pairs: dict[str, list[tuple[Run, Run]]] = {method: [] for method in settings.methods}
+        for turn in range(settings.repetitions):
+            for method in settings.methods:
+                pair = run_pair(workload, method, turn, settings)
+                pairs[method].append(pair)
+                print(_progress(name, method, turn, pair, settings.steps), flush=True)
+        results[name] = {"title": workload.title, "methods": summaries(pairs, settings)}
+    return {"measurements": results, "targets": targets(results)}
+
+
+def _progress(
+    workload: str, method: str, turn: int, pair: tuple[Run, Run], steps: int
+) -> str:
+    ours, nni = (run.seconds / steps * 1000 for run in pair)
+    return (
+        f"{workload:5} {TITLES[method]:14} pair {turn + 1}: {ours:8.2f} ms, NNI {nni:8.2f} ms, "
+        f"ratio {ours / nni:.3f}"
+    )
+
+
+def summaries(
+    pairs: dict[str, list[tuple[Run, Run]]], settings: argparse.Namespace
+) -> dict[str, Any]:
+    """Raw values and summaries of every method on one workload."""
+    results = {method: _summary(runs, settings) for method, runs in pairs.items()}
+    if settings.device == "cuda" and "spos" in results:
+        base = results["spos"]["peak_memory"]["ours"]
+        for result in results.values():
+            memory = result["peak_memory"]
+            memory["to_spos"] = summarise(ratios(memory["ours"], base))
+    return results
+
+
+def _summary(pairs: list[tuple[Run, Run]], settings: argparse.Namespace) -> dict[str, Any]:
+    sides = {"ours": [a for a, _ in pairs], "nni": [b for _, b in pairs]}
+    ms = {
+        side: [round(run.seconds / settings.steps * 1000, 4) for run in runs]
+        for side, runs in sides.items()
+    }
+    ratio = ratios(ms["ours"], ms["nni"])
+    shares = [run.anchor_seconds / run.seconds for run in sides["ours"]]
+    result: dict[str, Any] = {
+        "unit": "ms a step",
+        **ms,
+        "ratio": ratio,
+        "last_loss": {side: [run.last_loss for run in runs] for side, runs in sides.items()},
+        "anchor": {
+            "seconds": [run.anchor_seconds for run in sides["ours"]],
+            "comparisons": [run.anchor_comparisons for run in sides["ours"]],
+            "share": shares,
+        },
+        "summary": {
+            "ours": summarise(ms["ours"]),
+            "nni": summarise(ms["nni"]),
+            "ratio": summarise(ratio),
+            "anchor_share": summarise(shares),
+        },
+    }
+    if settings.device == "cuda":
+        result["peak_memory"] = {
+            side: [run.peak_memory for run in runs] for side, runs in sides.items()
+        }
+    return result
+
+
+def targets(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Verdict on every target, for time and, where it was measured, for memory."""
+    verdicts = []
+    for name, workload in results.items():
+        for method, result in workload["methods"].items():
+            checks: list[tuple[str, float, Summary]] = []
+            if method in TARGETS:
+                checks.append(("time to NNI's", TARGETS[method], result["summary"]["ratio"]))
+            if method in TARGETS and "to_spos" in result.get("peak_memory", {}):
+                memory = result["peak_memory"]["to_spos"]
+                checks.append(("peak memory to SPOS's", MEMORY_TARGET, memory))
+            verdicts += [
+                {
+                    "workload": name,
+                    "method": method,
+                    "what": what,
+                    "ratio_at_most": limit,
+                    "verdict": verdict(summary, at_most=limit),
+                }
+                for what, limit, summary in checks
+            ]
+    return verdicts
+
+
+# The report
+
+
+def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    sections = [
+        f"{settings.repetitions} pairs of runs a method, {settings.steps} timed steps a run "
+        f"after {settings.warmup} others. Both sides of a pair train the same children: NNI's "
+        "`RandomOneShot` makes its own draw and then takes ours. A ratio below 1 is faster than "
+        "NNI.",
+    ]
+    for workload in results["measurements"].values():
+        sections += [f"## {workload['title']}", _times(workload["methods"])]
+    memory = "" if settings.device == "cuda" else "Peak memory: not measured on the CPU. "
+    sections += [
+        f"{memory}MAGIC-A and MAGIC-AT align from the first step on; the anchor is compared every "
+        f"{settings.anchor_interval} steps{_caution(settings)}.",
+        "## Targets",
+        table(
+            ["workload", "method", "ratio of", "at most", ""],
+            [
+                [t["workload"], TITLES[t["method"]], t["what"], f"{t['ratio_at_most']:.2f}",
+                 t["verdict"]]
+                for t in results["targets"]
+            ],
+        ),
+    ]  # fmt: skip
+    return "\n\n".join(sections)
+
+
+def _times(methods: dict[str, Any]) -> str:
+    header = ["", "ours, ms", "NNI, ms", "ours / NNI", "of it anchor comparisons, %"]
+    with_memory = any("peak_memory" in result for result in methods.values())
+    rows = []
+    for method, result in methods.items():
+        summary = result["summary"]
+        share = text({key: 100 * value for key, value in summary["anchor_share"].items()}, 2)
+        row = [TITLES[method], *(text(summary[key]) for key in ("ours", "nni", "ratio"))]
+        row.append(share if any(result["anchor"]["comparisons"]) else "")
+        if with_memory:
+            row += _memory(result["peak_memory"])
+        rows.append(row)
+    return table([*header, *(["peak, MiB", "to SPOS"] if with_memory else [])], rows)
+
+
+def _memory(memory: dict[str, Any]) -> list[str]:
+    mebibytes = summarise(value / 2**20 for value in memory["ours"])
+    return [text(mebibytes, 5), text(memory["to_spos"]) if "to_spos" in memory else ""]
+
+
+def _caution(settings: argparse.Namespace) -> str:
+    if settings.steps % settings.anchor_interval == 0:
+        return ""
+    return (
+        f"; {settings.steps} timed steps are no multiple of that, so the share of the comparisons "
+        "is not what it is in a long run"
+    )
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write the report; gives the results."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = parse_args(arguments)
+    torch.set_num_threads(settings.threads)
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)")
+    for name in ("pytorch_lightning", "lightning", "nni"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    results = measure(settings)
+    markdown = report(settings, results)
+    print(markdown)
+    for path in write_report(
+        "step_time", settings, arguments, results, markdown, device=settings.device
+    ):
+        print(f"Wrote {path}")
+    return results
+
+
+if __name__ == "__main__":
+    main()

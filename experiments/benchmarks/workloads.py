@@ -1,0 +1,161 @@
+"""What the benchmark of training steps trains: a BERT space on text, a small CNN space on digits.
+
+Both use real data, so that loading and masking cost what they do in an experiment. Nothing of
+``nni_magic`` is used here: the same space and evaluator are given to its strategies and to NNI's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from experiments.mlm import mlm_evaluator
+from experiments.mlm_data import prepare
+from search_spaces import BertSpace
+from search_spaces.bert import PRESETS
+
+__all__ = ["WORKLOADS", "DigitsSpace", "Workload", "bert", "digits"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model space and its evaluator, made anew for every run.
+
+    Parameters
+    ----------
+    title
+        What is trained, for the report.
+    make_space
+        Builds the space with torch's global seed.
+    make_evaluator
+        Given the seed of the data's order, the number of optimizer steps and the callbacks,
+        builds the evaluator.
+    """
+
+    title: str
+    make_space: Callable[[], ModelSpace]
+    make_evaluator: Callable[[int, int, Sequence[pl.Callback]], Lightning]
+
+
+class DigitsSpace(ModelSpace):
+    """Chain of choice blocks of four convolutions, ``(batch, 1, 8, 8)`` to ``(batch, 10)``.
+
+    Parameters
+    ----------
+    n_blocks
+        Choice blocks; their labels are ``block_1`` and so on.
+    channels
+        Width of all hidden states, ``(batch, channels, 8, 8)``.
+    """
+
+    def __init__(self, n_blocks: int = 8, channels: int = 32) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            LayerChoice(_candidates(channels), label=f"block_{n}") for n in range(1, n_blocks + 1)
+        )
+        self.head = nn.Linear(channels, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the logits."""
+        hidden = self.stem(images)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head(hidden.mean((2, 3)))
+
+
+def _candidates(channels: int) -> OrderedDict[str, nn.Module]:
+    return OrderedDict(
+        conv3=_convolution(channels, 3, groups=1),
+        conv5=_convolution(channels, 5, groups=1),
+        separable3=_convolution(channels, 3, groups=channels),
+        separable5=_convolution(channels, 5, groups=channels),
+    )
+
+
+def _convolution(channels: int, kernel: int, groups: int) -> nn.Sequential:
+    """Convolution, batch norm, ReLU; with a pointwise convolution in between if it has groups."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups, bias=False)
+    ]
+    if groups > 1:
+        layers.append(nn.Conv2d(channels, channels, 1, bias=False))
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU())
+
+
+def bert(settings: argparse.Namespace) -> Workload:
+    """A preset of the BERT space, masked language modelling, without dropout."""
+    shape = PRESETS[settings.preset]
+    data = prepare(settings.corpus, settings.cache, shape["vocab_size"], shape["max_length"])
+
+    def make_evaluator(seed: int, steps: int, callbacks: Sequence[pl.Callback]) -> Lightning:
+        return mlm_evaluator(
+            data,
+            total_steps=steps,
+            batch_size=settings.batch_size,
+            seed=seed,
+            optimizer="adam",
+            trainer_kwargs=_trainer(settings, steps, callbacks),
+        )
+
+    return Workload(
+        f"BERT space, preset {settings.preset}, batch {settings.batch_size}",
+        lambda: BertSpace.preset(settings.preset, vocab_size=data.vocab_size, dropout=0.0),
+        make_evaluator,
+    )
+
+
+def digits(settings: argparse.Namespace) -> Workload:
+    """Eight blocks of convolutions on the digits of scikit-learn, with NNI's own evaluator."""
+    images, labels = load_digits(return_X_y=True)
+    tensors = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    train = TensorDataset(tensors[:1536], torch.tensor(labels[:1536]))
+    held_out = TensorDataset(tensors[1536:], torch.tensor(labels[1536:]))
+
+    def make_evaluator(seed: int, steps: int, callbacks: Sequence[pl.Callback]) -> Lightning:
+        order = torch.Generator().manual_seed(seed)
+        size = settings.batch_size
+        return Classification(
+            num_classes=10,
+            train_dataloaders=DataLoader(train, size, shuffle=True, generator=order),
+            val_dataloaders=DataLoader(held_out, size),
+            **_trainer(settings, steps, callbacks),
+        )
+
+    title = f"CNN space of 8 blocks, 32 channels, 8 × 8 pixels, batch {settings.batch_size}"
+    return Workload(title, DigitsSpace, make_evaluator)
+
+
+WORKLOADS: dict[str, Callable[[argparse.Namespace], Workload]] = {"bert": bert, "cnn": digits}
+
+
+def _trainer(
+    settings: argparse.Namespace, steps: int, callbacks: Sequence[pl.Callback]
+) -> dict[str, Any]:
+    """Settings of a trainer that does nothing but training steps."""
+    return {
+        "max_steps": steps,
+        "max_epochs": -1,
+        "accelerator": "gpu" if settings.device == "cuda" else "cpu",
+        "devices": 1,
+        "precision": settings.precision,
+        "callbacks": list(callbacks),
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": 1,
+        "check_val_every_n_epoch": 1_000_000,
+    }
