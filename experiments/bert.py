@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -65,7 +66,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     space.add_argument("--dropout", type=float, default=0.0)
 
     train = parser.add_argument_group("training")
-    train.add_argument("--epochs", type=int, default=8)
+    train.add_argument("--epochs", type=int, default=6)
     train.add_argument("--epoch-steps", type=int, default=100, help="optimizer steps in an epoch")
     train.add_argument("--batch-size", type=int, default=32, help="sequences on one device")
     train.add_argument("--accumulate", type=int, default=1, help="batches for an optimizer step")
@@ -84,6 +85,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--warmup-epochs", type=int, default=2, help="before there is an anchor")
     method.add_argument("--anchor-interval", type=int, default=100)
     method.add_argument("--metric", default="val_loss", help="by which children are scored")
+    method.add_argument("--mode", default="min", help="max if a larger metric is better")
 
     search = parser.add_argument_group("search")
     search.add_argument("--search-children", type=int, default=100)
@@ -98,14 +100,18 @@ def apply_parameters(settings: argparse.Namespace, parameters: dict[str, Any]) -
     Raises
     ------
     ValueError
-        If a parameter is no setting, or the strategy is unknown.
+        If a parameter is no setting or not of its type, or the strategy is unknown.
     """
     for name, value in parameters.items():
         if name not in vars(settings):
             raise ValueError(
                 f"the search space has a parameter {name!r}; accepted are {sorted(vars(settings))}"
             )
-        setattr(settings, name, value)
+        # Through the parser, because YAML reads 5e-4 as a string and quniform gives 2.0 for 2.
+        words = [str(word) for word in value] if isinstance(value, list) else [_word(value)]
+        option = f"--{name.replace('_', '-')}"
+        chosen = parse_args([option, *words] if len(words) > 1 else [f"{option}={words[0]}"])
+        setattr(settings, name, getattr(chosen, name))
     if settings.strategy not in STRATEGIES:
         raise ValueError(f"strategy is {settings.strategy!r}; accepted are {', '.join(STRATEGIES)}")
     if settings.preset not in PRESETS:
@@ -115,6 +121,10 @@ def apply_parameters(settings: argparse.Namespace, parameters: dict[str, Any]) -
             f"population is {settings.population}; "
             f"accepted are 1 to search_children, which is {settings.search_children}"
         )
+
+
+def _word(value: Any) -> str:
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def make_strategy(settings: argparse.Namespace) -> strategies.SPOS:
@@ -130,7 +140,7 @@ def make_strategy(settings: argparse.Namespace) -> strategies.SPOS:
             anchor_interval=settings.anchor_interval,
         )
     return cast(Any, STRATEGIES[settings.strategy])(
-        seed=settings.seed, metric=settings.metric, **own
+        seed=settings.seed, metric=settings.metric, mode=settings.mode, **own
     )
 
 
@@ -171,6 +181,12 @@ def train_supernet(
             ],
         },
     )  # fmt: skip
+    available = len(evaluator.train_dataloaders) // settings.accumulate
+    if settings.epoch_steps > available:
+        raise ValueError(
+            f"epoch_steps is {settings.epoch_steps}, but the corpus has {available} steps of "
+            f"{settings.batch_size} sequences in {settings.accumulate} batch(es)"
+        )
     if checkpoint.exists():
         evaluator.fit_kwargs = {"ckpt_path": str(checkpoint), "weights_only": True}
     strategy = make_strategy(settings)
@@ -185,6 +201,11 @@ def search(settings: argparse.Namespace, data: MlmData, supernet: BertSpace) -> 
     dict
         The best child, and the validation loss of the random children that evolution begins
         with. These are the same for every strategy, so their mean compares the supernets.
+
+    Raises
+    ------
+    ValueError
+        If losses are not numbers: the training has diverged.
     """
     evaluator = mlm_search_evaluator(
         data,
@@ -200,6 +221,11 @@ def search(settings: argparse.Namespace, data: MlmData, supernet: BertSpace) -> 
     evolution(RawFormatModelSpace.from_model(supernet, evaluator), engine)
     scored = [model for model in engine.list_models() if model.metric is not None]
     losses = [-cast(float, model.metric) for model in scored]
+    if diverged := sum(not math.isfinite(loss) for loss in losses):
+        raise ValueError(
+            f"{diverged} of {len(losses)} children have no finite validation loss: the training "
+            f"has diverged; learning_rate is {settings.learning_rate}, try a smaller one"
+        )
     best = scored[min(range(len(losses)), key=losses.__getitem__)]
     first = losses[: settings.population]
     return {
@@ -217,7 +243,10 @@ def search(settings: argparse.Namespace, data: MlmData, supernet: BertSpace) -> 
 
 
 def run(settings: argparse.Namespace, trial: ManagedTrial) -> dict[str, Any]:
-    """Train, search, report and write the results; gives what it wrote."""
+    """Train, search, report and write the results; gives what it wrote.
+
+    Under DDP all ranks train, and then one goes on alone; the others give an empty dict.
+    """
     settings.output.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(settings.seed, verbose=False)
     shape = PRESETS[settings.preset]
@@ -231,6 +260,8 @@ def run(settings: argparse.Namespace, trial: ManagedTrial) -> dict[str, Any]:
     )
     began = time.monotonic()
     train_supernet(settings, data, space, trial)
+    if not trial.is_first_rank:
+        return {}
     trained = time.monotonic()
     found = search(settings, data, space)
     results = {
@@ -267,7 +298,8 @@ def main() -> None:
         if settings.output is None:
             settings.output = Path(os.environ.get("NNI_OUTPUT_DIR", "experiments/runs/bert"))
         results = run(settings, trial)
-        print(json.dumps(results["best_child"], indent=2))
+        if results:
+            print(json.dumps(results["best_child"], indent=2))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from nni.experiment import Experiment
 from prettytable import PrettyTable
 
 HERE = Path(__file__).parent
+NO_MORE = {"DONE", "STOPPED", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}
 ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 
 
@@ -57,14 +58,16 @@ def follow(experiment: Experiment, trials: int) -> list[Any]:
     """Print a line when a trial starts and when it ends; gives all trials at the end."""
     seen: dict[str, str] = {}
     while True:
+        status = experiment.get_status()
         jobs = sorted(experiment.list_trial_jobs(), key=lambda job: job.startTime or 0)
         for number, job in enumerate(jobs, 1):
             if job.status != seen.get(job.trialJobId) and job.status in {"RUNNING", *ENDED}:
                 seen[job.trialJobId] = job.status
                 print(_line(number, trials, job), flush=True)
-        if sum(job.status in ENDED for job in jobs) >= trials:
+        ended = sum(job.status in ENDED for job in jobs)
+        if ended >= trials or (status in NO_MORE and ended == len(jobs)):
             return jobs
-        if (status := experiment.get_status()) == "ERROR":
+        if status == "ERROR":
             raise RuntimeError(f"the experiment's status is {status}; see nnictl log stderr")
         time.sleep(2)
 
@@ -74,7 +77,7 @@ def _line(number: int, trials: int, job: Any) -> str:
     line = f"trial {number}/{trials}  {strategy:<9} {job.status.lower()}"
     if job.status == "SUCCEEDED":
         seconds = (job.endTime - job.startTime) / 1000
-        result = json.loads(json.loads(job.finalMetricData[0].data))
+        result = job.finalMetricData[0].data
         line += f" after {seconds:.0f} s, best child's validation loss {result['default']:.3f}"
     return line
 
@@ -113,7 +116,8 @@ def report(jobs: list[Any], root: Path) -> bool:
         print("strategies. One seed each: this shows that everything runs, not which is better.")
     for job in failed:
         log = Path(job.logPath) / "trial.log"
-        errors = [line for line in log.read_text().splitlines() if "error:" in line]
+        lines = log.read_text().splitlines() if log.is_file() else []
+        errors = [line for line in lines if "error:" in line]
         print(f"\n{job.trialJobId} {job.status.lower()}: {errors[-1] if errors else log}")
     print(f"\nFiles: {root}, and of the trials:")
     for folder in succeeded:

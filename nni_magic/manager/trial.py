@@ -8,6 +8,7 @@ the manager: :class:`ManagedTrial` holds it, :class:`ReportValidation` reports a
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -15,8 +16,11 @@ from typing import Any, Literal
 import nni
 import pytorch_lightning as pl
 from nni.runtime.trial_command_channel import get_default_trial_command_channel
+from pytorch_lightning.utilities import rank_zero_only
 
 __all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
+
+_HANDED_ON = "NNI_MAGIC_TRIAL_PARAMETERS"
 
 
 class ManagedTrial:
@@ -24,17 +28,27 @@ class ManagedTrial:
 
     Outside an experiment NNI gives no parameters, and reports are logged.
 
+    The manager gives a trial its parameters once. Under DDP the first rank takes them, hands them
+    on to the ranks that Lightning starts from it, and is the only one to report.
+
     Attributes
     ----------
     parameters : dict
         What the tuner chose for this trial.
+    is_first_rank : bool
+        Whether this process speaks for the trial.
     """
 
     def __init__(self) -> None:
+        self.is_first_rank = rank_zero_only.rank == 0
         self._channel = get_default_trial_command_channel()
-        record = self._channel.receive_parameter()
+        if not self.is_first_rank and _HANDED_ON in os.environ:
+            record = nni.load(os.environ[_HANDED_ON])
+        else:
+            record = self._channel.receive_parameter()
         if record is None:
             raise ValueError("NNI's manager has no parameters for this trial; it may have stopped")
+        os.environ[_HANDED_ON] = nni.dump(record)
         self.parameters: dict[str, Any] = record["parameters"]
         self._parameter_id = record["parameter_id"]
         self._reports = 0
@@ -51,6 +65,8 @@ class ManagedTrial:
     def _send(
         self, type: Literal["PERIODICAL", "FINAL"], sequence: int, value: dict[str, float]
     ) -> None:
+        if not self.is_first_rank:
+            return
         self._channel.send_metric(
             type=type,
             parameter_id=self._parameter_id,
@@ -79,6 +95,10 @@ class ReportValidation(pl.Callback):
         if trainer.sanity_checking:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self.metric not in metrics:
+            raise ValueError(
+                f"metric is {self.metric!r}; the evaluator logs {', '.join(sorted(metrics))}"
+            )
         others = {name: value for name, value in metrics.items() if name.startswith("val_")}
         self.trial.report_intermediate(metrics[self.metric], step=trainer.global_step, **others)
 

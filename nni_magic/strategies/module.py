@@ -205,7 +205,7 @@ class SupernetModule(RandomSamplingLightningModule):
             self._panel = []
             self.leaderboard.load([])
         self.scorer.reset()
-        _logger.info("%s trains with seed %d", type(self).__name__, self.seed)
+        _logger.info("%s, seed %d", self.method, self.seed)
         _require_unused_parameters(self.trainer.strategy)
         return super().on_fit_start()
 
@@ -239,10 +239,15 @@ class SupernetModule(RandomSamplingLightningModule):
         self.load_state(checkpoint[CHECKPOINT_KEY])
         self.training_module.on_load_checkpoint(checkpoint)
 
+    @property
+    def method(self) -> str:
+        """What tells a method from others: its module and its sampler."""
+        return f"{type(self).__name__} with {type(self.sampler).__name__}"
+
     def state(self) -> dict[str, Any]:
         """All that Lightning does not know, in plain types and tensors."""
         return {
-            "module": type(self).__name__,
+            "method": self.method,
             "seed": self.seed,
             "sampler": self.sampler.state_dict(),
             "child": self.child,
@@ -260,10 +265,10 @@ class SupernetModule(RandomSamplingLightningModule):
         ValueError
             If the state is of another method or another space.
         """
-        if state["module"] != type(self).__name__:
+        if state["method"] != self.method:
             raise ValueError(
-                f"the checkpoint was written by {state['module']}, "
-                f"and {type(self).__name__} cannot continue it"
+                f"the checkpoint was written by {state['method']}, "
+                f"and {self.method} cannot continue it"
             )
         self.sampler.load_state_dict(state["sampler"])
         self.seed, self._panel = state["seed"], state["panel"]

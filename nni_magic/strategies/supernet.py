@@ -69,7 +69,10 @@ class SupernetStrategy(RandomOneShot):
         check_positive(
             validation_batches=validation_batches, validation_children=validation_children
         )
-        self.seed = secrets.randbits(32) if seed is None else seed
+        if seed is None:
+            seed = secrets.randbits(32)
+            _logger.warning("No seed is given; drew %d, which repeats this run", seed)
+        self.seed = seed
         self.scoring = {
             "metric": metric,
             "mode": mode,

@@ -179,8 +179,9 @@ def test_runs_as_an_nni_experiment(name, tmp_path, monkeypatch):
 
 
 @every_strategy
-def test_drawn_seed_can_be_read_and_repeated(name):
+def test_drawn_seed_is_logged_and_can_be_repeated(name, caplog):
     first, watch = make(name, seed=None), Watch()
+    assert f"drew {first.seed}" in caplog.text
     torch.manual_seed(11)
     train(first, ConvSpace(), classification(watch))
     again = Watch()
@@ -214,9 +215,9 @@ def test_space_without_choices_is_refused(name):
 @every_strategy
 def test_checkpoint_of_another_method_is_refused(name, tmp_path):
     path = tmp_path / "stopped.ckpt"
-    other = "magic_a" if name in ("spos", "magic_t") else "spos"
+    other = {"spos": "magic_t", "magic_t": "spos", "magic_a": "magic_at", "magic_at": "spos"}[name]
     run(other, CNN, 2, path)
-    with pytest.raises(ValueError, match=r"was written by \w+, and \w+ cannot continue it"):
+    with pytest.raises(ValueError, match=r"was written by \w+ with \w+, and \w+ with \w+ cannot"):
         run(name, CNN, checkpoint=path)
 
 
