@@ -24,6 +24,7 @@ from nni_magic.samples import digest
 
 # isort: split
 import pytorch_lightning as pl
+import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import RegularizedEvolution
@@ -74,6 +75,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     train.add_argument("--warmup-steps", type=int, default=80)
     train.add_argument("--weight-decay", type=float, default=0.01)
     train.add_argument("--workers", type=int, default=0, help="processes that load data")
+    train.add_argument("--threads", type=int, default=0, help="of torch on the CPU; 0: its choice")
     train.add_argument("--devices", default="auto")
     train.add_argument("--precision", default="32-true")
     train.add_argument("--distributed", default="auto", help="Lightning's strategy, e.g. for DDP")
@@ -187,10 +189,19 @@ def train_supernet(
             f"epoch_steps is {settings.epoch_steps}, but the corpus has {available} steps of "
             f"{settings.batch_size} sequences in {settings.accumulate} batch(es)"
         )
+    if trial.is_first_rank:
+        _keep_metrics(settings.output)
     if checkpoint.exists():
         evaluator.fit_kwargs = {"ckpt_path": str(checkpoint), "weights_only": True}
     strategy = make_strategy(settings)
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+
+
+def _keep_metrics(folder: Path) -> None:
+    """Rename the metrics of an earlier start, because Lightning would delete them."""
+    metrics = folder / "metrics.csv"
+    if metrics.exists():
+        metrics.rename(folder / f"metrics_{len(list(folder.glob('metrics_*.csv'))) + 1}.csv")
 
 
 def search(settings: argparse.Namespace, data: MlmData, supernet: BertSpace) -> dict[str, Any]:
@@ -249,6 +260,8 @@ def run(settings: argparse.Namespace, trial: ManagedTrial) -> dict[str, Any]:
     """
     settings.output.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(settings.seed, verbose=False)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     shape = PRESETS[settings.preset]
     corpus = settings.corpus if len(settings.corpus) > 1 else settings.corpus[0]
     data = prepare(

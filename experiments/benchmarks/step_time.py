@@ -8,15 +8,16 @@
 Both sides of a pair run under a Lightning trainer through their strategy, from the same weights,
 on the same batches and **on the same children**. NNI's sampler cannot be seeded, so its module is
 derived from here: ``resample()`` does NNI's own draw, at its own cost, and then sets the path
-to the child that ours trains at that step (a few µs, to NNI's disadvantage). Otherwise a pair
-would differ by the luck of its children: an attention layer and a convolution do not cost alike.
+to the child that ours trains at that step (a few µs a block, to NNI's disadvantage). Otherwise a
+pair would differ by the luck of its children: an attention layer and a convolution do not cost
+alike.
 
-Timed are whole training steps, loading, drawing, logging and the optimizer included, from the
-start of the first step behind ``--warmup`` steps to the end of the last. Set-up, the election of
-the first anchor and the scoring at the end are outside; there is no validation. MAGIC-A and
-MAGIC-AT align from the first step on. Their comparisons of anchor and child are inside, timed
-also by themselves; with ``--steps`` a multiple of ``--anchor-interval`` they have their true
-share.
+The two advance in turns of ``--turn`` steps, each in a process of its own, and every turn is
+timed whole: loading, drawing, logging and the optimizer included. The first ``--warmup`` steps,
+set-up, the election of the first anchor and the scoring at the end are not timed; there is no
+validation. MAGIC-A and MAGIC-AT align from the first step on. Their comparisons of anchor and
+child are inside, timed also by themselves; with ``--steps`` a multiple of ``--anchor-interval``
+they have the share that they have in a long run.
 
 The method ``control`` runs NNI's on both sides: its ratios are 1 but for the noise of the machine.
 """
@@ -24,7 +25,6 @@ The method ``control`` runs NNI's on both sides: its ratios are 1 but for the no
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import sys
 import time
@@ -49,7 +49,6 @@ from nni.nas.space import RawFormatModelSpace
 from experiments.benchmarks.reporting import (
     Summary,
     add_report_options,
-    alternate,
     ratios,
     summarise,
     table,
@@ -57,10 +56,11 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
+from experiments.benchmarks.turns import HandOver, in_turns
 from experiments.benchmarks.workloads import WORKLOADS, Workload
 from search_spaces.bert import PRESETS
 
-STRATEGIES: dict[str, type[strategies.SPOS] | type[strategies.MagicA] | Any] = {
+STRATEGIES: dict[str, Any] = {
     "spos": strategies.SPOS,
     "magic_t": strategies.MagicT,
     "magic_a": strategies.MagicA,
@@ -93,7 +93,8 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--methods", nargs="+", choices=TITLES, default=list(STRATEGIES))
     add("--repetitions", type=int, default=5, help="pairs of each method")
     add("--steps", type=int, default=100, help="timed steps of a run")
-    add("--warmup", type=int, default=5, help="steps before these")
+    add("--warmup", type=int, default=10, help="steps before these")
+    add("--turn", type=int, default=5, help="steps of one side before it is the other's turn")
     add("--anchor-interval", type=int, default=100, help="of MAGIC-A and MAGIC-AT")
     add("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
     add("--precision", default="32-true", help="Lightning's, e.g. bf16-mixed")
@@ -102,7 +103,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--corpus", default="sotu", help="see experiments/corpus.py")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     settings = parser.parse_args(arguments)
-    for name in ("repetitions", "steps", "warmup", "anchor_interval", "batch_size"):
+    for name in ("repetitions", "steps", "warmup", "turn", "anchor_interval", "batch_size"):
         if getattr(settings, name) < 1:
             parser.error(f"{name} is {getattr(settings, name)}; it must be at least 1")
     return settings
@@ -173,16 +174,30 @@ class Run:
 
 
 class Stopwatch(pl.Callback):
-    """Times the steps from ``warmup`` on, and the anchor's comparisons among them."""
+    """Hands over every few steps, and times the steps from ``warmup`` on.
 
-    def __init__(self, warmup: int, steps: int, device: str) -> None:
-        self.warmup, self.last, self.device = warmup, warmup + steps - 1, device
-        self.step = 0
+    Parameters
+    ----------
+    settings
+        For ``warmup``, ``steps``, ``turn`` and ``device``.
+    hand_over
+        Returns when it is this side's turn again.
+    """
+
+    def __init__(self, settings: argparse.Namespace, hand_over: HandOver) -> None:
+        self.settings = settings
+        self.hand_over = hand_over
+        self.step = -settings.warmup
+        self.began = 0.0
         self.run = Run()
+
+    @property
+    def on_cuda(self) -> bool:
+        return self.settings.device == "cuda"
 
     def now(self) -> float:
         """Time in seconds, when the device has done what it was given."""
-        if self.device == "cuda":
+        if self.on_cuda:
             torch.cuda.synchronize()
         return time.perf_counter()
 
@@ -195,41 +210,75 @@ class Stopwatch(pl.Callback):
         """Stand in for ``Anchor.challenge``."""
         began = self.now()
         replaced = challenge(child)
-        if self.step >= self.warmup:
+        if self.step >= 0:
             self.run.anchor_seconds += self.now() - began
             self.run.anchor_comparisons += 1
         return replaced
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        if self.step == self.warmup:
-            if self.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            self.began = self.now()
+    def on_train_batch_start(self, *args: Any) -> None:
+        if self.step < 0 or self.step % self.settings.turn:
+            return
+        if self.step > 0:
+            self.run.seconds += self.now() - self.began
+        elif self.on_cuda:
+            torch.cuda.reset_peak_memory_stats()
+        self.hand_over()
+        self.began = self.now()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *args: Any
     ) -> None:
         self.run.children.append(pl_module.child)
-        if self.step == self.last:
-            self.run.seconds = self.now() - self.began
-            self.run.last_loss = float(outputs["loss"])
-            if self.device == "cuda":
-                self.run.peak_memory = torch.cuda.max_memory_allocated()
         self.step += 1
+        if self.step == self.settings.steps:
+            self.run.seconds += self.now() - self.began
+            self.run.last_loss = float(outputs["loss"])
+            if self.on_cuda:
+                self.run.peak_memory = torch.cuda.max_memory_allocated()
+            if hasattr(pl_module, "leaderboard"):
+                pl_module.leaderboard.load([])  # little is left to score at the end, untimed
 
 
 def train(
-    workload: Workload, strategy: OneShotStrategy, seed: int, settings: argparse.Namespace
+    workload_name: str, method: str, seed: int, settings: argparse.Namespace, hand_over: HandOver
 ) -> Run:
-    """Train a new supernet by a strategy, and time its steps."""
-    gc.collect()
+    """Train a supernet and time its steps, in a fresh process.
+
+    Parameters
+    ----------
+    workload_name
+        Of ``WORKLOADS``.
+    method
+        One of ours, or NNI's on the children that one of ours trains: ``nni:spos`` and so on.
+    seed
+        Of weights, data and children.
+    settings, hand_over
+        See :class:`Stopwatch`.
+    """
+    quiet()
+    torch.set_num_threads(settings.threads)
+    workload = WORKLOADS[workload_name](settings)
+    strategy: OneShotStrategy
+    if method.startswith("nni:"):
+        children = draw_children(workload, method.removeprefix("nni:"), seed, settings)
+        strategy = ReplayingOneShot(children)
+    else:
+        strategy = make_strategy(method, seed, settings)
     pl.seed_everything(seed, verbose=False)
     with torch.device(settings.device):  # where a large space is much faster to build
         space = workload.make_space()
-    watch = Stopwatch(settings.warmup, settings.steps, settings.device)
+    watch = Stopwatch(settings, hand_over)
     evaluator = workload.make_evaluator(seed, settings.warmup + settings.steps, [watch])
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return watch.run
+
+
+def quiet() -> None:
+    """Silence what Lightning and NNI say about every run."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)")
+    for name in ("pytorch_lightning", "lightning", "nni"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def make_strategy(method: str, seed: int, settings: argparse.Namespace) -> strategies.SPOS:
@@ -242,51 +291,42 @@ def make_strategy(method: str, seed: int, settings: argparse.Namespace) -> strat
 def draw_children(
     workload: Workload, method: str, seed: int, settings: argparse.Namespace
 ) -> list[Sample]:
-    """Draw the children that ours will train; for ``control`` those of SPOS."""
-    strategy = make_strategy("spos" if method == CONTROL else method, seed, settings)
+    """Draw the children that ours will train."""
     with torch.device("meta"):  # no weights are needed
-        sampler = strategy.make_sampler(workload.make_space())
+        sampler = make_strategy(method, seed, settings).make_sampler(workload.make_space())
     return [sampler.next() for _ in range(settings.warmup + settings.steps)]
-
-
-def run_pair(
-    workload: Workload, method: str, turn: int, settings: argparse.Namespace
-) -> tuple[Run, Run]:
-    """Run ours and NNI's on the same children, a new seed every turn; gives ours first."""
-    seed = settings.seed + turn
-    children = draw_children(workload, method, seed, settings)
-
-    def nni() -> Run:
-        return train(workload, ReplayingOneShot(children), seed, settings)
-
-    def ours() -> Run:
-        if method == CONTROL:
-            return nni()
-        return train(workload, make_strategy(method, seed, settings), seed, settings)
-
-    first, second = alternate(ours, nni, turn)
-    assert first.children == second.children == children, "the two sides trained other children"
-    return first, second
 
 
 # All runs
 
 
+def run_pair(
+    workload: str, method: str, turn: int, settings: argparse.Namespace
+) -> tuple[Run, Run]:
+    """Run ours and NNI's in turns on the same children, with a seed of this pair's own."""
+    sides = ("nni:spos", "nni:spos") if method == CONTROL else (method, f"nni:{method}")
+    seed = settings.seed + turn
+    ours, nni = in_turns(
+        [partial(train, workload, side, seed, settings) for side in sides],
+        preload=["experiments.benchmarks.step_time"],
+        first=turn % 2,
+    )
+    assert ours.children == nni.children, "the two sides trained different children"
+    return ours, nni
+
+
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
-    """Run all pairs, a turn of all methods after the other."""
+    """Run all pairs, one of every method after the other."""
     results: dict[str, Any] = {}
     for name in settings.workloads:
-        workload = WORKLOADS[name](settings)
-        warm_up = argparse.Namespace(**{**vars(settings), "steps": 1, "warmup": 1})
-        for method in settings.methods:  # what the process does for the first time is slow
-            run_pair(workload, method, 0, warm_up)
+        title = WORKLOADS[name](settings).title  # prepares the data once for all processes
         pairs: dict[str, list[tuple[Run, Run]]] = {method: [] for method in settings.methods}
         for turn in range(settings.repetitions):
             for method in settings.methods:
-                pair = run_pair(workload, method, turn, settings)
+                pair = run_pair(name, method, turn, settings)
                 pairs[method].append(pair)
                 print(_progress(name, method, turn, pair, settings.steps), flush=True)
-        results[name] = {"title": workload.title, "methods": summaries(pairs, settings)}
+        results[name] = {"title": title, "methods": summaries(pairs, settings)}
     return {"measurements": results, "targets": targets(results)}
 
 
@@ -376,9 +416,9 @@ def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
     """The results as Markdown."""
     sections = [
         f"{settings.repetitions} pairs of runs a method, {settings.steps} timed steps a run "
-        f"after {settings.warmup} others. Both sides of a pair train the same children: NNI's "
-        "`RandomOneShot` makes its own draw and then takes ours. A ratio below 1 is faster than "
-        "NNI.",
+        f"after {settings.warmup} others, in turns of {settings.turn}. Both sides of a pair train "
+        "the same children: NNI's `RandomOneShot` makes its own draw and then takes ours. A ratio "
+        "below 1 is faster than NNI.",
     ]
     for workload in results["measurements"].values():
         sections += [f"## {workload['title']}", _times(workload["methods"])]
@@ -433,10 +473,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     torch.set_num_threads(settings.threads)
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
-    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)")
-    for name in ("pytorch_lightning", "lightning", "nni"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     results = measure(settings)
     markdown = report(settings, results)
     print(markdown)

@@ -40,7 +40,7 @@ class ManagedTrial:
     """
 
     def __init__(self) -> None:
-        self.is_first_rank = rank_zero_only.rank == 0
+        self.is_first_rank = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         self._channel = get_default_trial_command_channel()
         if not self.is_first_rank and _HANDED_ON in os.environ:
             record = nni.load(os.environ[_HANDED_ON])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -85,14 +86,18 @@ class SupernetModule(RandomSamplingLightningModule):
         self.leaderboard = Leaderboard(self.scorer, mode, name=self.sampler.name)
         self.replay = Replay()
         self._panel: list[Sample] = []
-        self._route: list[Callable[[Sample], Any]] = []
+        self._routed: Sample = {}
+        self._by_label: dict[str, list[Callable[[Sample], Any]]] = {}
 
     # Which child
 
     def route(self, sample: Sample) -> None:
-        """Set the supernet's path to a sample."""
-        for resample in self._route:
-            resample(sample)
+        """Set the supernet's path to a sample; only the modules that change are touched."""
+        for label, choice in sample.items():
+            if label not in self._routed or self._routed[label] != choice:
+                for resample in self._by_label[label]:
+                    resample(sample)
+        self._routed = dict(sample)
 
     def resample(self) -> Sample:
         """Draw the next child and set the supernet's path to it."""
@@ -102,7 +107,10 @@ class SupernetModule(RandomSamplingLightningModule):
 
     def set_model(self, model: nn.Module) -> None:
         super().set_model(model)
-        self._route = [module.resample for module in self.supernet_modules()]
+        self._routed, self._by_label = {}, defaultdict(list)
+        for module in self.supernet_modules():
+            for label in module.simplify():
+                self._by_label[str(label)].append(module.resample)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, *args: Any) -> Any:
         """Take the next child if the optimizer has stepped since the present one was taken."""

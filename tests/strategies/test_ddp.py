@@ -1,0 +1,209 @@
+"""Two processes train one supernet: gloo on the CPU, ranks started by Lightning itself."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from spaces import ConvSpace
+
+from nni_magic.sampling import GradualSampler
+
+ROOT = Path(__file__).parents[2]
+EPOCHS, BATCHES, IMAGES = 2, 3, 48
+RUNS = ("magic_t", "magic_at", "drawn")
+
+# Rank 1 runs the whole script too. Its strategies have seeds of their own, which must not count.
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+from nni_magic import compat
+compat.load_torchvision()
+compat.import_nni_quietly()
+
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import Classification, DataLoader
+from pytorch_lightning.utilities import rank_zero_only
+from torch.utils.data import TensorDataset
+
+from spaces import ConvSpace
+from training import QUIET, images, make, train
+
+ALIGNED = {{"warmup_epochs": 0, "anchor_interval": 1, "anchor_candidates": 3}}
+RANK = rank_zero_only.rank
+
+
+class Record(pl.Callback):
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        anchor = getattr(module, "anchor", None)
+        self.steps.append({{
+            "child": module.child,
+            "rows": [row_of[float(image.sum())] for image in batch[0]],
+            "anchor": anchor and (anchor.sample, anchor.last_score, anchor.replacements),
+        }})
+
+
+def evaluator(record, distributed):
+    return Classification(
+        num_classes=10, learning_rate=0.01, max_epochs={epochs}, callbacks=[record],
+        train_dataloaders=DataLoader(data, batch_size=8, shuffle=True),
+        val_dataloaders=DataLoader(images(20), batch_size=4),
+        devices=2, strategy=distributed, **QUIET,
+    )
+
+
+data = images({images})
+row_of = {{float(image.sum()): row for row, (image, _) in enumerate(data)}}
+assert len(row_of) == {images}
+try:
+    train(make("magic_t"), ConvSpace(), evaluator(Record(), "ddp"))
+    refusal = "trained"
+except ValueError as error:
+    refusal = str(error)
+
+result = {{"refusal": refusal, "rank": RANK}}
+for run, strategy in {{
+    "magic_t": make("magic_t", seed=3 + RANK),
+    "magic_at": make("magic_at", seed=3 + RANK, **ALIGNED),
+    "drawn": make("magic_at", seed=None, **ALIGNED),
+}}.items():
+    record = Record()
+    torch.manual_seed(5)
+    own_seed = strategy.seed
+    train(strategy, ConvSpace(), evaluator(record, "ddp_find_unused_parameters_true"), seed=RANK)
+    module = strategy.oneshot_module
+    result[run] = {{
+        "own_seed": own_seed,
+        "seed": module.seed,
+        "steps": record.steps,
+        "panel": module.panel,
+        "best": module.best_children(),
+        "exported": module.export(),
+        "weights": strategy.supernet.state_dict(),
+    }}
+torch.save(result, Path(sys.argv[1]) / f"rank_{{RANK}}.pt")
+"""
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What both ranks recorded."""
+    folder = tmp_path_factory.mktemp("ddp")
+    script = folder / "train.py"
+    script.write_text(SCRIPT.format(epochs=EPOCHS, images=IMAGES))
+    launched = {"LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in launched},
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout
+    return [torch.load(folder / f"rank_{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+every_run = pytest.mark.parametrize("run", RUNS)
+
+
+def of_steps(rank, run, name):
+    return [step[name] for step in rank[run]["steps"]]
+
+
+def test_two_processes_have_trained(ranks):
+    assert [rank["rank"] for rank in ranks] == [0, 1]
+    for run in RUNS:
+        assert [len(rank[run]["steps"]) for rank in ranks] == [EPOCHS * BATCHES] * 2
+
+
+@every_run
+def test_seed_of_the_first_rank_wins(ranks, run):
+    first, second = (rank[run] for rank in ranks)
+    assert first["own_seed"] != second["own_seed"]
+    assert first["seed"] == second["seed"] == first["own_seed"]
+    assert first["panel"] == second["panel"]
+
+
+@every_run
+def test_ranks_take_the_same_children(ranks, run):
+    first, second = (of_steps(rank, run, "child") for rank in ranks)
+    assert first == second
+    assert len({str(child) for child in first}) > 1
+
+
+def test_children_are_those_of_the_first_ranks_seed(ranks):
+    def walk(seed):
+        sampler = GradualSampler(ConvSpace(), seed=seed)
+        return [sampler.next() for _ in range(EPOCHS * BATCHES)]
+
+    for rank in ranks:
+        assert of_steps(rank, "magic_t", "child") == walk(3)
+        assert of_steps(rank, "magic_t", "child") != walk(4)
+
+
+@pytest.mark.parametrize("run", ["magic_at", "drawn"])
+def test_ranks_have_the_same_anchor_and_scores(ranks, run):
+    first, second = (of_steps(rank, run, "anchor") for rank in ranks)
+    assert first == second
+    assert all(sample is not None for sample, _, _ in first)
+    assert len({score for _, score, _ in first}) > 1
+
+
+@every_run
+def test_ranks_know_the_same_best_children(ranks, run):
+    first, second = (rank[run] for rank in ranks)
+    assert first["best"] == second["best"]
+    assert first["exported"] == second["exported"] == first["best"][0][0]
+    assert len(first["best"]) >= 3
+
+
+@every_run
+def test_ranks_end_with_the_same_weights(ranks, run):
+    first, second = (rank[run]["weights"] for rank in ranks)
+    assert first.keys() == second.keys()
+    learned = [name for name in first if "running_" not in name]  # BatchNorm's own, by design
+    assert len(learned) > 20
+    assert all(torch.equal(first[name], second[name]) for name in learned)
+
+
+def test_runs_end_with_different_weights(ranks):
+    weights = [ranks[0][run]["weights"]["head.weight"] for run in RUNS]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+
+
+@every_run
+def test_every_rank_trains_on_its_own_share_of_the_data(ranks, run):
+    for epoch in range(EPOCHS):
+        part = slice(epoch * BATCHES, (epoch + 1) * BATCHES)
+        batches = [of_steps(rank, run, "rows")[part] for rank in ranks]
+        shares = [{row for batch in share for row in batch} for share in batches]
+        assert shares[0].isdisjoint(shares[1])
+        assert shares[0] | shares[1] == set(range(IMAGES))
+
+
+@every_run
+def test_epochs_shuffle_the_data_anew(ranks, run):
+    rows = of_steps(ranks[0], run, "rows")
+    assert rows[:BATCHES] != rows[BATCHES:]
+
+
+def test_ddp_without_unused_parameters_is_refused(ranks):
+    for rank in ranks:
+        assert rank["refusal"].endswith("pass strategy='ddp_find_unused_parameters_true'")
