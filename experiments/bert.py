@@ -67,7 +67,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     space.add_argument("--dropout", type=float, default=0.0)
 
     train = parser.add_argument_group("training")
-    train.add_argument("--epochs", type=int, default=6)
+    train.add_argument("--epochs", type=int, default=5)
     train.add_argument("--epoch-steps", type=int, default=100, help="optimizer steps in an epoch")
     train.add_argument("--batch-size", type=int, default=32, help="sequences on one device")
     train.add_argument("--accumulate", type=int, default=1, help="batches for an optimizer step")
