@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import time
+from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NoReturn, cast
@@ -42,6 +43,8 @@ STRATEGIES = {
     "magic_a": strategies.MagicA,
     "magic_at": strategies.MagicAT,
 }
+
+PACKAGES = ("nni", "nni-magic", "numpy", "pytorch-lightning", "tokenizers", "torch")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -279,6 +282,7 @@ def run(settings: argparse.Namespace, trial: ManagedTrial) -> dict[str, Any]:
     found = search(settings, data, space)
     results = {
         "settings": {name: _plain(value) for name, value in vars(settings).items()},
+        "versions": {name: version(name) for name in PACKAGES},
         "corpus": data.corpus_digest,
         "tokenizer": data.tokenizer_digest,
         "steps": settings.epochs * settings.epoch_steps,

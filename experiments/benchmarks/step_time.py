@@ -93,7 +93,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--methods", nargs="+", choices=TITLES, default=list(STRATEGIES))
     add("--repetitions", type=int, default=5, help="pairs of each method")
     add("--steps", type=int, default=100, help="timed steps of a run")
-    add("--warmup", type=int, default=10, help="steps before these")
+    add("--warmup", type=int, default=5, help="steps before these")
     add("--turn", type=int, default=5, help="steps of one side before it is the other's turn")
     add("--anchor-interval", type=int, default=100, help="of MAGIC-A and MAGIC-AT")
     add("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
@@ -308,7 +308,7 @@ def run_pair(
     seed = settings.seed + turn
     ours, nni = in_turns(
         [partial(train, workload, side, seed, settings) for side in sides],
-        preload=["experiments.benchmarks.step_time"],
+        preload=["nni_magic.strategies", "experiments.benchmarks.workloads"],
         first=turn % 2,
     )
     assert ours.children == nni.children, "the two sides trained different children"
