@@ -110,8 +110,7 @@ def comparisons(
         return [mutable.random() for mutable in mutables]
 
     whole: dict[str, tuple[Draw, Draw]] = {
-        f"whole sample, {name}": (module.resample, theirs.resample)
-        for name, module in ours.items()
+        f"whole sample, {name}": (module.resample, theirs.resample) for name, module in ours.items()
     }
     alone: dict[str, tuple[Draw, Draw]] = {
         f"draw alone, {name}": (module.sampler.next, random) for name, module in ours.items()

@@ -86,7 +86,7 @@ class AlignedSupernetModule(SupernetModule):
                 self.anchor.elect(self.draw_children(self.anchor_candidates, stream=2))
         elif self._challenge_is_due():
             self.anchor.challenge(cast(Sample, self.child))
-        if self.anchor.sample is not None:
+        if self.anchor.sample is not None and self.log_is_due:
             self.log_dict(
                 {
                     "anchor/digest": float(int(digest(self.anchor.sample)[:6], 16)),

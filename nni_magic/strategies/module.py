@@ -119,7 +119,7 @@ class SupernetModule(RandomSamplingLightningModule):
             previous = self.child
             self.child = self.resample()
             self.child_step = self.trainer.global_step
-            if previous is not None:
+            if previous is not None and self.log_is_due:
                 self.log("supernet/distance", float(self.sampler.distance(previous, self.child)))
         else:
             self.route(cast(Sample, self.child))
@@ -146,8 +146,19 @@ class SupernetModule(RandomSamplingLightningModule):
             value = term(cast(Sample, self.child))
             logged[f"supernet/{term.name}"] = value.detach()
             loss = loss + term.weight * value
-        self.log_dict(logged)
+        if self.log_is_due:
+            self.log_dict(logged)
         return {**output, "loss": loss} if isinstance(output, dict) else loss
+
+    @property
+    def log_is_due(self) -> bool:
+        """Whether what this step logs is read: by the logger, or at the end of the epoch.
+
+        Lightning takes about a millisecond for a value, whether it is written or not.
+        """
+        every = self.trainer.log_every_n_steps
+        written = every > 0 and (self.trainer.global_step + 1) % every == 0
+        return written or self.trainer.is_last_batch
 
     # Validation: the same children on every batch, so that the metric means something
 

@@ -22,7 +22,7 @@ class Anchors(Watch):
     def on_train_batch_end(self, trainer, module, *args):
         super().on_train_batch_end(trainer, module, *args)
         self.anchors.append(module.anchor.sample)
-        self.aligned.append("supernet/alignment_loss" in trainer.callback_metrics)
+        self.aligned.append(len(module.loss_terms()))
 
 
 @pytest.mark.parametrize(("aligned", "plain"), [("magic_a", "spos"), ("magic_at", "magic_t")])
@@ -45,10 +45,13 @@ def test_without_weight_the_anchor_leaves_no_trace(aligned, plain, space, evalua
 
 def test_alignment_begins_after_the_warm_start():
     watch = Anchors()
-    train(make("magic_a", warmup_epochs=2), ConvSpace(), classification(watch))
+    evaluator = classification(watch)
+    train(make("magic_a", warmup_epochs=2), ConvSpace(), evaluator)
     assert watch.anchors[:12] == [None] * 12
     assert None not in watch.anchors[12:]
-    assert watch.aligned == [False] * 12 + [True] * 6
+    assert watch.aligned == [0] * 12 + [1] * 6
+    assert "supernet/alignment_loss" not in watch.validations[1]
+    assert evaluator.trainer.callback_metrics["supernet/alignment_loss"] > 0
 
 
 def test_first_anchor_is_the_best_of_the_candidates():

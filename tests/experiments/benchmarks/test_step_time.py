@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from experiments.benchmarks import step_time
+from experiments.benchmarks import step_time, timed_training
 from experiments.benchmarks.workloads import WORKLOADS, DigitsSpace
 
 METHODS = ["spos", "magic_at"]
@@ -73,16 +73,16 @@ def test_report_is_written(results, arguments):
 def test_nnis_side_draws_itself_and_trains_the_given_children(arguments, monkeypatch):
     settings = step_time.parse_args(arguments)
     draws = []
-    nnis = step_time.RandomSamplingLightningModule.resample
+    nnis = timed_training.RandomSamplingLightningModule.resample
     monkeypatch.setattr(
-        step_time.RandomSamplingLightningModule,
+        timed_training.RandomSamplingLightningModule,
         "resample",
         lambda self: draws.append(nnis(self)),
     )
     torch.set_num_threads(1)
-    run = step_time.train("cnn", "nni:magic_t", 5, settings, lambda: None)
+    run = timed_training.train("cnn", "nni:magic_t", 5, settings, lambda: None)
     workload = WORKLOADS["cnn"](settings)
-    expected = step_time.draw_children(workload, "magic_t", 5, settings)
+    expected = timed_training.draw_children(workload, "magic_t", 5, settings)
     assert run.children == expected
     assert len(draws) == len(expected) == 5
     assert draws != expected
@@ -91,7 +91,7 @@ def test_nnis_side_draws_itself_and_trains_the_given_children(arguments, monkeyp
 def test_turns_are_handed_over_every_few_timed_steps(arguments):
     settings = step_time.parse_args([*arguments, "--steps", "5"])
     handed = []
-    run = step_time.train("cnn", "spos", 0, settings, lambda: handed.append(1))
+    run = timed_training.train("cnn", "spos", 0, settings, lambda: handed.append(1))
     assert len(handed) == 3  # before the timed steps 1, 3 and 5
     assert len(run.children) == 6
 

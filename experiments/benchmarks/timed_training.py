@@ -1,0 +1,223 @@
+"""One timed run of a strategy, ours or NNI's, for the benchmark of training steps."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+import warnings
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from nni_magic import strategies
+
+# isort: split
+import pytorch_lightning as pl
+import torch
+from nni.mutable import Sample
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy, RandomOneShot
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from nni.nas.space import RawFormatModelSpace
+
+from experiments.benchmarks.turns import HandOver
+from experiments.benchmarks.workloads import WORKLOADS, Workload
+
+__all__ = ["STRATEGIES", "Run", "draw_children", "train"]
+
+STRATEGIES: dict[str, Any] = {
+    "spos": strategies.SPOS,
+    "magic_t": strategies.MagicT,
+    "magic_a": strategies.MagicA,
+    "magic_at": strategies.MagicAT,
+}
+
+
+# The other side: NNI's strategy on given children
+
+
+class ReplayingModule(RandomSamplingLightningModule):
+    """NNI's module on given children: it draws as ever, then takes the next of them instead.
+
+    Parameters
+    ----------
+    training_module
+        The evaluator's Lightning module.
+    children
+        The child of every step.
+    """
+
+    def __init__(self, training_module: pl.LightningModule, children: list[Sample]) -> None:
+        super().__init__(training_module)
+        self.replayed = iter(children)
+        self.child: Sample | None = None
+        self.blocks: list[Any] = []
+
+    def set_model(self, model: torch.nn.Module) -> None:
+        super().set_model(model)
+        # In a list: finding the blocks again for every step is a cost that only NNI's draw has.
+        self.blocks = [module for module in model.modules() if _is_block(module)]
+
+    def resample(self) -> Sample:
+        """Draw as NNI does, then set the path to the next given child."""
+        super().resample()
+        self.child = next(self.replayed)
+        for block in self.blocks:
+            block.resample(memo=self.child)
+        return self.child
+
+
+def _is_block(module: torch.nn.Module) -> bool:
+    return isinstance(module, BaseSuperNetModule)
+
+
+class ReplayingOneShot(RandomOneShot):
+    """NNI's ``RandomOneShot`` with a :class:`ReplayingModule`."""
+
+    def __init__(self, children: list[Sample]) -> None:
+        super().__init__()
+        self.children = children
+
+    def configure_oneshot_module(self, training_module: Any) -> ReplayingModule:
+        return ReplayingModule(training_module, self.children)
+
+
+# One run
+
+
+@dataclass
+class Run:
+    """What a run gave: times in seconds, memory in bytes."""
+
+    seconds: float = 0.0
+    anchor_seconds: float = 0.0
+    anchor_comparisons: int = 0
+    peak_memory: int | None = None
+    last_loss: float = float("nan")
+    children: list[Sample] = field(default_factory=list, repr=False)
+
+
+class Stopwatch(pl.Callback):
+    """Hands over every few steps, and times the steps from ``warmup`` on.
+
+    Parameters
+    ----------
+    settings
+        For ``warmup``, ``steps``, ``turn`` and ``device``.
+    hand_over
+        Returns when it is this side's turn again.
+    """
+
+    def __init__(self, settings: argparse.Namespace, hand_over: HandOver) -> None:
+        self.settings = settings
+        self.hand_over = hand_over
+        self.step = -settings.warmup
+        self.began = 0.0
+        self.run = Run()
+
+    @property
+    def on_cuda(self) -> bool:
+        return self.settings.device == "cuda"
+
+    def now(self) -> float:
+        """Time in seconds, when the device has done what it was given."""
+        if self.on_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if hasattr(pl_module, "anchor"):
+            anchor = pl_module.anchor
+            anchor.challenge = partial(self.time_comparison, anchor.challenge)
+
+    def time_comparison(self, challenge: Any, child: Sample) -> bool:
+        """Stand in for ``Anchor.challenge``."""
+        began = self.now()
+        replaced = challenge(child)
+        if self.step >= 0:
+            self.run.anchor_seconds += self.now() - began
+            self.run.anchor_comparisons += 1
+        return replaced
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        if self.step < 0 or self.step % self.settings.turn:
+            return
+        if self.step > 0:
+            self.run.seconds += self.now() - self.began
+        elif self.on_cuda:
+            torch.cuda.reset_peak_memory_stats()
+        self.hand_over()
+        self.began = self.now()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *args: Any
+    ) -> None:
+        self.run.children.append(pl_module.child)
+        self.step += 1
+        if self.step == self.settings.steps:
+            self.run.seconds += self.now() - self.began
+            self.run.last_loss = float(outputs["loss"])
+            if self.on_cuda:
+                self.run.peak_memory = torch.cuda.max_memory_allocated()
+            if hasattr(pl_module, "leaderboard"):
+                pl_module.leaderboard.load([])  # little is left to score at the end, untimed
+
+
+def train(
+    workload_name: str, method: str, seed: int, settings: argparse.Namespace, hand_over: HandOver
+) -> Run:
+    """Train a supernet and time its steps, in a fresh process.
+
+    Parameters
+    ----------
+    workload_name
+        Of ``WORKLOADS``.
+    method
+        One of ours, or NNI's on the children that one of ours trains: ``nni:spos`` and so on.
+    seed
+        Of weights, data and children.
+    settings, hand_over
+        See :class:`Stopwatch`.
+    """
+    quiet()
+    torch.set_num_threads(settings.threads)
+    workload = WORKLOADS[workload_name](settings)
+    strategy: OneShotStrategy
+    if method.startswith("nni:"):
+        children = draw_children(workload, method.removeprefix("nni:"), seed, settings)
+        strategy = ReplayingOneShot(children)
+    else:
+        strategy = make_strategy(method, seed, settings)
+    pl.seed_everything(seed, verbose=False)
+    with torch.device(settings.device):  # where a large space is much faster to build
+        space = workload.make_space()
+    watch = Stopwatch(settings, hand_over)
+    evaluator = workload.make_evaluator(seed, settings.warmup + settings.steps, [watch])
+    strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+    return watch.run
+
+
+def quiet() -> None:
+    """Silence what Lightning and NNI say about every run."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\)")
+    for name in ("pytorch_lightning", "lightning", "nni"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def make_strategy(method: str, seed: int, settings: argparse.Namespace) -> strategies.SPOS:
+    """Create ours, with little to do before and after the steps that are timed."""
+    aligned = {"warmup_epochs": 0, "anchor_interval": settings.anchor_interval}
+    own = aligned if method in ("magic_a", "magic_at") else {}
+    return STRATEGIES[method](seed=seed, validation_children=1, **own)
+
+
+def draw_children(
+    workload: Workload, method: str, seed: int, settings: argparse.Namespace
+) -> list[Sample]:
+    """Draw the children that ours will train."""
+    with torch.device("meta"):  # no weights are needed
+        sampler = make_strategy(method, seed, settings).make_sampler(workload.make_space())
+    return [sampler.next() for _ in range(settings.warmup + settings.steps)]
