@@ -41,7 +41,7 @@ def load_torchvision() -> None:
 
 
 def import_nni_quietly() -> None:
-    """Import NNI's torch layers without their warnings about ``torch.nn``.
+    """Import NNI in the order that it needs, without its warnings about ``torch.nn``.
 
     NNI wraps every name it finds in ``torch.nn`` and warns about those that are not modules, such
     as ``Buffer``, which are younger than NNI. The warnings are harmless, and exactly these are
@@ -52,6 +52,9 @@ def import_nni_quietly() -> None:
             "ignore", message=".* is found to be not a nn.Module, which is unexpected"
         )
         importlib.import_module("nni.nas.nn.pytorch")
+        # NNI's two packages import each other. Whoever imports nni.nas.oneshot first gets stubs
+        # in nni.nas.strategy that fail when they are used.
+        importlib.import_module("nni.nas.strategy")
 
 
 @contextlib.contextmanager

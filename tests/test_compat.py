@@ -214,3 +214,15 @@ def test_nni_checkpoint_types_are_taken_back_after_an_error():
         assert len(torch.serialization.get_safe_globals()) > len(allowed)
         raise KeyError("lost")
     assert set(torch.serialization.get_safe_globals()) == allowed
+
+
+@pytest.mark.parametrize("first", ["nni_magic.strategies", "nni_magic.hidden_states"])
+def test_nnis_own_strategies_work_after_ours_are_imported(first):
+    code = f"""
+from nni_magic import compat
+compat.load_torchvision()
+import {first}
+from nni.nas.strategy import DARTS, RandomOneShot
+DARTS(), RandomOneShot()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

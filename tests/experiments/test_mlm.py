@@ -278,6 +278,7 @@ def test_search_evaluator_reports_to_nni_in_a_trial_only(data, monkeypatch):
     reports = []
     monkeypatch.setattr(nni, "report_final_result", reports.append)
     monkeypatch.setattr(nni, "report_intermediate_result", reports.append)
+    monkeypatch.setattr(nni, "get_current_parameter", lambda: None)
     model = Tiny(data.vocab_size)
     mlm_search_evaluator(data, trainer_kwargs=QUIET).evaluate(model)
     assert reports == []

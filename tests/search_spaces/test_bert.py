@@ -195,11 +195,13 @@ def test_initial_loss_is_that_of_a_uniform_guess(name):
     assert loss.item() == pytest.approx(math.log(1000), abs=0.1)
 
 
-def test_initial_weights_are_those_of_bert():
+def test_initial_weights_are_those_of_bert_and_of_operators_by_fan_in():
     space = BertSpace(**{**SETTINGS, "hidden": 128, "embedding_size": 64, "vocab_size": 500})
-    for module in space.modules():
-        if isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
-            assert module.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    for name, module in space.named_modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Embedding)):
+            fan_in = module.weight[0].numel()
+            std = fan_in**-0.5 if ".operator." in name else 0.02
+            assert module.weight.std().item() == pytest.approx(std, rel=0.1)
         if isinstance(module, (torch.nn.Linear, torch.nn.Conv1d)) and module.bias is not None:
             assert not module.bias.any()
 
