@@ -148,7 +148,7 @@ def main() -> None:
         if arguments.keep:
             print(f"The manager stays up at {page}; end it with: nnictl stop {experiment_id}")
         else:
-            subprocess.run(["nnictl", "stop", experiment_id], stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(["nnictl", "stop", experiment_id], capture_output=True, check=True)
     sys.exit(0 if good else 1)
 
 
