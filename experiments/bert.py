@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NoReturn, cast
 
-from nni_magic import strategies
+from nni_magic import __version__, strategies
 from nni_magic.manager.trial import ManagedTrial, ReportValidation, one_clear_message
 from nni_magic.samples import digest
 
@@ -44,7 +44,7 @@ STRATEGIES = {
     "magic_at": strategies.MagicAT,
 }
 
-PACKAGES = ("nni", "nni-magic", "numpy", "pytorch-lightning", "tokenizers", "torch")
+PACKAGES = ("nni", "numpy", "pytorch-lightning", "tokenizers", "torch")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -282,7 +282,7 @@ def run(settings: argparse.Namespace, trial: ManagedTrial) -> dict[str, Any]:
     found = search(settings, data, space)
     results = {
         "settings": {name: _plain(value) for name, value in vars(settings).items()},
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {"nni-magic": __version__, **{name: version(name) for name in PACKAGES}},
         "corpus": data.corpus_digest,
         "tokenizer": data.tokenizer_digest,
         "steps": settings.epochs * settings.epoch_steps,

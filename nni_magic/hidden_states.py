@@ -167,7 +167,7 @@ def _outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
 @contextlib.contextmanager
 def as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Dropout off; norms take the batch's statistics and leave their buffers alone."""
-    # Written to __dict__: Module.__setattr__ would cost a millisecond a step on a large supernet.
+    # Written to __dict__: Module.__setattr__ is slow, and a large supernet has many.
     modes = [module.training for module in modules]
     norms = [module for module in modules if isinstance(module, _NormBase) and module.training]
     tracking = [norm.track_running_stats for norm in norms]

@@ -198,7 +198,7 @@ def neighbour(
     movable = [label for label in names if len(candidates[label]) > 1]
     if not 1 <= k <= len(movable):
         raise ValueError(f"k is {k}, but it must be from 1 to {len(movable)}: the labels to change")
-    if k == 1:  # the walk's hot path: an integer costs a fifth of a choice without replacement
+    if k == 1:  # the walk's hot path: an integer is cheaper than a choice without replacement
         changed = [movable[rng.integers(len(movable))]]
     else:
         changed = [movable[i] for i in rng.choice(len(movable), k, replace=False)]

@@ -222,8 +222,8 @@ def _initialise(module: nn.Module) -> None:
 
 def _initialise_operator(module: nn.Module) -> None:
     # BERT's 0.02 is made for a width of 768. In a narrow space it would all but switch an
-    # operator off beside its residual connection: at width 64 training stays for thousands of
-    # steps at the loss of guessing by frequency. Variance by fan-in works at every width.
+    # operator off beside its residual connection: at width 64 training then stays long at the
+    # loss of guessing by frequency. Variance by fan-in works at every width.
     if isinstance(module, (nn.Linear, nn.Conv1d)):
         fan_in = module.weight[0].numel()
         nn.init.normal_(module.weight, std=fan_in**-0.5)

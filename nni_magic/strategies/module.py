@@ -154,7 +154,8 @@ class SupernetModule(RandomSamplingLightningModule):
     def log_is_due(self) -> bool:
         """Whether what this step logs is read: by the logger, or at the end of the epoch.
 
-        Lightning takes about a millisecond for a value, whether it is written or not.
+        A logged value costs Lightning time whether it is written or not, and in a small model's
+        step that shows.
         """
         every = self.trainer.log_every_n_steps
         written = every > 0 and (self.trainer.global_step + 1) % every == 0
