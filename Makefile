@@ -11,7 +11,7 @@ install: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[nlp,plots,test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[nlp,onnx,pareto,plots,test]"
 	touch $@
 
 demo: install
