@@ -58,8 +58,8 @@ def capture_call(model: nn.Module, step: Callable[[], Any]) -> Call:
         handle.remove()
     if not captured:
         raise ValueError(
-            "the evaluator's training_step does not call self.model(...); alignment needs the "
-            "model's own call, because it repeats it on the anchor's path"
+            "the evaluator's training_step does not call self.model(...), which is needed here to "
+            "repeat the call on the paths of other children"
         )
     return captured[0]
 

@@ -20,8 +20,8 @@ from nni.mutable import Categorical, CategoricalMultiple, LabeledMutable, Mutabl
 from nni.mutable.annotation import MutableAnnotation
 
 __all__ = [
-    "Candidates", "Sample", "active_labels", "candidates", "crossover", "digest", "distance",
-    "neighbour", "neighbours", "random_sample",
+    "Candidates", "Sample", "active_labels", "candidates", "check_sample", "crossover", "digest",
+    "distance", "neighbour", "neighbours", "random_sample",
 ]  # fmt: skip
 
 Candidates = Mapping[str, list[Any]]
@@ -117,6 +117,37 @@ def active_labels(space: Mutable, sample: Sample) -> frozenset[str]:
     recorder = _Recorder(sample)
     space.validate(recorder)
     return frozenset(recorder.read & sample.keys())
+
+
+def check_sample(sample: Sample, candidates: Candidates) -> None:
+    """Make sure that a sample gives every label one of its choices, and has no other label.
+
+    Raises
+    ------
+    ValueError
+        Naming the label, what it holds and what is accepted.
+
+    Examples
+    --------
+    >>> check_sample({"op": "pool"}, {"op": ["conv", "skip"]})
+    Traceback (most recent call last):
+    ValueError: the sample's 'op' is 'pool'; accepted are ['conv', 'skip']
+    """
+    if sample.keys() != candidates.keys():
+        missing, unknown = candidates.keys() - sample.keys(), sample.keys() - candidates.keys()
+        raise ValueError(
+            "the sample is of another space: "
+            + "; ".join(
+                f"{what} {sorted(labels)}"
+                for what, labels in (("it lacks", missing), ("it has unknown labels", unknown))
+                if labels
+            )
+        )
+    for label, choice in sample.items():
+        if choice not in candidates[label]:
+            raise ValueError(
+                f"the sample's {label!r} is {choice!r}; accepted are {candidates[label]}"
+            )
 
 
 def random_sample(candidates: Candidates, rng: np.random.Generator) -> Sample:

@@ -1,15 +1,15 @@
 """Score child models on held-out batches with the weights of the supernet.
 
 The score of a child is a metric that the evaluator's own ``validation_step`` logs, so that every
-Lightning evaluator can be used. Two scores may be compared only if the weights and the batches
-were the same.
+Lightning evaluator can be used, or a function of the model's outputs. Two scores may be compared
+only if the weights and the batches were the same.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -18,13 +18,15 @@ import torch
 from nni.mutable import Sample
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch.utils._pytree import tree_flatten
-from torchmetrics import Metric
+from torchmetrics import Metric as TorchMetric
 
 from .resume import isolated_randomness
 
-__all__ = ["Scorer", "better"]
+__all__ = ["Metric", "Mode", "Scorer", "better"]
 
 Mode = Literal["min", "max"]
+Metric = str | Callable[[Any, Any], float] | None
+Value = float | tuple[float, float]
 
 
 def better(a: float, b: float, mode: Mode) -> bool:
@@ -51,13 +53,17 @@ class Scorer:
     route
         Sets the supernet's path to a sample.
     metric
-        Name under which the evaluator logs the metric. By default its validation loss: what it
-        logs as ``val_loss``, or else what its ``validation_step`` returns.
+        Name under which the evaluator logs the metric, or a function of the model's outputs and
+        the batch, whose values are averaged over the batches by their sizes. By default the
+        validation loss: what the evaluator logs as ``val_loss``, or else what its
+        ``validation_step`` returns.
     mode
         Whether a smaller (``min``) or a larger (``max``) metric is better.
     n_batches
         How many validation batches make a score. Under DDP every rank takes as many of its own
         share, and all ranks get the same, common score.
+    loaders
+        The held-out data; by default the trainer's own.
     """
 
     def __init__(
@@ -65,16 +71,21 @@ class Scorer:
         module: Any,
         route: Callable[[Sample], None],
         *,
-        metric: str | None,
+        metric: Metric,
         mode: Mode,
         n_batches: int,
+        loaders: Any = None,
     ) -> None:
         self.module = module
         self.route = route
         self.metric = metric
         self.mode = mode
         self.n_batches = n_batches
+        self._loaders = loaders
         self._batches: list[Any] | None = None
+        self._metrics: list[TorchMetric] = []
+        self._logged = _Logged()
+        self._output: Any = None
         self._loader_argument: dict[str, int] = {}
 
     def __call__(self, sample: Sample) -> float:
@@ -88,29 +99,51 @@ class Scorer:
         ValueError
             If the metric is not logged, or there are no validation batches.
         """
-        evaluator: pl.LightningModule = self.module.training_module
-        with isolated_randomness(), _evaluating(self.module), _own_metrics(evaluator) as logged:
+        with isolated_randomness(), self.session():
             self.route(sample)
-            for index, batch in enumerate(self._held_out()):
-                self._validation_step(evaluator, batch, index, logged)
-            return self._reduce(logged)
+            batches = [self.on_device(batch) for batch in self.held_out()]
+            return self.reduce([self.validate(batches)])[0]
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Evaluation mode, and all that the evaluator logs for the scorer, while children are scored.
+
+        The supernet's modes and the state of the evaluator's metrics come back afterwards.
+        """
+        evaluator: pl.LightningModule = self.module.training_module
+        self._metrics = [m for m in evaluator.modules() if isinstance(m, TorchMetric)]
+        with _evaluating(self.module), _kept(self._metrics), _logging(evaluator, self._log):
+            hook = evaluator.model.register_forward_hook(self._keep_output)
+            try:
+                yield
+            finally:
+                hook.remove()
+
+    def validate(self, batches: Sequence[Any]) -> Value:
+        """Run the validation step on batches, on the path that is set, within a session."""
+        for metric in self._metrics:
+            metric.reset()
+        self._logged = _Logged()
+        for index, batch in enumerate(batches):
+            self._validation_step(batch, index)
+        return self._logged.value(self.metric)
 
     def reset(self) -> None:
         """Forget the batches, so that the trainer's present validation data are read."""
         self._batches = None
 
-    def _held_out(self) -> list[Any]:
+    def held_out(self) -> list[Any]:
         """Read the batches once and keep them, on the CPU, for the whole run.
 
         The generator is set for it, so that a shuffled loader gives a resumed run the same ones.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
         """
         if self._batches is None:
-            trainer = self.module.trainer
-            if trainer.val_dataloaders is None and trainer.state.fn == "fit":
-                trainer.fit_loop.epoch_loop.val_loop.setup_data()
-            loaders = (
-                [] if trainer.val_dataloaders is None else tree_flatten(trainer.val_dataloaders)[0]
-            )
+            loaders = self._held_out_loaders()
             self._loader_argument = {"dataloader_idx": 0} if len(loaders) > 1 else {}
             torch.manual_seed(0)
             self._batches = list(islice(loaders[0], self.n_batches)) if loaders else []
@@ -121,71 +154,109 @@ class Scorer:
             )
         return self._batches
 
-    def _validation_step(
-        self, evaluator: pl.LightningModule, batch: Any, index: int, logged: _Logged
-    ) -> None:
+    def _held_out_loaders(self) -> list[Any]:
+        trainer = self.module.trainer
+        loaders = self._loaders
+        if loaders is None:
+            if trainer.val_dataloaders is None and trainer.state.fn == "fit":
+                trainer.fit_loop.epoch_loop.val_loop.setup_data()
+            loaders = trainer.val_dataloaders
+        return [] if loaders is None else tree_flatten(loaders)[0]
+
+    def on_device(self, batch: Any) -> Any:
+        """Bring a batch to where the model is, as the trainer does."""
         trainer = self.module.trainer
         batch = trainer.precision_plugin.convert_input(batch)
         batch = self.module._on_before_batch_transfer(batch, dataloader_idx=0)
-        batch = trainer.strategy.batch_to_device(batch)
+        return trainer.strategy.batch_to_device(batch)
+
+    def reduce(self, values: Sequence[Value]) -> list[float]:
+        """Scores from what :meth:`validate` gave for children; under DDP over all ranks."""
+        trainer = self.module.trainer
+        sums = torch.tensor([v for v in values if isinstance(v, tuple)], dtype=torch.float64)
+        if len(sums) and trainer.world_size > 1:
+            sums = trainer.strategy.reduce(sums.to(self.module.device), reduce_op="sum")
+        means = iter((sums[:, 0] / sums[:, 1]).tolist() if len(sums) else [])
+        return [next(means) if isinstance(value, tuple) else value for value in values]
+
+    def _validation_step(self, batch: Any, index: int) -> None:
+        evaluator, logged = self.module.training_module, self._logged
         logged.batch = batch
-        with torch.no_grad(), trainer.precision_plugin.val_step_context():
+        self._output = None
+        with torch.no_grad(), self.module.trainer.precision_plugin.val_step_context():
             output = evaluator.validation_step(batch, index, **self._loader_argument)
+            if callable(self.metric):
+                if self._output is None:
+                    raise ValueError(
+                        "metric is a function of the model's outputs, but the evaluator's "
+                        "validation_step does not call self.model(...)"
+                    )
+                logged(_FUNCTION, self.metric(self._output, batch))
         loss = output.get("loss") if isinstance(output, dict) else output
-        if self.metric is None and "val_loss" not in logged.sums and loss is not None:
+        if self.metric is None and "val_loss" not in logged.values and loss is not None:
             logged(_RETURNED, loss)
 
-    def _reduce(self, logged: _Logged) -> float:
-        name = self.metric or ("val_loss" if "val_loss" in logged.sums else _RETURNED)
-        if name in logged.metrics:
-            return float(logged.metrics[name].compute())
-        if name not in logged.sums:
-            wanted = f"metric {self.metric!r}" if self.metric else "a validation loss"
-            raise ValueError(
-                f"{wanted} is not logged by the evaluator's validation_step; "
-                f"it logs {sorted({*logged.sums, *logged.metrics})}: name one of these as metric"
-            )
-        trainer = self.module.trainer
-        total = torch.tensor(logged.sums[name], dtype=torch.float64)
-        if trainer.world_size > 1:
-            total = trainer.strategy.reduce(total.to(self.module.device), reduce_op="sum")
-        return float(total[0] / total[1])
+    def _log(self, *args: Any, **options: Any) -> None:
+        self._logged(*args, **options)
+
+    def _keep_output(self, module: Any, args: Any, output: Any) -> None:
+        self._output = output
 
 
 _RETURNED = "the loss that validation_step returns"
+_FUNCTION = "the function of the outputs"
 
 
 class _Logged:
-    """Stands in for ``self.log`` of the evaluator: weighted sums instead of a logger."""
+    """What the evaluator logs for one child: values with their weights instead of a logger."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, tuple[float, float]] = {}
-        self.metrics: dict[str, Metric] = {}
+        self.values: dict[str, list[tuple[Any, float]]] = {}
+        self.metrics: dict[str, TorchMetric] = {}
         self.batch: Any = None
 
     def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
-        if isinstance(value, Metric):
+        if isinstance(value, TorchMetric):
             self.metrics[name] = value
             return
         weight = options.get("batch_size") or extract_batch_size(self.batch)
-        total, weights = self.sums.get(name, (0.0, 0.0))
-        self.sums[name] = total + float(value) * weight, weights + weight
+        # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
+        self.values.setdefault(name, []).append((value, weight))
+
+    def value(self, metric: Metric) -> Value:
+        """The metric of a torchmetrics object, or a weighted sum with the sum of weights."""
+        name = _FUNCTION if callable(metric) else metric
+        name = name or ("val_loss" if "val_loss" in self.values else _RETURNED)
+        if name in self.metrics:
+            return float(self.metrics[name].compute())
+        if name not in self.values:
+            wanted = f"metric {metric!r}" if metric else "a validation loss"
+            raise ValueError(
+                f"{wanted} is not logged by the evaluator's validation_step; "
+                f"it logs {sorted({*self.values, *self.metrics})}: name one of these as metric"
+            )
+        weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]
+        return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)
 
 
 @contextlib.contextmanager
-def _own_metrics(evaluator: pl.LightningModule) -> Iterator[_Logged]:
-    """Collect what the evaluator logs, and keep the state of its torchmetrics out of it."""
-    log = evaluator.log
-    metrics = [module for module in evaluator.modules() if isinstance(module, Metric)]
-    states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
-    for metric in metrics:
-        metric.reset()
-    logged = _Logged()
-    evaluator.log = logged  # type: ignore[method-assign]
+def _logging(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
+    """Hand what the evaluator logs to a function."""
+    own = evaluator.log
+    evaluator.log = log  # type: ignore[assignment,method-assign]
     try:
-        yield logged
+        yield
     finally:
-        evaluator.log = log  # type: ignore[method-assign]
+        evaluator.log = own  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _kept(metrics: Sequence[TorchMetric]) -> Iterator[None]:
+    """Bring the state of metrics back."""
+    states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
+    try:
+        yield
+    finally:
         for metric, state, count in states:
             metric.reset()
             for name, value in state.items():

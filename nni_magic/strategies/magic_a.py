@@ -23,7 +23,7 @@ the comparisons, two children on four batches in 100 steps, cost less than 3 % o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -83,7 +83,7 @@ class AlignedSupernetModule(SupernetModule):
             self._prepare_alignment(batch, batch_idx)
         if self.anchor.sample is None:
             if self.trainer.current_epoch >= self.warmup_epochs:
-                self.anchor.elect(self.draw_children(self.anchor_candidates, stream=2))
+                self.anchor.elect(self.draw_children(self.anchor_candidates, 2))
         elif self._challenge_is_due():
             self.anchor.challenge(cast(Sample, self.child))
         if self.anchor.sample is not None and self.log_is_due:
@@ -121,7 +121,7 @@ class AlignedSupernetModule(SupernetModule):
     def _covering_children(self) -> list[Sample]:
         """A few valid children that together hold, most likely, all candidates of all labels."""
         children, covered = [], set[tuple[str, str]]()
-        for child in self.draw_children(64, stream=3):
+        for child in self.draw_children(64, 3):
             choices = {(label, repr(choice)) for label, choice in child.items()}
             if not choices <= covered:
                 covered |= choices
@@ -131,6 +131,16 @@ class AlignedSupernetModule(SupernetModule):
     def loss_terms(self) -> Sequence[LossTerm]:
         """The alignment term, once there is an anchor."""
         return () if self.anchor.sample is None else (cast(LossTerm, self.alignment),)
+
+    def restrict(
+        self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
+    ) -> None:
+        """Keep only some candidates; an anchor that holds one of the others is replaced."""
+        super().restrict(allowed, ranked)
+        anchor = self.anchor.sample
+        if anchor is not None and any(anchor[label] not in allowed[label] for label in allowed):
+            best = [sample for sample, _ in ranked[:1]]
+            self.anchor.elect(best or self.draw_children(self.anchor_candidates, 2))
 
     def validated_children(self) -> Sequence[Sample]:
         """The anchor, once there is one."""

@@ -4,6 +4,8 @@ Two seams are left to a method, and nothing else:
 
 - *which child a step trains*: the sampler that the strategy makes;
 - *which terms its loss adds*: :meth:`SupernetModule.loss_terms`.
+
+All methods alike can shrink their space between epochs: see :class:`Shrinking`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
@@ -24,7 +26,7 @@ from ..resume import RandomState, Replay
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode, Scorer
 
-__all__ = ["LossTerm", "SupernetModule"]
+__all__ = ["LossTerm", "Shrinking", "SupernetModule"]
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +48,23 @@ class LossTerm(Protocol):
     def __call__(self, child: Sample) -> Tensor: ...
 
 
+class Shrinking(Protocol):
+    """What deletes candidates while a supernet trains, e.g.
+    :class:`nni_magic.search.ProgressiveShrinking`.
+
+    ``begin()`` is called before the first step; ``shrink()`` when ``epochs`` are over, possibly
+    again for the same number after a resume. It calls :meth:`SupernetModule.restrict`.
+    """
+
+    def begin(self, module: SupernetModule) -> None: ...
+
+    def shrink(self, module: SupernetModule, epochs: int) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 class SupernetModule(RandomSamplingLightningModule):
     """Lightning module that trains one child a step; it wraps the evaluator's own module.
 
@@ -61,6 +80,13 @@ class SupernetModule(RandomSamplingLightningModule):
         How children are scored; see :class:`nni_magic.scoring.Scorer`.
     validation_children
         Size of the panel: children drawn once, by the seed, that validation scores.
+    shrinking
+        Deletes candidates after every epoch.
+
+    Attributes
+    ----------
+    training_data
+        The evaluator's loader of training data, as the evaluator made it.
     """
 
     def __init__(
@@ -73,8 +99,11 @@ class SupernetModule(RandomSamplingLightningModule):
         mode: Mode,
         validation_batches: int,
         validation_children: int,
+        shrinking: Shrinking | None = None,
     ) -> None:
         super().__init__(training_module)
+        self.shrinking = shrinking
+        self.training_data: Any = None
         self.sampler = sampler
         self.seed = seed
         self.scorer = Scorer(
@@ -171,13 +200,13 @@ class SupernetModule(RandomSamplingLightningModule):
     def panel(self) -> list[Sample]:
         """A few valid children, distinct where the space allows, drawn once by the seed."""
         if not self._panel:
-            self._panel = self.draw_children(self.validation_children, stream=1)
+            self._panel = self.draw_children(self.validation_children, 1)
         return self._panel
 
-    def draw_children(self, n: int, stream: int) -> list[Sample]:
+    def draw_children(self, n: int, *stream: int) -> list[Sample]:
         """Draw valid children uniformly, from a stream of randomness of their own."""
         space = self.training_module.model
-        sampler = UniformSampler(space, seed=[self.seed, stream], filter=self.sampler.filter)
+        sampler = UniformSampler(space, seed=[self.seed, *stream], filter=self.sampler.filter)
         sampler.restrict(self.sampler.candidates)
         drawn: dict[str, Sample] = {}
         for _ in range(10 * n):
@@ -194,6 +223,35 @@ class SupernetModule(RandomSamplingLightningModule):
             self.route(child)
             self.training_module.validation_step(*args, **kwargs)
         self.log("supernet/validated_children", float(len(children)), batch_size=1)
+
+    # Which candidates
+
+    def restrict(
+        self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
+    ) -> None:
+        """Keep only some candidates from now on.
+
+        Parameters
+        ----------
+        allowed
+            Label to the choices that stay.
+        ranked
+            Children that stay with their present scores, best first; they become the best known.
+        """
+        self.sampler.restrict(allowed)
+        self._panel = []
+        self.leaderboard.load(ranked[: self.leaderboard.size])
+
+    def on_train_epoch_start(self) -> None:
+        if self.shrinking is not None and self.trainer.current_epoch > 0:
+            # Already done, unless the checkpoint is from between an epoch's last step and its end.
+            self.shrinking.shrink(self, self.trainer.current_epoch)
+        return super().on_train_epoch_start()
+
+    def on_train_epoch_end(self) -> None:
+        if self.shrinking is not None:
+            self.shrinking.shrink(self, self.trainer.current_epoch + 1)
+        return super().on_train_epoch_end()
 
     # The best child
 
@@ -232,6 +290,8 @@ class SupernetModule(RandomSamplingLightningModule):
     def on_train_start(self) -> None:
         # The first score shows a wrong metric name or missing data now and not an epoch later.
         self.scorer(self.panel[0])
+        if self.shrinking is not None:
+            self.shrinking.begin(self)
         return super().on_train_start()
 
     def on_train_end(self) -> None:
@@ -275,6 +335,7 @@ class SupernetModule(RandomSamplingLightningModule):
             "panel": self.panel,
             "leaderboard": self.leaderboard.ranked(),
             "replay": self.replay.state_dict(),
+            "shrinking": None if self.shrinking is None else self.shrinking.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -295,6 +356,8 @@ class SupernetModule(RandomSamplingLightningModule):
         self.child, self.child_step = state["child"], state["child_step"]
         self.leaderboard.load(state["leaderboard"])
         self.replay.load_state_dict(state["replay"])
+        if self.shrinking is not None and state["shrinking"] is not None:
+            self.shrinking.load_state_dict(state["shrinking"])
 
     def batches_done(self) -> int:
         """Batches of this epoch that were trained on before it (re)starts."""

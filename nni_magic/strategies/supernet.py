@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 from ..resume import resumable
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode
-from .module import SupernetModule
+from .module import Shrinking, SupernetModule
 
 __all__ = ["SupernetStrategy", "check_positive"]
 
@@ -46,6 +46,9 @@ class SupernetStrategy(RandomOneShot):
         Batches of the validation data on which a child is scored.
     validation_children
         Children on a fixed, seeded panel whose mean the validation metrics are.
+    shrinking
+        Deletes candidates after every epoch until one child is left:
+        :class:`nni_magic.search.ProgressiveShrinking`.
     **kwargs
         Those of NNI's ``OneShotStrategy``, e.g. ``mutation_hooks``.
     """
@@ -61,6 +64,7 @@ class SupernetStrategy(RandomOneShot):
         mode: Mode = "min",
         validation_batches: int = 4,
         validation_children: int = 8,
+        shrinking: Shrinking | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(filter=filter, **kwargs)
@@ -73,6 +77,7 @@ class SupernetStrategy(RandomOneShot):
             seed = secrets.randbits(32)
             _logger.warning("No seed is given; drew %d, which repeats this run", seed)
         self.seed = seed
+        self.shrinking = shrinking
         self.scoring = {
             "metric": metric,
             "mode": mode,
@@ -86,7 +91,7 @@ class SupernetStrategy(RandomOneShot):
 
     def module_settings(self) -> dict[str, Any]:
         """Keyword arguments for the Lightning module."""
-        return {"seed": self.seed, **self.scoring}
+        return {"seed": self.seed, "shrinking": self.shrinking, **self.scoring}
 
     def mutate_model(self, model: Any) -> Any:
         self._sampler = self.make_sampler(model)
@@ -98,7 +103,8 @@ class SupernetStrategy(RandomOneShot):
 
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module = self._module
-        return resumable(train_dataloader_fn(), module.batches_done, module.replay)
+        module.training_data = train_dataloader_fn()
+        return resumable(module.training_data, module.batches_done, module.replay)
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         # Not to continue, as validation always starts over, but to be iterated late: inside the

@@ -1,0 +1,330 @@
+"""Children scored in a second: NNI's way, a plain loop, and ``ChildEvaluator``.
+
+::
+
+    python -m experiments.benchmarks.child_evaluation
+
+All three score the same children of one supernet on the same held-out text:
+
+- *NNI*: ``freeze`` and the Lightning evaluator with ``val_dataloaders`` only, as its
+  ``RegularizedEvolution`` does on the sequential engine;
+- *loop*: set the supernet's path, run the batches, take the loss;
+- *ours*: :class:`nni_magic.search.ChildEvaluator`, made anew for every measurement.
+
+Populations are random children, a generation of evolution, and all one-step neighbours of a child,
+of supernets of several depths. The *limit* is what sharing could give at best if time went by
+layers alone: layers of all children over different prefixes. With a batch of a single sequence
+nearly all time is fixed cost of a child; NNI's is compared on the layers of the ``tiny`` preset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nni_magic.strategies  # noqa: F401  # before NNI and Lightning
+
+# isort: split
+import numpy as np
+import torch
+from nni.mutable import Sample
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.oneshot.pytorch.strategy import RandomOneShot
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from nni.nas.space import RawFormatModelSpace
+from torch import Tensor
+from torch.nn import functional as F
+
+from experiments.benchmarks.reporting import (
+    add_report_options,
+    alternate,
+    ratios,
+    summarise,
+    table,
+    text,
+    verdict,
+    write_report,
+)
+from experiments.mlm import mlm_search_evaluator
+from experiments.mlm_data import MlmData, prepare
+from nni_magic import samples
+from nni_magic.search import ChildEvaluator, Population
+from search_spaces import BertSpace
+from search_spaces.bert import PRESETS
+
+Losses = list[float]
+Side = Callable[[Sequence[Sample]], Losses]
+
+RATIO_TARGETS = {("random", 12): 1.3, ("random", 26): 1.1, ("neighbours", 12): 1.7,
+                 ("neighbours", 26): 1.7}  # fmt: skip
+GPU_TARGET = 5.0
+NNI_TARGET = 5.0
+FIXED_COST_TARGET = 3e-3
+
+
+def parse_args(arguments: list[str]) -> argparse.Namespace:
+    """Read the settings."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_report_options(parser)
+    add = parser.add_argument
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    add("--preset", default="tiny", help="of search_spaces.BertSpace; its depth is replaced")
+    add("--corpus", default="sotu")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    add("--layers", type=int, nargs="+", default=[12, 26])
+    add("--random-children", type=int, default=1000)
+    add("--generation", type=int, default=50)
+    add("--batch-size", type=int, default=16, help="sequences; one batch makes a score")
+    add("--repetitions", type=int, default=5, help="pairs")
+    add("--nni-children", type=int, default=10, help="children in a repetition of NNI's")
+    return parser.parse_args(arguments)
+
+
+class Setting:
+    """A supernet, held-out text, and the three sides."""
+
+    def __init__(self, settings: argparse.Namespace, layers: int | None, batch_size: int) -> None:
+        shape = {**PRESETS[settings.preset], **({"n_layers": layers} if layers else {})}
+        data = prepare(settings.corpus, settings.cache, shape["vocab_size"], shape["max_length"])
+        torch.manual_seed(settings.seed)
+        space = BertSpace(**{**shape, "vocab_size": data.vocab_size, "dropout": 0.0})
+        self.device = settings.device
+        self.supernet: BertSpace = RandomOneShot().mutate_model(space).to(self.device)
+        self.evaluator = _evaluator(data, batch_size, self.device)
+        self.batches = [
+            [tensor.to(self.device) for tensor in batch]
+            for batch, _ in zip(self.evaluator.val_dataloaders, range(1), strict=False)
+        ]
+        self.pad_id = data.special.pad
+        modules = [m for m in self.supernet.modules() if isinstance(m, BaseSuperNetModule)]
+        self._choose = [module.resample for module in modules]
+
+    def ours(self, children: Sequence[Sample]) -> Losses:
+        """``ChildEvaluator``, with all that it does once."""
+        self.last = ChildEvaluator(self.supernet, self.evaluator, n_batches=1)
+        return self.last(children)
+
+    @torch.no_grad()
+    def loop(self, children: Sequence[Sample]) -> Losses:
+        """The least that scoring children one after the other takes."""
+        self.supernet.eval()
+        return [self._loss(child) for child in children]
+
+    def _loss(self, child: Sample) -> float:
+        for choose in self._choose:
+            choose(memo=child)
+        total, count = torch.zeros((), device=self.device), 0
+        for inputs, targets, selected in self.batches:
+            total += self._batch_loss(inputs, targets, selected)
+            count += int(selected.sum())
+        return float(total) / count
+
+    def _batch_loss(self, inputs: Tensor, targets: Tensor, selected: Tensor) -> Tensor:
+        logits = self.supernet(inputs, attention_mask=inputs != self.pad_id, positions=selected)
+        return F.cross_entropy(logits, targets[selected], reduction="sum")
+
+    def nni(self, children: Sequence[Sample]) -> Losses:
+        """NNI's sequential engine."""
+        engine = SequentialExecutionEngine(max_model_count=len(children))
+        space = RawFormatModelSpace.from_model(self.supernet, self.evaluator)
+        engine.submit_models(*(space.freeze(child) for child in children))
+        return [-model.metric for model in engine.list_models()]
+
+
+def _evaluator(data: MlmData, batch_size: int, device: str) -> Lightning:
+    return mlm_search_evaluator(
+        data,
+        batch_size=batch_size,
+        trainer_kwargs={
+            "limit_val_batches": 1,
+            "devices": 1,
+            "accelerator": "gpu" if device == "cuda" else "cpu",
+        },
+    )
+
+
+def populations(setting: Setting, settings: argparse.Namespace) -> dict[str, list[Sample]]:
+    """Children to score, by the kind of population."""
+    rng = np.random.default_rng(settings.seed)
+    candidates = samples.candidates(setting.supernet)
+    drawn = [samples.random_sample(candidates, rng) for _ in range(settings.random_children)]
+    evolving = Population(setting.supernet, size=settings.generation, seed=settings.seed)
+    for _ in range(3):
+        generation = evolving.ask()
+        evolving.tell(generation, setting.ours(generation))
+    return {
+        "random": list({samples.digest(child): child for child in drawn}.values()),
+        "generation": evolving.ask(),
+        "neighbours": list(samples.neighbours(drawn[0], candidates)),
+    }
+
+
+def timed(side: Side, children: Sequence[Sample], device: str) -> tuple[float, Losses]:
+    """Seconds, and the losses for a check that both sides did the same."""
+    began = time.perf_counter()
+    losses = side(children)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, losses
+
+
+def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[str, Any]:
+    """Seconds a child of ours and of the loop, in turns, and the share of what is needed."""
+    device = setting.device
+    timed(setting.ours, children[:20], device)
+    timed(setting.loop, children[:20], device)
+    seconds: dict[str, list[float]] = {"ours": [], "loop": []}
+    deviation = 0.0
+    for turn in range(repetitions):
+        (ours, a), (loop, b) = alternate(
+            lambda: timed(setting.ours, children, device),
+            lambda: timed(setting.loop, children, device),
+            turn,
+        )
+        seconds["ours"].append(ours / len(children))
+        seconds["loop"].append(loop / len(children))
+        deviation = max(deviation, float(np.max(np.abs(np.array(a) / np.array(b) - 1))))
+    needed, steps = setting.last.needed_calls(children), len(setting.supernet.layers) + 2
+    return {
+        "children": len(children),
+        "seconds_a_child": seconds,
+        "loop_to_ours": ratios(seconds["loop"], seconds["ours"]),
+        "largest_relative_difference": deviation,
+        "limit": (steps * len(children)) / needed,
+        "needed_calls": needed,
+        "calls": setting.last.calls,
+    }
+
+
+def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dict[str, Any]:
+    """Seconds a child of ours and NNI's, in turns."""
+    rng = np.random.default_rng(0)
+    candidates = samples.candidates(setting.supernet)
+    children = [samples.random_sample(candidates, rng) for _ in range(n_children)]
+    seconds: dict[str, list[float]] = {"ours": [], "nni": []}
+    deviation = 0.0
+    for turn in range(-1, repetitions):  # turn -1 warms up
+        (ours, a), (nni, b) = alternate(
+            lambda: timed(setting.ours, children, setting.device),
+            lambda: timed(setting.nni, children, setting.device),
+            turn,
+        )
+        if turn >= 0:
+            seconds["ours"].append(ours / n_children)
+            seconds["nni"].append(nni / n_children)
+        deviation = max(deviation, float(np.max(np.abs(np.array(a) / np.array(b) - 1))))
+    return {
+        "children": n_children,
+        "seconds_a_child": seconds,
+        "nni_to_ours": ratios(seconds["nni"], seconds["ours"]),
+        "largest_relative_difference": deviation,
+    }
+
+
+def measure(settings: argparse.Namespace) -> dict[str, Any]:
+    """All comparisons."""
+    results: dict[str, Any] = {"populations": {}, "nni": {}}
+    for layers in settings.layers:
+        setting = Setting(settings, layers, settings.batch_size)
+        for name, children in populations(setting, settings).items():
+            found = compare(setting, children, settings.repetitions)
+            results["populations"][f"{name}, {layers} layers"] = {
+                "population": name, "layers": layers, **found,
+            }  # fmt: skip
+            print(f"{name}, {layers} layers: loop / ours", *found["loop_to_ours"], flush=True)
+    for name, size in (("one batch", settings.batch_size), ("one sequence", 1)):
+        setting = Setting(settings, None, size)
+        results["nni"][name] = compare_with_nni(
+            setting, settings.nni_children, settings.repetitions
+        )
+    results["targets"] = targets(settings, results)
+    return results
+
+
+def targets(settings: argparse.Namespace, results: dict[str, Any]) -> list[dict[str, str]]:
+    """Which targets are met; given as ratios that must not exceed 1."""
+    checks = []
+    for name, result in results["populations"].items():
+        least = RATIO_TARGETS.get((result["population"], result["layers"]))
+        least = GPU_TARGET if settings.device == "cuda" else least
+        if least is not None:
+            checks.append((f"{name}: loop / ours at least {least}", result["loop_to_ours"], least))
+    if settings.device == "cpu":
+        theirs = results["nni"]["one batch"]["nni_to_ours"]
+        checks.append((f"demo supernet: NNI / ours at least {NNI_TARGET:.0f}", theirs, NNI_TARGET))
+        fixed = results["nni"]["one sequence"]["seconds_a_child"]["ours"]
+        inverse = [FIXED_COST_TARGET / seconds for seconds in fixed]
+        checks.append(("fixed cost of a child at most 3 ms", inverse, 1.0))
+    return [
+        {"target": what, "verdict": verdict(summarise(least / v for v in values), at_most=1.0)}
+        for what, values, least in checks
+    ]
+
+
+def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    rows = []
+    for name, result in results["populations"].items():
+        per_second = {
+            side: summarise(1 / seconds for seconds in values)
+            for side, values in result["seconds_a_child"].items()
+        }
+        rows.append(
+            [name, result["children"], text(per_second["ours"]), text(per_second["loop"]),
+             text(summarise(result["loop_to_ours"])), f"{result['limit']:.2f}",
+             f"{100 * result['needed_calls'] / result['calls']:.1f} %"]
+        )  # fmt: skip
+    nni = [
+        [name, *(text(summarise(1000 * s for s in result["seconds_a_child"][side]))
+                 for side in ("ours", "nni")), text(summarise(result["nni_to_ours"]))]
+        for name, result in results["nni"].items()
+    ]  # fmt: skip
+    worst = max(r["largest_relative_difference"] for r in results["populations"].values())
+    return "\n\n".join(
+        [
+            f"BERT space, preset {settings.preset}, on one batch of {settings.batch_size} "
+            f"sequences; {settings.repetitions} pairs in turns.",
+            "## Ours and a plain loop",
+            table(
+                ["population", "children", "ours, children/s", "loop, children/s", "loop / ours",
+                 "limit", "of the needed steps"], rows,
+            ),
+            "The last column is the theoretical minimum of steps over those run. Largest relative "
+            f"difference between the two sides' losses: {worst:.1e}.",
+            "## Ours and NNI, 8 layers",
+            table(["", "ours, ms/child", "NNI, ms/child", "NNI / ours"], nni),
+            f"{settings.nni_children} random children at a time. With one sequence the time is "
+            "nearly all fixed cost.",
+            "## Targets",
+            table(["target", ""], [[t["target"], t["verdict"]] for t in results["targets"]]),
+        ]
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write the report; gives the results."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = parse_args(arguments)
+    for name in ("pytorch_lightning", "nni"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    torch.set_num_threads(settings.threads)
+    results = measure(settings)
+    markdown = report(settings, results)
+    print(markdown)
+    for path in write_report(
+        "child_evaluation", settings, arguments, results, markdown, device=settings.device
+    ):
+        print(f"Wrote {path}")
+    return results
+
+
+if __name__ == "__main__":
+    main()

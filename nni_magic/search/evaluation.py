@@ -1,0 +1,349 @@
+r"""Score many children of a supernet at the speed that the hardware allows.
+
+Children that begin alike compute the beginning once, and at every step of the chain those that
+run the same there run it as one batched call. Both are exact, because evaluation mode treats the
+members of a batch one by one. With N layers and C candidates, a population of P random children
+shares about its first :math:`\log_C P` layers, and the one-step neighbours of a child share half
+of all.
+
+The metric is the evaluator's own: its ``validation_step`` runs for every child and batch, and its
+call of the model is answered with what was computed before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from nni.mutable import Sample
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from nni.nas.oneshot.pytorch.strategy import RandomOneShot
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from torch import nn
+from torch.utils._pytree import tree_flatten
+
+from ..hidden_states import Call, capture_call
+from ..resume import isolated_randomness
+from ..samples import check_sample, neighbours
+from ..sampling import UniformSampler
+from ..scoring import Metric, Mode, Scorer, Value
+from .calibration import Calibration, tracking_norms
+from .chain import answering, chain_of, single_step
+from .execution import ChainRunner, prefix_tree
+
+__all__ = ["ChildEvaluator", "as_supernet"]
+
+_logger = logging.getLogger(__name__)
+
+
+class ChildEvaluator:
+    """Scores children on the same held-out batches with the weights that they inherit.
+
+    Called with samples, it gives their scores in the same order, and remembers them until the
+    weights change. A supernet that is no chain, see :mod:`nni_magic.search.chain`, runs one child
+    at a time, to the same result.
+
+    Parameters
+    ----------
+    supernet
+        A trained supernet, or a model space with trained weights, of which a copy is made into one.
+    evaluator
+        NNI's Lightning evaluator, with ``val_dataloaders``; if the supernet has BatchNorm also
+        with ``train_dataloaders``.
+    metric, mode
+        What the score is; see :class:`nni_magic.scoring.Scorer`.
+    n_batches
+        Validation batches that make a score.
+    calibration_batches
+        Training batches on which a child's BatchNorm statistics are taken anew; with 0 the
+        supernet's are used as they are, which fit no child. Of no meaning without BatchNorm.
+    memory
+        Bytes of hidden states and outputs held at once, at least those of one child; children
+        that do not fit wait. What an operator needs inside comes on top.
+
+    Attributes
+    ----------
+    mode : str
+        ``min`` or ``max``.
+    calls : int
+        Steps of children computed so far; see :meth:`needed_calls`.
+
+    Examples
+    --------
+    ::
+
+        evaluate = ChildEvaluator(supernet, evaluator)
+        losses = evaluate([{"layer_1": "ffn", ...}, {"layer_1": "mha4", ...}])
+    """
+
+    def __init__(
+        self,
+        supernet: ModelSpace,
+        evaluator: Lightning,
+        *,
+        metric: Metric = None,
+        mode: Mode = "min",
+        n_batches: int = 4,
+        calibration_batches: int = 4,
+        memory: int = 2**28,
+    ) -> None:
+        module = _attach(as_supernet(supernet), evaluator)
+        loaders = evaluator.val_dataloaders
+        scorer = Scorer(
+            module, lambda sample: None, metric=metric, mode=mode, n_batches=n_batches,
+            loaders=[] if loaders is None else loaders,
+        )  # fmt: skip
+        self._begin(scorer, evaluator.train_dataloaders, calibration_batches, memory)
+
+    @classmethod
+    def in_training(
+        cls,
+        scorer: Scorer,
+        training_data: Any,
+        *,
+        calibration_batches: int = 4,
+        memory: int = 2**28,
+    ) -> ChildEvaluator:
+        """Score children while a strategy trains their supernet.
+
+        Parameters
+        ----------
+        scorer
+            That of the strategy's Lightning module.
+        training_data
+            Loader of the training data, for BatchNorm.
+        calibration_batches, memory
+            As for the class.
+        """
+        evaluator = cls.__new__(cls)
+        evaluator._begin(scorer, training_data, calibration_batches, memory)
+        return evaluator
+
+    def _begin(
+        self, scorer: Scorer, training_data: Any, calibration_batches: int, memory: int
+    ) -> None:
+        for name, value, least in (
+            ("n_batches", scorer.n_batches, 1),
+            ("calibration_batches", calibration_batches, 0),
+            ("memory", memory, 1),
+        ):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"{name} is {value!r}; it must be a whole number of at least {least}"
+                )
+        self.mode = scorer.mode
+        self.calls = 0
+        self._scorer = scorer
+        self._model: ModelSpace = scorer.module.training_module.model
+        self._space = UniformSampler(self._model, seed=0)
+        self._whole = single_step(self._model)
+        self._training_data = training_data
+        self._calibration_batches = calibration_batches if tracking_norms([self._model]) else 0
+        self._memory = memory
+        self._prepared: _Prepared | None = None
+        self._known: dict[str, float] = {}
+        self._version: int | None = None
+
+    def __call__(self, samples: Sequence[Sample]) -> list[float]:
+        """Score children.
+
+        Weights, buffers, modes and random generators stay as they were; the supernet's path is
+        then that of some child.
+
+        Raises
+        ------
+        ValueError
+            If a sample is not of this space, the metric is not logged, or there are no batches.
+        """
+        for sample in samples:
+            check_sample(sample, self._space.candidates)
+        if (version := _version(self._model)) != self._version:
+            self._known, self._version = {}, version
+        names = [self._space.name(sample) for sample in samples]
+        missing = {n: s for n, s in zip(names, samples, strict=True) if n not in self._known}
+        if missing:
+            children = [self._canonical(sample) for sample in missing.values()]
+            precision = self._scorer.module.trainer.precision_plugin
+            with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
+                with precision.val_step_context():
+                    values = self._values(children)
+            self._known.update(zip(missing, self._scorer.reduce(values), strict=True))
+        return [self._known[name] for name in names]
+
+    def needed_calls(self, samples: Sequence[Sample]) -> int:
+        """Steps to run for different children when every shared beginning runs once."""
+        children = [self._canonical(sample) for sample in samples]
+        return prefix_tree(chain_of(self._model), children).n_calls
+
+    def _canonical(self, sample: Sample) -> Sample:
+        """The sample with the first choice where a label is not active: one for every child."""
+        active = set(self._space.active_labels(sample))
+        choices = self._space.candidates
+        return {
+            label: sample[label] if label in active else choices[label][0] for label in choices
+        }
+
+    def _values(self, children: list[Sample]) -> list[Value]:
+        if self._prepared is None:
+            self._prepared = self._prepare(children[0])
+        runner, batches, calibration = self._prepared
+        if runner is None:
+            return [self._alone(child, batches, calibration) for child in children]
+        values: dict[int, Value] = {}
+        before = runner.n_calls
+        for index, outputs in runner.outputs(children):
+            answers = iter(outputs)
+            with answering(self._model, lambda *args, answers=answers, **kwargs: next(answers)):
+                values[index] = self._scorer.validate(batches)
+        self.calls += runner.n_calls - before
+        return [values[index] for index in range(len(children))]
+
+    def _alone(self, child: Sample, batches: list[Any], calibration: list[Call]) -> Value:
+        """Score a child by the evaluator's own calls of the model."""
+        self._whole[0].route(child)
+        with isolated_randomness(), _calibrated(self._model, calibration):
+            return self._scorer.validate(batches)
+
+    # What is found out once: the calls to run, and whether the chain gives what the model gives
+
+    def _prepare(self, child: Sample) -> _Prepared:
+        batches = [self._scorer.on_device(batch) for batch in self._scorer.held_out()]
+        calibration = self._calibration_calls(child)
+        others = (s for s in neighbours(child, self._space.candidates) if self._space.allows(s))
+        children = [child, next(others, child)]
+        observed = [self._observe(each, batches) for each in children]
+        if not _repeatable(observed, len(batches)):
+            _logger.info("Every child is run alone: validation_step does not call the model once")
+            return _Prepared(None, batches, calibration)
+        calls = [call for call, _ in observed[0]]
+        runner = ChainRunner(chain_of(self._model), calls, memory=self._memory, probe=child)
+        if not _agrees(runner, children, observed):
+            _logger.warning(
+                "stem, layers and head of %s do not give what its forward gives: every child is "
+                "run alone", type(self._model).__name__,
+            )  # fmt: skip
+            runner = ChainRunner(self._whole, calls, memory=self._memory, probe=child)
+        if calibration:
+            runner = ChainRunner(
+                runner.steps, calls, calibration, memory=self._memory, probe=child
+            )
+        return _Prepared(runner, batches, calibration)
+
+    def _calibration_calls(self, child: Sample) -> list[Call]:
+        """Calls of the model that training steps make, read once."""
+        if not self._calibration_batches:
+            return []
+        loaders = [] if self._training_data is None else tree_flatten(self._training_data)[0]
+        if not loaders:
+            raise ValueError(
+                f"{type(self._model).__name__} has BatchNorm, whose statistics are taken anew for "
+                "every child: give the evaluator train_dataloaders, or calibration_batches=0 to "
+                "use the supernet's statistics as they are"
+            )
+        self._whole[0].route(child)
+        torch.manual_seed(0)
+        evaluator = self._scorer.module.training_module
+        calls = []
+        for index, batch in enumerate(islice(loaders[0], self._calibration_batches)):
+            batch = self._scorer.on_device(batch)
+            step = lambda batch=batch, index=index: evaluator.training_step(batch, index)  # noqa: E731
+            calls.append(capture_call(self._model, step))
+        return calls
+
+    def _observe(self, child: Sample, batches: list[Any]) -> list[tuple[Call, Any]]:
+        """Every call of the model, with its output, while a child is validated."""
+        seen = []
+        hook = self._model.register_forward_hook(
+            lambda module, args, kwargs, output: seen.append((Call(args, kwargs), output)),
+            with_kwargs=True,
+        )
+        self._whole[0].route(child)
+        try:
+            self._scorer.validate(batches)
+        finally:
+            hook.remove()
+        return seen
+
+
+class _Prepared(NamedTuple):
+    runner: ChainRunner | None
+    batches: list[Any]
+    calibration: list[Call]
+
+
+def as_supernet(space: ModelSpace) -> ModelSpace:
+    """The space itself if it is a supernet already, else a copy of it that is one."""
+    if any(isinstance(module, BaseSuperNetModule) for module in space.modules()):
+        return space
+    return RandomOneShot().mutate_model(copy.deepcopy(space))
+
+
+def _attach(supernet: ModelSpace, evaluator: Lightning) -> RandomSamplingLightningModule:
+    """Bring a supernet and an evaluator together as a trainer would, without running it."""
+    if not isinstance(evaluator, Lightning):
+        raise TypeError(
+            f"evaluator is a {type(evaluator).__name__}; children are scored with NNI's Lightning "
+            "evaluator or one derived from it, such as Classification"
+        )
+    trainer = evaluator.trainer
+    if trainer.world_size > 1:
+        raise ValueError(
+            f"the evaluator's trainer has {trainer.world_size} devices; children are scored in one "
+            "process: pass devices=1"
+        )
+    module = RandomSamplingLightningModule(evaluator.module)
+    module.set_model(supernet)
+    module.trainer = evaluator.module.trainer = trainer
+    trainer.strategy.connect(module)
+    trainer._data_connector.attach_data(module, val_dataloaders=evaluator.val_dataloaders)
+    module.to(trainer.strategy.root_device)
+    return module
+
+
+@contextlib.contextmanager
+def _calibrated(model: nn.Module, calls: list[Call]) -> Iterator[None]:
+    """BatchNorm statistics of the present path, taken on calls; with none, the supernet's own."""
+    with Calibration(tracking_norms([model]) if calls else []) as calibration:
+        for index, call in enumerate(calls):
+            with calibration.batch(index):
+                model(*call.args, **call.kwargs)
+        yield
+
+
+def _repeatable(observed: list[list[tuple[Call, Any]]], n_batches: int) -> bool:
+    """Whether one call a batch was made, and the same for different children."""
+    calls = [[(call.args, call.kwargs) for call, _ in each] for each in observed]
+    return all(len(each) == n_batches and _equal(each, calls[0]) for each in calls)
+
+
+def _agrees(
+    runner: ChainRunner, children: list[Sample], observed: list[list[tuple[Call, Any]]]
+) -> bool:
+    """Whether a chain gives the outputs that were observed for children."""
+    return all(
+        _equal(outputs, [output for _, output in observed[index]], tolerance=1e-3)
+        for index, outputs in runner.outputs(children)
+    )
+
+
+def _equal(a: Any, b: Any, tolerance: float = 0.0) -> bool:
+    (leaves_a, spec_a), (leaves_b, spec_b) = tree_flatten(a), tree_flatten(b)
+    return spec_a == spec_b and all(
+        x.shape == y.shape and torch.allclose(x, y, tolerance, tolerance, equal_nan=True)
+        if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)
+        else x is y or x == y
+        for x, y in zip(leaves_a, leaves_b, strict=True)
+    )
+
+
+def _version(model: nn.Module) -> int:
+    """Changes whenever a weight or buffer is written or replaced."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return hash(tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))

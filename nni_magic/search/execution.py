@@ -1,0 +1,196 @@
+"""Run many children of a chain: what they share once, what they have in common together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from nni.mutable import Sample
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from ..hidden_states import Call
+from .calibration import Calibration, tracking_norms
+from .chain import Step
+from .prefixes import PrefixTree
+
+__all__ = ["ChainRunner", "prefix_tree"]
+
+States = list[Any]
+"""Hidden states of one child, one for each call of the model."""
+
+CACHE_BYTES = 2**20
+"""States joined for one call on a CPU: more would leave its cache, and nothing is gained."""
+
+
+class ChainRunner:
+    """Computes the outputs of children for given calls of the model.
+
+    Parameters
+    ----------
+    steps
+        The chain.
+    calls
+        Calls of the model, whose outputs are wanted.
+    calibration
+        Calls on which BatchNorm statistics are taken anew for every child; with none the
+        statistics stay as they are.
+    memory
+        Bytes of hidden states and outputs held at once, at least those of one child. When a GPU
+        still has too little, the children of a call are halved until it is enough.
+    probe
+        A child that is run once, to see how large hidden states are.
+
+    Attributes
+    ----------
+    n_calls : int
+        Steps of children run so far.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        calls: Sequence[Call],
+        calibration: Sequence[Call] = (),
+        *,
+        memory: int,
+        probe: Sample,
+    ) -> None:
+        self.steps = steps
+        self.n_calls = 0
+        self._calls = [*calibration, *calls]
+        self._repeated: dict[int, list[Call]] = {}
+        self._n_calibration = len(calibration)
+        self._norms = [tracking_norms(step.modules) if calibration else [] for step in steps]
+        self._memory = memory
+        self._plan(probe)
+
+    def _plan(self, probe: Sample) -> None:
+        """Find out how many children fit: in memory, and in one call of every step."""
+        states: States = [None] * len(self._calls)
+        sizes, self._joined = [], []
+        for step, norms in zip(self.steps, self._norms, strict=True):
+            before = states
+            if step.key(probe) is not None:
+                step.route(probe)
+                states = [step.run(s, c) for s, c in zip(states, self._calls, strict=True)]
+            sizes.append(sum(map(_bytes, states)))
+            largest = max(map(_bytes, [*before, *states]))
+            on_cpu = all(tensor.device.type == "cpu" for tensor in _tensors(states))
+            room = min(self._memory, CACHE_BYTES) if on_cpu else self._memory
+            alone = norms or not all(tensor.dim() for tensor in _tensors(states))
+            self._joined.append(1 if alone else max(1, room // max(1, largest)))
+        self._at_once = max(1, self._memory // max([1, *sizes[:-1]]))
+
+    def outputs(self, samples: Sequence[Sample]) -> Iterator[tuple[int, States]]:
+        """Yield the index of a sample and the outputs of its child, one child after the other."""
+        tree = prefix_tree(self.steps, samples)
+        for start in range(0, len(samples), self._at_once):
+            part = tree.part(start, start + self._at_once)
+            states: list[States] = [[None] * len(self._calls)]
+            for depth in range(len(self.steps) - 1):
+                following = dict(self._advance(depth, part, samples, states))
+                states = [following[node] for node in range(len(following))]
+            last = len(self.steps) - 1
+            children = part.children(last)
+            for node, outputs in self._advance(last, part, samples, states):
+                for index in children[node]:
+                    yield index, outputs[self._n_calibration :]
+
+    def _advance(
+        self, depth: int, tree: PrefixTree, samples: Sequence[Sample], states: list[States]
+    ) -> Iterator[tuple[int, States]]:
+        """Run a step for all its nodes, from the states behind the step before."""
+        parents, first = tree.parents(depth), tree.order[tree.first(depth)]
+        for code, nodes in tree.groups(depth).items():
+            if code == 0:
+                yield from ((node, states[parents[node]]) for node in nodes)
+                continue
+            self.steps[depth].route(samples[first[nodes[0]]])
+            for i in range(0, len(nodes), self._joined[depth]):
+                some = nodes[i : i + self._joined[depth]]
+                results = self._run(depth, [states[parents[node]] for node in some])
+                yield from zip(some, results, strict=True)
+
+    def _run(self, depth: int, nodes: list[States]) -> list[States]:
+        """Run a step, on the path that is set, for the states of some nodes."""
+        if self._norms[depth]:
+            [states] = nodes
+            results = [self._run_calibrated(depth, states)]
+        else:
+            try:
+                results = self._run_joined(depth, nodes)
+            except torch.OutOfMemoryError:
+                if len(nodes) == 1:
+                    raise
+                half = len(nodes) // 2
+                return self._run(depth, nodes[:half]) + self._run(depth, nodes[half:])
+        self.n_calls += len(nodes)
+        return results
+
+    def _run_joined(self, depth: int, nodes: list[States]) -> list[States]:
+        run, n = self.steps[depth].run, len(nodes)
+        if n not in self._repeated:
+            self._repeated[n] = [_repeated(call, n) for call in self._calls]
+        by_call = [
+            _apart(run(_joined(states), call), n)
+            for call, states in zip(self._repeated[n], zip(*nodes, strict=True), strict=True)
+        ]
+        return [list(states) for states in zip(*by_call, strict=True)]
+
+    def _run_calibrated(self, depth: int, states: States) -> States:
+        results = []
+        run = self.steps[depth].run
+        with Calibration(self._norms[depth]) as calibration:
+            for i, (state, call) in enumerate(zip(states, self._calls, strict=True)):
+                if i < self._n_calibration:
+                    with calibration.batch(i):
+                        results.append(run(state, call))
+                else:
+                    results.append(run(state, call))
+        return results
+
+
+def prefix_tree(steps: Sequence[Step], samples: Sequence[Sample]) -> PrefixTree:
+    """Which children run the same, up to which step of a chain."""
+    return PrefixTree.of([[step.key(sample) for step in steps] for sample in samples])
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _bytes(state: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(state))
+
+
+def _joined(states: Sequence[Any]) -> Any:
+    """One state of all, one behind the other along the batch."""
+    if len(states) == 1:
+        return states[0]
+    if isinstance(states[0], Tensor):  # the most frequent case, spared the walk of a tree
+        return torch.cat(list(states))
+    return tree_map(lambda *tensors: torch.cat(tensors), *states)
+
+
+def _repeated(call: Call, n: int) -> Call:
+    """The call with its tensors n times behind each other along the batch."""
+    if n == 1:
+        return call
+
+    def repeat(value: Any) -> Any:
+        return torch.cat([value] * n) if isinstance(value, Tensor) and value.dim() else value
+
+    return Call(*tree_map(repeat, (call.args, call.kwargs)))
+
+
+def _apart(state: Any, n: int) -> list[Any]:
+    """Undo :func:`_joined`."""
+    if n == 1:
+        return [state]
+    if isinstance(state, Tensor):
+        return list(state.unflatten(0, (n, -1)).unbind(0))
+    leaves, spec = tree_flatten(state)
+    pieces = [leaf.unflatten(0, (n, -1)).unbind(0) for leaf in leaves]
+    return [spec.unflatten([piece[i] for piece in pieces]) for i in range(n)]

@@ -1,0 +1,280 @@
+"""Evolution of children by asking and telling; whoever asks does the scoring.
+
+A generation is made of the ``size`` best children known [Guo2020]: parents are winners of
+tournaments among them, an offspring is the crossover of two parents or the copy of one, then
+mutated. No child is given twice. What generation ``g`` is depends on the seed, ``g`` and the
+scores told before, and on nothing else: its random generator is seeded by ``(seed, g)``. So the
+state between generations is a seed, a count and the scores, and a run continues from it exactly.
+
+[Guo2020] Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, ECCV
+2020, Sec. 3.4 and Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nni.mutable import LabeledMutable, Mutable, Sample
+
+from ..samples import Candidates, check_sample, crossover, neighbour
+from ..sampling import UniformSampler
+from ..scoring import Mode
+from .constraints import as_constraint
+
+__all__ = ["Population", "Score", "check_count", "check_direction", "checked_scores", "mutate"]
+
+_logger = logging.getLogger(__name__)
+
+Score = Callable[[Sequence[Sample]], Iterable[float]]
+
+
+class Population:
+    """The children known with their scores, and the next generation of them.
+
+    Parameters
+    ----------
+    space
+        A model space, plain or already a supernet, or what its ``simplify()`` returns.
+    size
+        Children of a generation, and how many of the best known may become parents.
+    seed
+        Makes a run repeatable: same seed and same scores, same children.
+    mode
+        Whether a smaller (``min``) or a larger (``max``) score is better.
+    filter
+        Constraint on children, checked before they are given: a callable, the arguments of NNI's
+        ``RangeProfilerFilter`` in a dict, or a sequence of these.
+    start
+        Children of the first generation, which is filled up with random ones.
+    tournament
+        How many of the best are drawn, with replacement, for the best of them to be a parent.
+        The default, 8 among 50, gives parents of mean rank 6.1; [Guo2020] draws uniformly from
+        the best 10, of mean rank 5.5, and never from the others.
+    crossover
+        Probability that an offspring has two parents; [Guo2020] makes half of them so.
+    mutation
+        Probability, for each label, to take a different choice. [Guo2020] mutates only the
+        offspring of a single parent.
+
+    Attributes
+    ----------
+    generation : int
+        Generations told so far.
+    sampler : UniformSampler
+        Knows the candidates, the constraints and the names of children.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range, or a child of ``start`` is not in the space or not
+        allowed.
+    """
+
+    def __init__(
+        self,
+        space: Mutable | Mapping[str, LabeledMutable],
+        *,
+        seed: int,
+        size: int = 50,
+        mode: Mode = "min",
+        filter: Any = None,
+        start: Iterable[Sample] = (),
+        tournament: int = 8,
+        crossover: float = 0.5,
+        mutation: float = 0.1,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
+        check_count("population size", size)
+        check_count("tournament", tournament)
+        for name, chance in {"crossover": crossover, "mutation": mutation}.items():
+            if not 0 <= chance <= 1:
+                raise ValueError(f"{name} is {chance!r}; it must be a probability, from 0 to 1")
+        self.size = size
+        self.mode = mode
+        self.seed = seed
+        self.tournament = tournament
+        self.crossover = crossover
+        self.mutation = mutation
+        self.generation = 0
+        self.sampler = UniformSampler(space, seed=seed, filter=as_constraint(filter))
+        self._scored: dict[str, tuple[Sample, float]] = {}  # by the child's name, in order
+        self._asked: dict[str, Sample] | None = None
+        self._start = [dict(sample) for sample in start]
+        for sample in self._start:
+            self._check_start(sample)
+
+    def ask(self) -> list[Sample]:
+        """Give the next generation, the same one until it is told.
+
+        Returns
+        -------
+        list of dict
+            Distinct children, all allowed and none of them scored before. They are fewer than
+            ``size``, and at last none, when no others turn up among 40 offspring and 40 random
+            samples for each child wanted (1000 at least).
+
+        Raises
+        ------
+        RuntimeError
+            If there is no child to begin with because the constraints reject all.
+        """
+        if self._asked is None:
+            self._asked = self._propose()
+        return [dict(sample) for sample in self._asked.values()]
+
+    def tell(self, samples: Sequence[Sample], scores: Iterable[float]) -> None:
+        """Take the scores of the children asked, all of them, in any order.
+
+        A score that is not a number ranks last; see :attr:`failed`.
+
+        Raises
+        ------
+        ValueError
+            If the samples are not those asked, or there are more or fewer scores.
+        """
+        asked = {} if self._asked is None else self._asked
+        told = dict(
+            zip(map(self.sampler.name, samples), checked_scores(samples, scores), strict=True)
+        )
+        if told.keys() != asked.keys():
+            raise ValueError(
+                f"{len(samples)} samples are told, but the generation asked has {len(asked)}; not "
+                f"asked {sorted(told.keys() - asked.keys())}, missing "
+                f"{sorted(asked.keys() - told.keys())}"
+            )
+        self._scored |= {name: (sample, told[name]) for name, sample in asked.items()}
+        self.generation += 1
+        self._asked = None
+        if failed := [name for name in asked if math.isnan(told[name])]:
+            _logger.warning(
+                "Generation %d: the score of %d children is not a number, they rank last: %s",
+                self.generation, len(failed), ", ".join(failed),
+            )  # fmt: skip
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the children whose score is not a number."""
+        return [name for name, (_, score) in self._scored.items() if math.isnan(score)]
+
+    def best(self, k: int | None = None) -> list[tuple[Sample, float]]:
+        """Give the ``k`` best children, or all, with their scores; of equals the older first."""
+        sign = 1 if self.mode == "min" else -1
+        ranked = sorted(
+            self._scored.values(), key=lambda child: (math.isnan(child[1]), sign * child[1])
+        )
+        return [(dict(sample), score) for sample, score in ranked[:k]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state after the last generation told, in plain types."""
+        scored = [[dict(sample), score] for sample, score in self._scored.values()]
+        return {"seed": self.seed, "generation": self.generation, "scored": scored}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken, with the seed from there.
+
+        Raises
+        ------
+        ValueError
+            If the state is of a space with other labels or choices.
+        """
+        for sample, _ in state["scored"]:
+            self._check_in_space(sample, "the state's sample")
+        self.seed = state["seed"]
+        self.generation = state["generation"]
+        self._scored = {
+            self.sampler.name(sample): (dict(sample), score) for sample, score in state["scored"]
+        }
+        self._asked = None
+
+    def _propose(self) -> dict[str, Sample]:
+        rng = np.random.default_rng([self.seed, self.generation, 0])
+        self.sampler.reset([self.seed, self.generation, 1])
+        children: dict[str, Sample] = {}
+        if self.generation == 0:
+            first = self._start or [self.sampler.next()]
+            children = {self.sampler.name(sample): sample for sample in first}
+        if parents := [sample for sample, _ in self.best(self.size)]:
+            self._fill(children, lambda: self._offspring(parents, rng))
+        self._fill(children, self.sampler.propose)
+        return children
+
+    def _fill(self, children: dict[str, Sample], draw: Callable[[], Sample]) -> None:
+        """Add new children until the generation is full or too many proposals were drawn."""
+        for _ in range(max(self.sampler.tries, 40 * self.size)):
+            if len(children) >= self.size:
+                return
+            sample = draw()
+            if self.sampler.allows(sample):
+                name = self.sampler.name(sample)
+                if name not in self._scored:
+                    children.setdefault(name, sample)
+
+    def _offspring(self, parents: list[Sample], rng: np.random.Generator) -> Sample:
+        def parent() -> Sample:  # the parents are ranked: the least index is the best
+            return parents[rng.integers(len(parents), size=self.tournament).min()]
+
+        child = parent()
+        if rng.random() < self.crossover:
+            child = crossover(child, parent(), rng)
+        return mutate(child, self.sampler.candidates, rng, self.mutation)
+
+    def _check_start(self, sample: Sample) -> None:
+        self._check_in_space(sample, "start sample")
+        if not self.sampler.allows(sample):
+            raise ValueError(
+                f"start sample {sample} is not allowed by the space's constraint or "
+                f"filter {self.sampler.filter!r}"
+            )
+
+    def _check_in_space(self, sample: Sample, what: str) -> None:
+        try:
+            check_sample(sample, self.sampler.candidates)
+        except ValueError as error:
+            raise ValueError(f"{what} {sample} is not in the space: {error}") from None
+
+
+def mutate(
+    sample: Sample, candidates: Candidates, rng: np.random.Generator, probability: float
+) -> Sample:
+    """Give each label, with a probability, a different choice, uniform over the others.
+
+    Examples
+    --------
+    >>> mutate({"a": 0, "b": 0}, {"a": [0, 1], "b": [0]}, np.random.default_rng(0), 1.0)
+    {'a': 1, 'b': 0}
+    """
+    movable = [label for label, choices in candidates.items() if len(choices) > 1]
+    k = rng.binomial(len(movable), probability)
+    return neighbour(sample, candidates, rng, k, movable) if k else dict(sample)
+
+
+def checked_scores(samples: Sequence[Sample], scores: Iterable[float]) -> list[float]:
+    """Make floats of the scores of some samples.
+
+    Raises
+    ------
+    ValueError
+        If there is not one score for each sample.
+    """
+    given = [float(score) for score in scores]
+    if len(given) != len(samples):
+        raise ValueError(f"there are {len(given)} scores for {len(samples)} samples")
+    return given
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise a ``ValueError`` unless a setting is a whole number of at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+
+def check_direction(score: Score, mode: Mode) -> None:
+    """Raise a ``ValueError`` if a score says by its ``mode`` that the other direction is better."""
+    own = getattr(score, "mode", mode)
+    if own != mode:
+        raise ValueError(f"mode is {mode!r}, but that of the score is {own!r}")

@@ -1,0 +1,303 @@
+r"""Progressive shrinking: delete the least promising candidates while the supernet trains.
+
+.. math:: P(b, o) = \frac{1}{|S_{b,o}|} \sum_{\alpha \in S_{b,o}} Val(\alpha)
+
+==================  ====================================================================
+:math:`S_{b,o}`     the evaluated children that take candidate o in choice block b
+:math:`Val`         their validation scores, by :class:`nni_magic.search.ChildEvaluator`
+:math:`P(b, o)`     the promise of a candidate
+==================  ====================================================================
+
+At the end of every epoch the ``n_drop`` pairs (b, o) of least promise are deleted, never the last
+one of a block, until one child is left [Xu2021; Xu2022, Sec. 5.1]. With 26 blocks of 4 candidates
+and ``n_drop=5`` that takes 78 deletions in 16 epochs.
+
+Differences from the papers: under a constraint a candidate is kept when no valid child would be
+left without it; a candidate that no evaluated child holds has no promise and is kept.
+
+[Xu2021] Xu et al., NAS-BERT: Task-Agnostic and Adaptive-Size BERT Compression with Neural
+Architecture Search, KDD 2021.
+[Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nni.mutable import Sample
+
+from ..samples import Candidates, digest
+from ..sampling import UniformSampler
+from ..scoring import Mode
+from .evaluation import ChildEvaluator
+
+__all__ = ["ProgressiveShrinking", "deletions", "promises"]
+
+_logger = logging.getLogger(__name__)
+
+Promises = dict[str, list[float]]
+
+
+def promises(
+    children: Sequence[Sample], scores: Sequence[float], candidates: Candidates
+) -> Promises:
+    """Mean score of the children that hold a candidate, for every candidate of every block.
+
+    Parameters
+    ----------
+    children, scores
+        Evaluated children and their finite scores.
+    candidates
+        Label to its choices.
+
+    Returns
+    -------
+    dict
+        Label to the promises of its choices, in their order; not-a-number where no child has it.
+
+    Examples
+    --------
+    >>> promises([{"op": "a"}, {"op": "b"}, {"op": "a"}], [1.0, 5.0, 2.0], {"op": ["a", "b"]})
+    {'op': [1.5, 5.0]}
+    """
+    found: Promises = {}
+    for label, choices in candidates.items():
+        sums, counts = [0.0] * len(choices), [0] * len(choices)
+        for child, score in zip(children, scores, strict=True):
+            place = choices.index(child[label])
+            sums[place] += score
+            counts[place] += 1
+        found[label] = [s / n if n else math.nan for s, n in zip(sums, counts, strict=True)]
+    return found
+
+
+def deletions(
+    promise: Promises,
+    candidates: Candidates,
+    n_drop: int,
+    mode: Mode,
+    feasible: Callable[[Candidates], bool] = lambda candidates: True,
+) -> list[tuple[str, Any]]:
+    """The least promising candidates that may go, the least promising first.
+
+    Parameters
+    ----------
+    promise
+        From :func:`promises`.
+    candidates
+        Label to its choices.
+    n_drop
+        How many to delete at most; the last of a block always stays.
+    mode
+        Whether a smaller (``min``) or a larger (``max``) promise is better.
+    feasible
+        Whether some valid child would be left of given candidates.
+
+    Examples
+    --------
+    >>> deletions({"op": [1.5, 5.0, 2.0]}, {"op": ["a", "b", "c"]}, 5, "min")
+    [('op', 'b'), ('op', 'c')]
+    """
+    sign = -1 if mode == "min" else 1
+    ranked = sorted(
+        (sign * value, number, place, label)
+        for number, (label, values) in enumerate(promise.items())
+        for place, value in enumerate(values)
+        if not math.isnan(value)
+    )
+    left = {label: list(choices) for label, choices in candidates.items()}
+    dropped: list[tuple[str, Any]] = []
+    for _, _, place, label in ranked:
+        if len(dropped) == n_drop:
+            break
+        choice = candidates[label][place]
+        remaining = {**left, label: [other for other in left[label] if other != choice]}
+        if remaining[label] and feasible(remaining):
+            left = remaining
+            dropped.append((label, choice))
+    return dropped
+
+
+class ProgressiveShrinking:
+    """Deletes the least promising candidates after every epoch until one child is left.
+
+    Given to a strategy: ``MagicAT(shrinking=ProgressiveShrinking(), ...)``. Training then ends with
+    one child, which the strategy exports.
+
+    Parameters
+    ----------
+    n_drop
+        Candidates deleted after an epoch.
+    evaluations
+        Different random children scored after an epoch; the paper's are 10,000.
+    calibration_batches, memory
+        See :class:`nni_magic.search.ChildEvaluator`.
+
+    Attributes
+    ----------
+    history : list of dict
+        Of every shrinking, in plain types: ``epoch`` (those over), ``candidates`` before it,
+        ``promise`` of each, ``dropped`` (label, choice), ``evaluated`` children, how many of them
+        had no finite score (``not_finite``), and the ``best`` with its ``score``.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_drop: int = 5,
+        evaluations: int = 1000,
+        calibration_batches: int = 4,
+        memory: int = 2**28,
+    ) -> None:
+        for name, value in (("n_drop", n_drop), ("evaluations", evaluations)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        self.n_drop = n_drop
+        self.evaluations = evaluations
+        self.history: list[dict[str, Any]] = []
+        self._settings = {"calibration_batches": calibration_batches, "memory": memory}
+        self._evaluate: ChildEvaluator | None = None
+
+    def begin(self, module: Any) -> None:
+        """Make sure, before the first step, that the schedule ends with one child.
+
+        Raises
+        ------
+        ValueError
+            If the trainer's epochs are too few.
+        """
+        self._evaluate = None  # it belongs to a model and its trainer
+        trainer, candidates = module.trainer, module.sampler.candidates
+        needed = sum(len(choices) - 1 for choices in candidates.values())
+        epochs = _epochs_left(trainer)
+        if epochs * self.n_drop < needed:
+            raise ValueError(
+                f"the shrinking cannot end: n_drop is {self.n_drop}, and after each of "
+                f"{epochs:.0f} epochs that makes {epochs * self.n_drop:.0f} deletions, but {needed} "
+                f"are needed until one child is left: train {math.ceil(needed / self.n_drop)} "
+                f"epochs, or pass n_drop={math.ceil(needed / max(1, epochs))}"
+            )
+
+    def shrink(self, module: Any, epochs: int) -> None:
+        """Evaluate children and delete candidates; once for a number of epochs.
+
+        Parameters
+        ----------
+        module
+            The strategy's Lightning module, in training.
+        epochs
+            Epochs that are over.
+        """
+        candidates = module.sampler.candidates
+        if (self.history and self.history[-1]["epoch"] >= epochs) or _one_child(candidates):
+            return
+        if self._evaluate is None:
+            self._evaluate = ChildEvaluator.in_training(
+                module.scorer, module.training_data, **self._settings
+            )
+        mode = module.scorer.mode
+        children = module.draw_children(self.evaluations, 4, epochs)
+        scores = self._evaluate(children)
+        ranked = _ranked(children, scores, mode)
+        worst = ranked[-1][1]
+        replaced = [score if math.isfinite(score) else worst for score in scores]
+        promise = promises(children, replaced, candidates)
+        dropped = deletions(
+            promise, candidates, self.n_drop, mode, _feasibility(module, [c for c, _ in ranked])
+        )
+        self.history.append(
+            {
+                "epoch": epochs,
+                "candidates": {label: list(choices) for label, choices in candidates.items()},
+                "promise": promise,
+                "dropped": dropped,
+                "evaluated": len(children),
+                "not_finite": len(children) - len(ranked),
+                "best": ranked[0][0],
+                "score": ranked[0][1],
+            }
+        )
+        _logger.info(
+            "After epoch %d deleted %s", epochs, ", ".join(f"{o} of {b}" for b, o in dropped)
+        )
+        self._restrict(module, dropped, ranked)
+
+    def _restrict(
+        self, module: Any, dropped: Sequence[tuple[str, Any]], ranked: list[tuple[Sample, float]]
+    ) -> None:
+        allowed = {
+            label: [choice for choice in choices if (label, choice) not in dropped]
+            for label, choices in module.sampler.candidates.items()
+        }
+        module.restrict(allowed, [(child, s) for child, s in ranked if _holds(child, allowed)])
+        if _one_child(allowed):
+            _logger.info("One child is left: training ends")
+            module.trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history in plain types."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken."""
+        self.history = list(state["history"])
+
+
+def _epochs_left(trainer: Any) -> float:
+    """Epochs that the trainer will still run; infinite if nothing ends it."""
+    epochs, steps = math.inf, math.inf
+    if trainer.max_epochs not in (None, -1):
+        epochs = trainer.max_epochs - trainer.current_epoch
+    if trainer.max_steps not in (None, -1):
+        an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        steps = (trainer.max_steps - trainer.global_step) // an_epoch
+    return min(epochs, steps)
+
+
+def _ranked(
+    children: Sequence[Sample], scores: Sequence[float], mode: Mode
+) -> list[tuple[Sample, float]]:
+    """Children with a finite score, best first; the others are counted and named in the log."""
+    scored = list(zip(children, scores, strict=True))
+    finite = [(child, score) for child, score in scored if math.isfinite(score)]
+    if not finite:
+        raise ValueError(
+            f"none of {len(children)} children has a finite score: the training has diverged; "
+            "try a smaller learning rate"
+        )
+    if failed := [digest(child) for child, score in scored if not math.isfinite(score)]:
+        _logger.warning(
+            "%d of %d children have no finite score and count as the worst: %s",
+            len(failed), len(scored), ", ".join(failed),
+        )  # fmt: skip
+    return sorted(finite, key=lambda each: each[1], reverse=mode == "max")
+
+
+def _feasibility(module: Any, valid: Sequence[Sample]) -> Callable[[Candidates], bool]:
+    """Tells whether candidates leave a valid child: one that was evaluated, or one that is found."""
+
+    def feasible(candidates: Candidates) -> bool:
+        if any(_holds(child, candidates) for child in valid):
+            return True
+        sampler = UniformSampler(
+            module.training_module.model, seed=0, filter=module.sampler.filter
+        )
+        sampler.restrict(candidates)
+        try:
+            sampler.next()
+        except RuntimeError:
+            return False
+        return True
+
+    return feasible
+
+
+def _holds(child: Sample, candidates: Candidates) -> bool:
+    return all(child[label] in choices for label, choices in candidates.items())
+
+
+def _one_child(candidates: Candidates) -> bool:
+    return all(len(choices) == 1 for choices in candidates.values())
