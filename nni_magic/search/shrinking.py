@@ -141,7 +141,8 @@ class ProgressiveShrinking:
     history : list of dict
         Of every shrinking, in plain types: ``epoch`` (those over), ``candidates`` before it,
         ``promise`` of each, ``dropped`` (label, choice), ``evaluated`` children, how many of them
-        had no finite score (``not_finite``), and the ``best`` with its ``score``.
+        had no finite score (``not_finite``), the ``best`` with its ``score``, and the ``mode`` of
+        scores. :mod:`nni_magic.search.shrinking_history` writes and draws it.
     """
 
     def __init__(
@@ -176,8 +177,8 @@ class ProgressiveShrinking:
         if epochs * self.n_drop < needed:
             raise ValueError(
                 f"the shrinking cannot end: n_drop is {self.n_drop}, and after each of "
-                f"{epochs:.0f} epochs that makes {epochs * self.n_drop:.0f} deletions, but {needed} "
-                f"are needed until one child is left: train {math.ceil(needed / self.n_drop)} "
+                f"{epochs:.0f} epochs that makes {epochs * self.n_drop:.0f} deletions, but "
+                f"{needed} are needed until one child is left: train {math.ceil(needed / self.n_drop)} "
                 f"epochs, or pass n_drop={math.ceil(needed / max(1, epochs))}"
             )
 
@@ -218,6 +219,7 @@ class ProgressiveShrinking:
                 "not_finite": len(children) - len(ranked),
                 "best": ranked[0][0],
                 "score": ranked[0][1],
+                "mode": mode,
             }
         )
         _logger.info(
@@ -277,7 +279,7 @@ def _ranked(
 
 
 def _feasibility(module: Any, valid: Sequence[Sample]) -> Callable[[Candidates], bool]:
-    """Tells whether candidates leave a valid child: one that was evaluated, or one that is found."""
+    """Tells whether candidates leave a valid child: an evaluated one, or one that is found."""
 
     def feasible(candidates: Candidates) -> bool:
         if any(_holds(child, candidates) for child in valid):
