@@ -1,11 +1,12 @@
-# make demo    train and compare SPOS, MAGIC-T, MAGIC-A and MAGIC-AT through nnictl (KEEP=1 leaves it up)
+# make demo    supernet, search and retraining through nnictl (KEEP=1 leaves the web page up)
+# make compare SPOS, MAGIC-T, MAGIC-A and MAGIC-AT side by side through nnictl (KEEP=1 likewise)
 # make test    run the tests
 # make lint    ruff and mypy
 # make install build .venv with every extra, at the tested versions
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test slow lint
+.PHONY: install demo compare test slow lint
 
 install: $(BIN)/.installed
 
@@ -16,6 +17,10 @@ $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m experiments.demo $(if $(KEEP),--keep)
+
+compare: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m experiments.demo \
+	    --config experiments/bert_strategies.yml $(if $(KEEP),--keep)
 
 test: install
 	$(BIN)/python -m pytest

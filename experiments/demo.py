@@ -1,13 +1,13 @@
 """Run an experiment through ``nnictl`` in the foreground, and print its results as one table.
 
-``make demo`` starts this with ``experiments/bert_demo.yml``. The manager and its web page are up
-while it runs; with ``--keep`` they stay until ``nnictl stop``.
+``make demo`` starts this with ``experiments/bert_search.yml``, ``make compare`` with
+``experiments/bert_strategies.yml``. The manager and its web page are up while it runs; with
+``--keep`` they stay until ``nnictl stop``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import socket
 import subprocess
@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 from nni.experiment import Experiment
-from prettytable import PrettyTable
+
+from experiments.reports import pipeline_table, strategies_table
 
 HERE = Path(__file__).parent
 NO_MORE = {"DONE", "STOPPED", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}
@@ -73,53 +74,31 @@ def follow(experiment: Experiment, trials: int) -> list[Any]:
 
 
 def _line(number: int, trials: int, job: Any) -> str:
-    strategy = job.hyperParameters[0].parameters["strategy"]
-    line = f"trial {number}/{trials}  {strategy:<9} {job.status.lower()}"
+    given = job.hyperParameters[0].parameters
+    words = [str(v) if isinstance(v, str) else f"{name} {v}" for name, v in given.items()]
+    line = f"trial {number}/{trials}  {', '.join(words):<22} {job.status.lower()}"
     if job.status == "SUCCEEDED":
         seconds = (job.endTime - job.startTime) / 1000
         result = job.finalMetricData[0].data
-        line += f" after {seconds:.0f} s, best child's validation loss {result['default']:.3f}"
+        line += f" after {seconds:.0f} s, validation loss {result['default']:.3f}"
     return line
-
-
-def table(folders: list[Path]) -> str:
-    """Results of the trials side by side, in nats of validation loss."""
-    rows = PrettyTable(
-        ["strategy", "children's loss", "best child", "its loss", "params", "train", "search"]
-    )
-    rows.align = "r"
-    rows.align["strategy"] = rows.align["best child"] = "l"
-    for folder in folders:
-        result = json.loads((folder / "results.json").read_text())
-        best = result["best_child"]
-        rows.add_row(
-            [
-                result["settings"]["strategy"],
-                "{random_children_loss:.3f} ± {random_children_loss_stdev:.3f}".format(**result),
-                best["digest"],
-                f"{best['val_loss']:.3f}",
-                f"{best['params']:,}",
-                f"{result['train_seconds']:.0f} s",
-                f"{result['search_seconds']:.0f} s",
-            ]
-        )
-    return str(rows)
 
 
 def report(jobs: list[Any], root: Path) -> bool:
     """Print the table and where things are; tells whether all trials succeeded."""
     succeeded = [Path(job.logPath) for job in jobs if job.status == "SUCCEEDED"]
     failed = [job for job in jobs if job.status != "SUCCEEDED"]
-    if succeeded:
-        print(f"\n{table(succeeded)}")
-        print("children's loss: mean and standard deviation over the same random children for all")
-        print("strategies. One seed each: this shows that everything runs, not which is better.")
+    shared = root / "pipeline"
+    if shared.is_dir():
+        print(f"\n{pipeline_table(shared)}")
+    elif succeeded:
+        print(f"\n{strategies_table(succeeded)}")
     for job in failed:
         log = Path(job.logPath) / "trial.log"
         lines = log.read_text().splitlines() if log.is_file() else []
         errors = [line for line in lines if "error:" in line]
         print(f"\n{job.trialJobId} {job.status.lower()}: {errors[-1] if errors else log}")
-    print(f"\nFiles: {root}, and of the trials:")
+    print(f"\nFiles: {shared if shared.is_dir() else root}, and of the trials:")
     for folder in succeeded:
         print(f"  {folder}")
     return not failed
@@ -128,7 +107,7 @@ def report(jobs: list[Any], root: Path) -> bool:
 def main() -> None:
     """Create, follow, report, stop."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, default=HERE / "bert_demo.yml")
+    parser.add_argument("--config", type=Path, default=HERE / "bert_search.yml")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--keep", action="store_true", help="leave the manager up")
     arguments = parser.parse_args()

@@ -13,10 +13,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import nni
-import pytorch_lightning as pl
-from nni.runtime.trial_command_channel import get_default_trial_command_channel
-from pytorch_lightning.utilities import rank_zero_only
+from .. import compat
+
+compat.load_torchvision()
+compat.import_nni_quietly()
+
+import nni  # noqa: E402
+import pytorch_lightning as pl  # noqa: E402
+from nni.runtime.trial_command_channel import get_default_trial_command_channel  # noqa: E402
+from pytorch_lightning.utilities import rank_zero_only  # noqa: E402
 
 __all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
 

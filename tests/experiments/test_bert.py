@@ -28,6 +28,7 @@ from experiments.mlm import MaskedLanguageModel, mlm_evaluator
 from experiments.mlm_data import prepare
 from nni_magic.manager.trial import ManagedTrial
 from nni_magic.samples import digest
+from nni_magic.search import ChildEvaluator
 from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 
@@ -129,8 +130,8 @@ def test_parameter_gets_the_type_of_its_setting(name, value, expected):
         ({"strategy": "darts"}, r"strategy is 'darts'; accepted are spos, magic_t, magic_a, magi"),
         ({"lr": 0.1}, r"search space has a parameter 'lr'; accepted are \[.*'learning_rate'"),
         ({"preset": "huge"}, r"preset is 'huge'; accepted are base, compression, analysis, tiny"),
-        ({"population": 0}, r"population is 0; accepted are 1 to search_children, which is 100"),
-        ({"population": 101}, r"population is 101; accepted are 1 to search_children, which is 10"),
+        ({"population": 0}, r"population is 0; accepted are 1 to search_children, which is 1000"),
+        ({"population": 1001}, r"population is 1001; accepted are 1 to search_children, which is 1"),
         ({"search_children": 49}, r"population is 50; accepted are 1 to search_children, .* 49"),
         ({"k": 1.5}, r"argument --k: invalid int value: '1.5'"),
         ({"learning_rate": "fast"}, r"argument --learning-rate: invalid float value: 'fast'"),
@@ -175,7 +176,7 @@ def test_wrong_argument_is_named(words, message):
         ("--warmup-epochs -1", "warmup_epochs is -1; accepted are 0, 1, 2"),
         ("--metric val_f1", "metric 'val_f1' is not logged .*'val_accuracy', 'val_loss'"),
         ("--mode best", "mode is 'best'; accepted are 'min' and 'max'"),
-        ("--search-batches 0", "there are no validation batches to score children on"),
+        ("--search-batches 0", "validation_batches is 0; it must be a whole number of at least 1"),
         ("--tokenizer nowhere.json", "tokenizer must be a tokenizer.json file, got 'nowhere.json'"),
     ],
 )
@@ -231,17 +232,35 @@ def test_run_writes_what_it_found(arguments, trial, tmp_path):
     assert len(curve) == 4
 
 
-def test_evolution_begins_with_the_same_children_for_every_strategy(arguments, trial, caplog):
-    first = {}
+def test_evolution_begins_with_the_same_children_for_every_strategy(
+    arguments, trial, monkeypatch
+):
+    first, score = {}, ChildEvaluator.__call__
+
+    def recorded(self, samples):
+        asked.append([digest(sample) for sample in samples])
+        return score(self, samples)
+
+    monkeypatch.setattr(ChildEvaluator, "__call__", recorded)
     for name in ("spos", "magic_t"):
-        caplog.clear()
-        with caplog.at_level("INFO", "nni.nas.strategy.evolution"):
-            bert.run(bert.parse_args(arguments(name, name, "--epochs 1 --epoch-steps 2")), trial)
-        records = [record.getMessage() for record in caplog.records]
-        first[name] = [line for line in records if line.startswith("[Individual")][:3]
-    assert len(first["spos"]) == 3
-    assert all("Random" in line for line in first["spos"])
+        asked = []
+        bert.run(bert.parse_args(arguments(name, name, "--epochs 1 --epoch-steps 2")), trial)
+        first[name] = asked[:2]  # for the mean of random children, then by evolution
     assert first["spos"] == first["magic_t"]
+    assert first["spos"][0] == first["spos"][1]
+    assert len(set(first["spos"][0])) == 3
+
+
+def test_shrinking_run_ends_with_one_child_and_its_history(arguments, trial, tmp_path):
+    more = "--n-drop 6 --evaluations 20 --epochs 4 --search-children 3"
+    results = bert.run(bert.parse_args(arguments("magic_at", more=more)), trial)
+    with (tmp_path / "out" / "shrinking.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    deleted = {(row["label"], row["candidate"]) for row in rows if row["deleted"] == "1"}
+    assert len(deleted) == 24
+    assert deleted.isdisjoint(results["best_child"]["sample"].items())
+    assert results["children"] == 1
+    assert (tmp_path / "out" / "shrinking.png").stat().st_size > 10_000
 
 
 def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):
@@ -340,7 +359,7 @@ def config_of(name):
     return yaml.safe_load(path.read_text())
 
 
-@pytest.mark.parametrize("name", ["bert_demo.yml", "bert_base.yml"])
+@pytest.mark.parametrize("name", ["bert_strategies.yml", "bert_base.yml"])
 def test_shipped_experiment_runs_all_four_methods_one_at_a_time(name):
     config = config_of(name)
     chosen = config["searchSpace"]["strategy"]
