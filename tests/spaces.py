@@ -1,4 +1,4 @@
-"""Small model spaces that the tests share: flat, convolutional, conditional, mixed, cell."""
+"""Small model spaces that the tests share: flat, convolutional, chain, conditional, mixed, cell."""
 
 import copy
 import math
@@ -64,6 +64,15 @@ def conv_bn(kernel: int) -> nn.Sequential:
     )
 
 
+def conv_candidates(dropout: float) -> OrderedDict[str, nn.Module]:
+    return OrderedDict(
+        conv1=conv_bn(1),
+        conv3=conv_bn(3),
+        skip=nn.Identity(),
+        drop=nn.Sequential(conv_bn(3), nn.Dropout(dropout)),
+    )
+
+
 class ConvSpace(ModelSpace):
     """Four blocks of convolutions with BatchNorm, of nothing, or with dropout.
 
@@ -76,15 +85,7 @@ class ConvSpace(ModelSpace):
         super().__init__()
         self.stem = nn.Conv2d(1, WIDTH, 3, padding=1)
         self.blocks = nn.ModuleList(
-            LayerChoice(
-                OrderedDict(
-                    conv1=conv_bn(1),
-                    conv3=conv_bn(3),
-                    skip=nn.Identity(),
-                    drop=nn.Sequential(conv_bn(3), nn.Dropout(dropout)),
-                ),
-                label=f"block_{n}",
-            )
+            LayerChoice(conv_candidates(dropout), label=f"block_{n}")
             for n in range(1, n_blocks + 1)
         )
         self.head = nn.Linear(WIDTH, 10)
@@ -94,6 +95,43 @@ class ConvSpace(ModelSpace):
         for block in self.blocks:
             x = block(x)
         return self.head(x.mean((2, 3)))
+
+
+class ChainLayer(nn.Module):
+    """A choice block, with BatchNorm behind it that all its candidates share."""
+
+    def __init__(self, label: str, dropout: float):
+        super().__init__()
+        self.operator = LayerChoice(conv_candidates(dropout), label=label)
+        self.norm = nn.BatchNorm2d(WIDTH)
+
+    def forward(self, x, scale=None):
+        hidden = self.norm(self.operator(x))
+        return hidden if scale is None else hidden * scale[:, None, None, None]
+
+
+class ChainSpace(ModelSpace):
+    """A chain of ``stem``, ``layers`` and ``head``, with BatchNorm and dropout everywhere.
+
+    ``(batch, 1, 8, 8)`` and, if wanted, a scale ``(batch,)`` to ``(batch, 10)``.
+    """
+
+    def __init__(self, n_blocks: int = 4, dropout: float = 0.5):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH))
+        self.layers = nn.ModuleList(
+            ChainLayer(f"block_{n}", dropout) for n in range(1, n_blocks + 1)
+        )
+        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(WIDTH, 10))
+
+    def forward(self, x, scale=None):
+        x = self.stem(x)
+        for layer in self.layers:
+            x = layer(x, scale)
+        return self.head(x)
+
+    def head(self, hidden):
+        return self.classifier(hidden.mean((2, 3)))
 
 
 class MixedSpace(ModelSpace):

@@ -1,0 +1,58 @@
+"""Score one child of a trained BERT supernet: the trial for a search by NNI's own tuners.
+
+::
+
+    python -m nni_magic.manager.space --checkpoint supernet.ckpt > search_space.json
+
+writes the search space; with ``searchSpaceFile: search_space.json`` and this program as the trial
+command, TPE, Evolution, Random or any other tuner of NNI searches the children, minimizing. Each
+trial starts a process for a single child, which takes most of its time: the searches of
+``nni_magic.search`` score hundreds meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nni_magic.checkpoint import load_supernet
+from nni_magic.manager.trial import ManagedTrial, one_clear_message
+from nni_magic.search import ChildEvaluator
+
+# isort: split
+from experiments.bert_training import Parser, add_options, begin, check_settings, make_space
+from experiments.mlm import mlm_search_evaluator
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the settings, which are those of the supernet's training."""
+    parser = Parser(__doc__)
+    add_options(parser)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the supernet's")
+    settings = parser.parse_args(arguments)
+    settings.strategy = settings.strategy or "spos"  # of no meaning here
+    check_settings(settings)
+    return settings
+
+
+def score(settings: argparse.Namespace, trial: ManagedTrial) -> float:
+    """Validation loss of the child that the tuner chose, with inherited weights."""
+    data = begin(settings)
+    supernet = load_supernet(settings.checkpoint, make_space(settings, data))
+    evaluator = mlm_search_evaluator(
+        data, batch_size=settings.batch_size, trainer_kwargs={"devices": 1}
+    )
+    evaluate = ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
+    return evaluate([trial.parameters])[0]
+
+
+def main() -> None:
+    """Run one trial."""
+    with one_clear_message():
+        settings = parse_args()
+        trial = ManagedTrial()
+        trial.report_final(score(settings, trial))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Write the best children of a supernet to a folder, ready to be used without NNI.
+
+Every child has a folder of its own, ``<rank>_<digest>``, which is complete or not there:
+
+====================  =======================================================================
+file                  content
+====================  =======================================================================
+``child.json``        sample, digest, rank, score, params, FLOPs and provenance
+``weights.pt``        state dict: ``torch.load(path, weights_only=True)``
+``child.pt2``         the child in evaluation mode: ``torch.export.load(path).module()``
+``child.onnx``        the same for ONNX runtimes; weights above 2 GB lie in a file beside it
+``architecture.png``  the choices of the child
+====================  =======================================================================
+
+``child.pt2`` and ``child.onnx`` take batches of any size, and are compared with the child before
+the folder appears. ``weights.pt`` has the names of the child that NNI builds anew, to train on::
+
+    with nni.nas.space.model_context(sample):
+        child = Space(...)
+    child.load_state_dict(torch.load("1_<digest>/weights.pt", weights_only=True))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import json
+import math
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nni.mutable import Sample
+from nni.nas.nn.pytorch import ModelSpace
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from ..records import count_flops, count_params
+from ..samples import candidates, check_sample, digest
+from .pictures import draw_architecture
+from .programs import Inputs, example_inputs, write_programs
+
+__all__ = ["FORMATS", "export_child", "export_children"]
+
+FORMATS = {  # format -> what it needs: an extra of this package, and modules of that extra
+    "program": ("", ()),
+    "onnx": ("onnx", ("onnx", "onnxscript", "onnxruntime")),
+    "picture": ("plots", ("matplotlib",)),
+}
+
+
+def export_children(
+    supernet: ModelSpace,
+    ranked: Sequence[tuple[Sample, float]],
+    folder: str | Path,
+    **options: Any,
+) -> list[Path]:
+    """Export children with the weights that they inherit; the supernet stays as it is.
+
+    Children of an earlier export to the same folder are removed once all the new ones are there.
+
+    Parameters
+    ----------
+    supernet
+        A trained path-sampling supernet, or any other model space of NNI.
+    ranked
+        Samples and scores, best first.
+    folder
+        Where the children's folders are made.
+    **options
+        The keyword arguments of :func:`export_child`, except ``rank`` and ``space``.
+
+    Returns
+    -------
+    list of Path
+        The children's folders, best first.
+
+    Raises
+    ------
+    ValueError
+        If there are no children, or a sample is not in the space; nothing is written then.
+        Otherwise as :func:`export_child`; the children written before the error remain.
+    """
+    if not ranked:
+        raise ValueError("ranked is empty; at least one sample and its score are needed")
+    for sample, _ in ranked:
+        _check_sample(supernet, sample)
+    written = [
+        export_child(supernet.freeze(sample), sample, score, folder,
+                     rank=rank, space=supernet, **options)
+        for rank, (sample, score) in enumerate(ranked, 1)
+    ]  # fmt: skip
+    for old in set(Path(folder).iterdir()) - set(written):
+        if re.fullmatch(r"\d+_[0-9a-f]{16}", old.name):
+            shutil.rmtree(old)
+    return written
+
+
+def export_child(
+    child: nn.Module,
+    sample: Sample,
+    score: float,
+    folder: str | Path,
+    *,
+    space: ModelSpace,
+    metric: str,
+    provenance: Mapping[str, Any],
+    args: Sequence[Tensor] = (),
+    kwargs: Mapping[str, Tensor] | None = None,
+    rank: int = 1,
+    formats: Collection[str] = tuple(FORMATS),
+    tolerance: float = 1e-4,
+) -> Path:
+    """Export one child, for instance one whose BatchNorm statistics were calibrated.
+
+    Parameters
+    ----------
+    child
+        The stand-alone child, as ``supernet.freeze(sample)`` gives it. It stays as it is.
+    sample, score
+        Which child it is, and how good.
+    folder
+        Where the folder ``<rank>_<digest>`` is made; one that is there is replaced.
+    space
+        The model space or supernet that the sample is of.
+    metric
+        Name of the score.
+    provenance
+        Where the child comes from, see :func:`nni_magic.records.provenance`.
+    args, kwargs
+        Example inputs of the child's ``forward``, all tensors. Their first dimension is the batch,
+        of at least 2; what is written accepts any batch, but only the same other dimensions.
+    rank
+        Place of the child, from 1.
+    formats
+        What to write besides ``child.json`` and ``weights.pt``: some of :data:`FORMATS`.
+    tolerance
+        Largest difference, relative and absolute, between the outputs of what was written and the
+        child's.
+
+    Returns
+    -------
+    Path
+        The child's folder.
+
+    Raises
+    ------
+    TypeError
+        If an example input is no tensor.
+    ValueError
+        If the score is not finite, the sample is not in the space, a format is unknown, the
+        folder is a file, or the child does not accept the example inputs.
+    ModuleNotFoundError
+        If a format needs a package that is not installed.
+    RuntimeError
+        If the child cannot be written in a format, or what was written computes something else.
+    """
+    folder, name = Path(folder), digest(sample)
+    _check_sample(space, sample)
+    _check_target(folder, name, score)
+    _check_formats(formats)
+    inputs = example_inputs(args, kwargs or {})
+    # A copy, because freezing leaves the chosen candidates shared with the supernet.
+    child = copy.deepcopy(child).cpu().eval().requires_grad_(False)
+    _check_accepts(child, name, inputs)
+    target = folder / f"{rank}_{name}"
+    with _replacing(target) as new:
+        torch.save(child.state_dict(), new / "weights.pt")
+        record = {
+            "sample": sample,
+            "digest": name,
+            "rank": rank,
+            "metric": metric,
+            "score": float(score),
+            "params": count_params(child),
+            "flops": count_flops(child, *inputs),
+            "inputs": _shapes(inputs),
+            "provenance": provenance,
+        }
+        text = json.dumps(record, indent=2, default=_plain)
+        (new / "child.json").write_text(text + "\n", encoding="utf-8")
+        if "picture" in formats:
+            draw_architecture(space, sample, new / "architecture.png")
+        try:
+            write_programs(child, inputs, new, formats, tolerance=tolerance)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"child {name}: {error}; without this format its weights.pt can be written"
+            ) from error
+    return target
+
+
+def _check_sample(space: ModelSpace, sample: Sample) -> None:
+    check_sample(sample, candidates(space))
+    space.validate(sample)  # its constraints, too
+
+
+def _check_target(folder: Path, name: str, score: float) -> None:
+    if not math.isfinite(score):
+        raise ValueError(f"the score of child {name} is {score}; accepted are finite numbers")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"folder is {str(folder)!r}, which is a file")
+
+
+def _check_formats(formats: Collection[str]) -> None:
+    if isinstance(formats, str) or not set(formats) <= FORMATS.keys():
+        raise ValueError(f"formats is {formats!r}; accepted are some of {list(FORMATS)}, in a list")
+    for name in formats:
+        extra, modules = FORMATS[name]
+        if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
+            raise ModuleNotFoundError(
+                f"format {name!r} needs {', '.join(missing)}: pip install nni-magic[{extra}], "
+                "or leave it out of formats"
+            )
+
+
+def _check_accepts(child: nn.Module, name: str, inputs: Inputs) -> None:
+    args, kwargs = inputs
+    try:
+        with torch.no_grad():
+            child(*args, **kwargs)
+    except Exception as error:  # whatever the user's model raises
+        raise ValueError(
+            f"child {name} does not accept the example inputs of shapes {_shapes(inputs)}: {error}"
+        ) from error
+
+
+def _shapes(inputs: Inputs) -> dict[str, Any]:
+    args, kwargs = tree_map(lambda tensor: list(tensor.shape), inputs)
+    return {"args": list(args), "kwargs": kwargs}
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Give a new folder that takes the place of ``target`` when the block has succeeded."""
+    new, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
+    for leftover in (new, old):  # of an export that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers into Python's for JSON, and everything else into text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
