@@ -1,0 +1,122 @@
+"""The search of an experiment, kept in files between the trials that carry it on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean
+
+from nni.mutable import Sample
+
+from ..samples import digest
+from ..search.population import Population
+from .files import read_json, write_json
+
+__all__ = ["Generations", "Report"]
+
+Report = dict[str, float]
+
+
+class Generations:
+    """The generations scored so far.
+
+    The population after the last whole generation lies in ``search.json``. Where every child has a
+    trial of its own, their scores lie in ``generation_3/child_7.json`` until all are there; then
+    whichever trial sees it completes the generation. Two that do so at once write the same.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie.
+    population
+        As it is before the first generation; it is brought to the state of the files.
+    """
+
+    def __init__(self, folder: Path, population: Population) -> None:
+        self.folder = folder
+        self.population = population
+        self.reports: dict[str, Report] = {}  # by the number of the generation
+        if state := read_json(folder / "search.json"):
+            population.load_state_dict(state["population"])
+            self.reports = state["reports"]
+
+    def report(self, scores: Sequence[float]) -> Report:
+        """Sum up the present generation: ``default`` is the best score known.
+
+        Nothing is to report while no child has a score that is a finite number.
+        """
+        best = min if self.population.mode == "min" else max
+        scored = _finite(scores)
+        known = scored + _finite(score for _, score in self.population.best())
+        if not known:
+            return {}
+        own = {"generation_best": best(scored), "generation_mean": mean(scored)} if scored else {}
+        return {"default": best(known), **own, "children": len(scored)}
+
+    def complete(self, generation: int, scores: Sequence[float]) -> Report:
+        """Tell the population the scores of a generation, in the order asked, and write it."""
+        report = self.report(scores)
+        self.population.tell(self.population.ask(), scores)
+        self.reports[str(generation)] = report
+        state = {"reports": self.reports, "population": self.population.state_dict()}
+        write_json(self.folder / "search.json", state)
+        return report
+
+    def unscored(self, generation: int, child: int) -> Sample | None:
+        """The child of that number, if there is one and its score is not written yet."""
+        if str(generation) in self.reports:
+            return None
+        children = self.population.ask()
+        if child > len(children) or not math.isnan(self._kept(generation)[child - 1]):
+            return None
+        return children[child - 1]
+
+    def keep(self, generation: int, child: int, score: float) -> None:
+        """Write the score of one child, and complete the generation if it was the last."""
+        sample = self.population.ask()[child - 1]
+        record = {"sample": sample, "digest": digest(sample), "score": score}
+        write_json(self._file(generation, child), record)
+        scores = self._kept(generation)
+        if not any(map(math.isnan, scores)):
+            self.complete(generation, scores)
+
+    def child_report(self, generation: int, child: int) -> Report:
+        """Sum up for one child: ``default`` is its score; beside it the best score known.
+
+        In a space of which all children are scored there is none of that number left; then both
+        are the best score known.
+        """
+        open_scores = [] if str(generation) in self.reports else self._kept(generation)
+        report = self.report(open_scores)
+        if not report:
+            return {}
+        record = read_json(self._file(generation, child)) or {"score": report["default"]}
+        return {"default": record["score"], "best": report["default"]}
+
+    def _kept(self, generation: int) -> list[float]:
+        """Scores written of the generation's children, as asked; of the others not a number."""
+        scores = []
+        for child, sample in enumerate(self.population.ask(), start=1):
+            record = read_json(self._file(generation, child)) or {}
+            same = record.get("digest") == digest(sample)
+            scores.append(record["score"] if same else math.nan)
+        return scores
+
+    def complete_before(self, generation: float) -> None:
+        """Complete earlier generations of which some trials failed, without their children."""
+        numbers = [int(path.name.split("_")[1]) for path in self.folder.glob("generation_*")]
+        for number in sorted(numbers):
+            if number < generation and str(number) not in self.reports:
+                self.complete(number, self._kept(number))
+
+    def ranked(self) -> list[tuple[Sample, float]]:
+        """Children with a finite score, best first."""
+        return [(sample, score) for sample, score in self.population.best() if math.isfinite(score)]
+
+    def _file(self, generation: int, child: int) -> Path:
+        return self.folder / f"generation_{generation}" / f"child_{child}.json"
+
+
+def _finite(scores: Iterable[float]) -> list[float]:
+    return [score for score in scores if math.isfinite(score)]

@@ -1,0 +1,89 @@
+"""What a trial of the pipeline is to do, as the tuner and the trial agree on it.
+
+A task travels as the trial's parameters, which NNI's web page shows::
+
+    {"stage": "supernet"}
+    {"stage": "search", "generation": 3}
+    {"stage": "search", "generation": 3, "child": 7}
+    {"stage": "retrain", "rank": 1}
+    {"stage": "retrain", "baseline": "bert"}
+
+All count from 1. A task tried again has ``"attempt": 2`` beside it. Nothing here needs torch,
+because NNI waits no longer than ten seconds for a tuner to start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Task"]
+
+_SHAPES: dict[Any, list[set[str]]] = {
+    "supernet": [set()],
+    "search": [{"generation"}, {"generation", "child"}],
+    "retrain": [{"rank"}, {"baseline"}],
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One piece of work of the pipeline; tries of the same work are the same task."""
+
+    stage: str
+    generation: int | None = None
+    child: int | None = None
+    rank: int | None = None
+    baseline: str | None = None
+
+    @classmethod
+    def parse(cls, parameters: Any) -> Task:
+        """Read the parameters of a trial; an ``attempt`` is passed over.
+
+        Raises
+        ------
+        ValueError
+            If they are not those of a task.
+
+        Examples
+        --------
+        >>> Task.parse({"stage": "retrain", "rank": 1, "attempt": 2})
+        Task(stage='retrain', generation=None, child=None, rank=1, baseline=None)
+        """
+        named = dict(parameters) if isinstance(parameters, Mapping) else {}
+        named.pop("attempt", None)
+        stage = named.pop("stage", None)
+        fits = isinstance(stage, str) and named.keys() in _SHAPES.get(stage, [])
+        if not fits or not all(_is_value(*pair) for pair in named.items()):
+            raise ValueError(
+                f"the trial's parameters are {parameters!r}, which MagicTuner does not give; "
+                "a pipeline's experiment needs this tuner"
+            )
+        return cls(stage=stage, **named)
+
+    def parameters(self, attempt: int = 1) -> dict[str, Any]:
+        """Give the parameters of a trial that does this task.
+
+        Examples
+        --------
+        >>> Task(stage="search", generation=3).parameters(attempt=2)
+        {'stage': 'search', 'generation': 3, 'attempt': 2}
+        """
+        again = {"attempt": attempt} if attempt > 1 else {}
+        return {name: value for name, value in vars(self).items() if value is not None} | again
+
+    def __str__(self) -> str:
+        """Name the task.
+
+        Examples
+        --------
+        >>> str(Task(stage="search", generation=3, child=7))
+        'search, generation 3, child 7'
+        """
+        numbers = [f"{name} {value}" for name, value in self.parameters().items()]
+        return ", ".join([self.stage, *numbers[1:]])
+
+
+def _is_value(name: str, value: Any) -> bool:
+    return isinstance(value, str) if name == "baseline" else type(value) is int and value >= 1

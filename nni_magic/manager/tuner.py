@@ -1,0 +1,276 @@
+"""One ``nnictl`` experiment for the whole pipeline: supernet, then search, then retraining.
+
+:class:`MagicTuner` only decides which trial starts when; the work is the trial's, see
+:mod:`nni_magic.manager.pipeline`. In an experiment's YAML::
+
+    trialCommand: python my_trial.py
+    trialConcurrency: 2
+    maxTrialNumber: 20          # see below
+    searchSpace: {}
+    tuner:
+      className: nni_magic.manager.tuner.MagicTuner
+      codeDirectory: .          # NNI wants one; any folder that exists
+      classArgs: {generations: 10, top_k: 3, baselines: [bert]}
+
+or, once it is registered with ``nnictl algo register --meta magic.yml``, ``tuner: {name: Magic,
+classArgs: ...}``, where ``magic.yml`` is ::
+
+    algoType: advisor
+    builtinName: Magic
+    className: nni_magic.manager.tuner.MagicTuner
+
+An experiment needs ``1 + generations * (children or 1) + top_k + len(baselines)`` trials, and one
+more for each that fails. With exactly as many as ``maxTrialNumber`` it ends with NNI's status
+``DONE``; with some in reserve, or none set, with ``TUNER_NO_MORE_TRIAL``, which is shown only when
+nothing is left to do. Fewer end it too early: NNI tells its tuner no limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import nni
+from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
+from nni.runtime.tuner_command_channel import CommandType
+
+from .stages import Task
+
+__all__ = ["MagicTuner", "Schedule"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Schedule:
+    """Which tasks to start now: those of one step at a time, each at most twice.
+
+    A step begins when every task of the step before is over: done, or given up. Without a
+    supernet nothing follows. Where a task of a later step has run already, at a resume, the steps
+    before it count as over.
+
+    Parameters
+    ----------
+    steps
+        The tasks, step after step; those of a step do not wait for each other.
+
+    Attributes
+    ----------
+    finished : bool
+        Whether nothing is left to do, and nothing runs that might have to run again.
+    """
+
+    attempts = 2
+
+    def __init__(self, steps: Sequence[Sequence[Task]]) -> None:
+        self._step_of = {task: number for number, step in enumerate(steps) for task in step}
+        self._steps = steps
+        self._position = 0
+        self._tries: Counter[Task] = Counter()
+        self._running: set[Task] = set()
+        self._over: set[Task] = set()
+
+    @property
+    def finished(self) -> bool:
+        return self._position == len(self._steps)
+
+    def take(self) -> dict[str, Any] | None:
+        """Give the parameters of the next trial, or nothing if all has to wait."""
+        for task in () if self.finished else self._steps[self._position]:
+            if task not in self._running | self._over:
+                self._tries[task] += 1
+                self._running.add(task)
+                return task.parameters(self._tries[task])
+        return None
+
+    def resumed(self, parameters: dict[str, Any]) -> None:
+        """Take note that a trial runs that was not taken here."""
+        task = self._known(parameters)
+        self._tries[task] = parameters.get("attempt", 1)
+        self._running.add(task)
+
+    def succeeded(self, parameters: dict[str, Any]) -> None:
+        """Take note that a trial did its task."""
+        self._end(self._known(parameters))
+
+    def failed(self, parameters: dict[str, Any]) -> Task | None:
+        """Take note that a trial did not do its task; gives the task if that was the last try."""
+        task = self._known(parameters)
+        self._running.discard(task)
+        if self._tries[task] < self.attempts:
+            _logger.warning("%s failed and is tried again", task)
+            return None
+        self._end(task)
+        if task.stage == "supernet":
+            self._position = len(self._steps)
+        return task
+
+    def _known(self, parameters: Any) -> Task:
+        task = Task.parse(parameters)
+        if task not in self._step_of:
+            raise ValueError(f"{task} is not part of this experiment's pipeline")
+        self._position = max(self._position, self._step_of[task])
+        return task
+
+    def _end(self, task: Task) -> None:
+        self._running.discard(task)
+        self._over.add(task)
+        while not self.finished and self._over.issuperset(self._steps[self._position]):
+            self._position += 1
+
+
+class MagicTuner(MsgDispatcherBase):
+    """NNI tuner that leads an experiment through the pipeline.
+
+    A trial that fails is tried once more; then the pipeline goes on without it, with a warning in
+    the dispatcher's log. Only a supernet cannot be done without: the experiment ends with NNI's
+    status ``ERROR``. To NNI a trial cancelled in the web page looks like one that was killed, so
+    it is tried again as well. ``nnictl stop`` and ``nnictl resume`` lose nothing and repeat
+    nothing that was done; what had been given up is tried anew, unless a later step was reached.
+
+    It is of NNI's kind *advisor*, because a ``nni.tuner.Tuner`` is told neither which trials NNI
+    runs again at a resume nor how they end, and cannot wait for a trial without NNI showing that
+    there are no more.
+
+    Parameters
+    ----------
+    generations
+        Generations of the search.
+    top_k
+        How many of the best children to train from scratch, in a trial each.
+    children
+        Children of a generation, to score each in a trial of its own: the size of the trial's
+        :class:`~nni_magic.search.population.Population`. By default one trial scores them all.
+    baselines
+        Names of models to train beside the children, in a trial each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not accepted. The message is in the experiment's ``dispatcher.log``.
+    """
+
+    def __init__(
+        self,
+        *,
+        generations: int,
+        top_k: int = 1,
+        children: int | None = None,
+        baselines: Sequence[str] = (),
+    ) -> None:
+        _check_whole("generations", generations, at_least=1)
+        _check_whole("top_k", top_k, at_least=0)
+        if children is not None:
+            _check_whole("children", children, at_least=1)
+        _check_names(baselines)
+        steps = _steps(generations, top_k, children, baselines)
+        _logger.info("The pipeline needs %d trials if none fails", sum(map(len, steps)))
+        self.schedule = Schedule(steps)
+        self._free = 0
+        self._ids = itertools.count()
+        super().__init__()  # connects to the manager
+
+    def enqueue_command(self, command: CommandType, data: Any) -> None:
+        # NNI's base gives the ends of trials to a second thread, where they lose their order.
+        self.default_command_queue.put((command, data))
+
+    def handle_initialize(self, data: Any) -> None:
+        self.send(CommandType.Initialized, "")
+
+    def handle_update_search_space(self, data: Any) -> None:
+        """There is none: the children are the trial's."""
+
+    def handle_report_metric_data(self, data: Any) -> None:
+        """Whether a trial did its task is known when it ends."""
+
+    def handle_import_data(self, data: list[dict[str, Any]]) -> None:
+        """Take note of the trials that succeeded before the experiment was resumed."""
+        for trial in data:
+            with _foreign_trials_passed_over():
+                self.schedule.succeeded(trial["parameter"])
+
+    def handle_add_customized_trial(self, data: list[dict[str, Any]]) -> None:
+        """Take note of the trials that a stop interrupted: NNI has begun to run them again."""
+        self._ids = itertools.count(self.recover_parameter_id(data) + 1)
+        for trial in data:
+            self._free -= 1  # NNI will ask for as many trials as if these were not there
+            with _foreign_trials_passed_over():
+                self.schedule.resumed(trial["parameters"])
+
+    def handle_request_trial_jobs(self, data: int) -> None:
+        self._free += data
+        self._start_trials()
+
+    def handle_trial_end(self, data: dict[str, Any]) -> None:
+        trial = nni.load(data["hyper_params"])
+        if trial["parameter_id"] is None:  # added by hand in the web page
+            return
+        if data["event"] == "SUCCEEDED":
+            self.schedule.succeeded(trial["parameters"])
+        elif task := self.schedule.failed(trial["parameters"]):
+            self._give_up(task)
+        self._start_trials()
+
+    def _give_up(self, task: Task) -> None:
+        message = f"{task} failed {Schedule.attempts} times"
+        if task.stage == "supernet":
+            _logger.error("%s, and nothing can follow", message)
+            self.report_error(f"{message}, and nothing can follow; see the logs of its trials")
+        else:
+            _logger.warning("%s; going on without it", message)
+
+    def _start_trials(self) -> None:
+        while self._free > 0 and (parameters := self.schedule.take()):
+            self._free -= 1
+            trial = {
+                "parameter_id": next(self._ids),
+                "parameter_source": "algorithm",
+                "parameters": parameters,
+                "parameter_index": 0,
+            }
+            self.send(CommandType.NewTrialJob, nni.dump(trial))
+        if self.schedule.finished:
+            self.send(CommandType.NoMoreTrialJobs, "")
+
+
+def _steps(
+    generations: int, top_k: int, children: int | None, baselines: Sequence[str]
+) -> list[list[Task]]:
+    numbers: Sequence[int | None] = [None] if children is None else range(1, children + 1)
+    search = [
+        [Task(stage="search", generation=generation, child=child) for child in numbers]
+        for generation in range(1, generations + 1)
+    ]
+    retrain = [Task(stage="retrain", rank=rank) for rank in range(1, top_k + 1)]
+    retrain += [Task(stage="retrain", baseline=name) for name in baselines]
+    return [[Task(stage="supernet")], *search, retrain]
+
+
+@contextlib.contextmanager
+def _foreign_trials_passed_over() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        _logger.warning("A trial from before is passed over: %s", error)
+
+
+def _check_whole(name: str, value: Any, *, at_least: int) -> None:
+    if type(value) is not int or value < at_least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {at_least}")
+
+
+def _check_names(baselines: Any) -> None:
+    """The names become those of files."""
+    if not isinstance(baselines, (list, tuple)):
+        raise TypeError(f"baselines is {baselines!r}; it must be a list of names")
+    for name in baselines:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name):
+            raise ValueError(
+                f"baselines holds {name!r}; a name is of letters, digits, '_', '-' and '.'"
+            )
+    if len(set(baselines)) < len(baselines):
+        raise ValueError(f"baselines is {baselines!r}, in which a name is repeated")
