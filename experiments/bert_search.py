@@ -19,7 +19,6 @@ from functools import cached_property
 from pathlib import Path
 
 from nni_magic.checkpoint import load_supernet
-
 from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
 from nni_magic.search import ChildEvaluator, Population
@@ -40,6 +39,7 @@ from experiments.bert_training import (
     plain,
     train_child,
     train_supernet,
+    untouched_rows,
 )
 from experiments.mlm import mlm_search_evaluator
 from experiments.mlm_data import MlmData
@@ -80,7 +80,9 @@ class BertPipeline:
     @cached_property
     def data(self) -> MlmData:
         """The text; to load it also seeds this process."""
-        return begin(self.settings)
+        data = begin(self.settings)
+        untouched_rows(self.settings, data)  # now, and not when the first child is trained
+        return data
 
     def baseline(self) -> Sample:
         """Attention and feed-forward layers in turns."""

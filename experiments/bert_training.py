@@ -184,23 +184,29 @@ def train_child(
     -------
     dict
         Its metrics, by name, on the held-out rows that no search has seen.
+    """
+    rows = untouched_rows(settings, data)
+    evaluator = _evaluator(settings, data, trial, folder, name, epochs)
+    evaluator.evaluate(child)
+    untouched = DataLoader(Subset(data.validation, rows), settings.batch_size)
+    return evaluator.trainer.validate(evaluator.module, untouched, verbose=False)[0]
+
+
+def untouched_rows(settings: argparse.Namespace, data: MlmData) -> range:
+    """Held-out rows that no search has seen.
 
     Raises
     ------
     ValueError
-        If there are no such rows.
+        If there are none.
     """
-    evaluator = _evaluator(settings, data, trial, folder, name, epochs)
-    evaluator.evaluate(child)
-    searched = settings.search_batches * settings.batch_size
-    rows = range(searched, len(data.validation))
+    rows = range(settings.search_batches * settings.batch_size, len(data.validation))
     if not rows:
         raise ValueError(
             f"search_batches is {settings.search_batches} of {settings.batch_size} rows, and the "
             f"corpus has {len(data.validation)} held-out rows: none is left to test on"
         )
-    untouched = DataLoader(Subset(data.validation, rows), settings.batch_size)
-    return evaluator.trainer.validate(evaluator.module, untouched, verbose=False)[0]
+    return rows
 
 
 def _evaluator(

@@ -79,11 +79,17 @@ def _row(path: Path) -> dict[str, Any]:
     kind, name = path.stem.split("_", 1)
     return {
         "child": f"found, rank {name}" if kind == "rank" else f"baseline {name}",
-        "architecture": architecture(record["sample"]) if "sample" in record else "by hand",
+        "architecture": architecture(record.get("sample") or _exported(path.parent / kind)),
         "inherited": "" if inherited is None else f"{inherited:.3f}",
         "loss": report["default"],
         **{key: report[key] for key in ("params", "flops", "accuracy")},
     }
+
+
+def _exported(folder: Path) -> dict[str, Any]:
+    """The sample of the one child that was exported to a folder."""
+    [path] = folder.glob("*/child.json")
+    return _read(path)["sample"]
 
 
 def _table(*header: str) -> PrettyTable:

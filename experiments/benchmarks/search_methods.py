@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from nni_magic.checkpoint import load_supernet
-
 from nni_magic.search import ChildEvaluator, Evolution
 
 # isort: split

@@ -4,7 +4,6 @@ import csv
 import inspect
 import json
 import os
-import random
 import shlex
 import signal
 import subprocess
@@ -12,21 +11,17 @@ import sys
 import time
 from pathlib import Path
 
-import nni
 import pytest
 import torch
 import yaml
 from nni.experiment.config import ExperimentConfig
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
-from nni.runtime import trial_command_channel
-from nni.runtime.trial_command_channel.standalone import StandaloneTrialCommandChannel
 from training import QUIET, Watch
 
 from experiments import bert
 from experiments.mlm import MaskedLanguageModel, mlm_evaluator
 from experiments.mlm_data import prepare
-from nni_magic.manager.trial import ManagedTrial
 from nni_magic.samples import digest
 from nni_magic.search import ChildEvaluator
 from search_spaces import BertSpace
@@ -40,17 +35,6 @@ SMALL = (
 MOVING = {"settings", "train_seconds", "search_seconds"}  # of two runs with the same results
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Documents of random words, and a cache that all tests here share."""
-    folder = tmp_path_factory.mktemp("corpus")
-    rng = random.Random(0)
-    words = ["".join(rng.choices("abcdefghij", k=rng.randint(2, 6))) for _ in range(80)]
-    for number in range(8):
-        (folder / f"{number}.txt").write_text(" ".join(rng.choices(words, k=400)))
-    return folder
-
-
 @pytest.fixture
 def arguments(corpus, tmp_path):
     """Command line of a short run into ``tmp_path / name``."""
@@ -60,22 +44,6 @@ def arguments(corpus, tmp_path):
         return [*map(str, where), "--strategy", strategy, *SMALL.split(), *more.split()]
 
     return make
-
-
-@pytest.fixture
-def trial(monkeypatch):
-    """The line of a run without a manager."""
-    previous = trial_command_channel.get_default_trial_command_channel()
-    trial_command_channel.set_default_trial_command_channel(StandaloneTrialCommandChannel())
-    for name in ("NNI_MAGIC_TRIAL_PARAMETERS", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.setenv(name, "")  # taken away or put back afterwards
-    monkeypatch.setattr(nni.trial, "_params", None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.warns(RuntimeWarning, match="Running trial code without runtime"):
-        yield ManagedTrial()
-    torch.set_num_threads(threads)
-    trial_command_channel.set_default_trial_command_channel(previous)
 
 
 def settings(*words):
@@ -390,6 +358,19 @@ def test_base_experiment_has_the_papers_settings():
     recipe = inspect.signature(MaskedLanguageModel).parameters
     assert recipe["betas"].default == (0.9, 0.999)
     assert recipe["mask_probability"].default == 0.15
+
+
+def test_shrinking_experiment_has_the_papers_settings_and_ends_with_one_child():
+    config = config_of("bert_shrinking.yml")
+    chosen = bert.parse_args(command_of(config))
+    shape = PRESETS[chosen.preset]
+    assert (shape["n_layers"], len(shape["candidates"])) == (26, 4)
+    assert (chosen.n_drop, chosen.evaluations, chosen.epochs) == (5, 10_000, 16)
+    assert (chosen.epochs - 1) * chosen.n_drop < 26 * 3 <= chosen.epochs * chosen.n_drop
+    assert chosen.epochs * chosen.epoch_steps == 250_000
+    assert chosen.batch_size * chosen.accumulate * int(chosen.devices) == 1024
+    chosen.strategy = "magic_at"
+    assert bert.make_strategy(chosen).shrinking.n_drop == 5
 
 
 @pytest.mark.slow

@@ -39,8 +39,11 @@ def test_pipeline_table_shows_children_and_baselines_best_first(tmp_path):
     write(tmp_path, "rank_2", 4.0, sample=sample, inherited_score=4.6)
     write(tmp_path, "baseline_bert", 4.1, baseline="bert")
     (tmp_path / "search.json").write_text("{}")
+    exported = tmp_path / "baseline" / "1_abc"
+    exported.mkdir(parents=True)
+    (exported / "child.json").write_text(json.dumps({"sample": {"a": "mha4", "b": "ffn"}}))
     found = rows(reports.pipeline_table(tmp_path))
     assert found[0][0] == "child"
     assert [row[0] for row in found[1:]] == ["found, rank 2", "baseline bert", "found, rank 1"]
     assert found[1][1:] == ["2 ffn, mha4", "1,000", "12,345", "4.600", "4.000", "0.250"]
-    assert found[2][1:] == ["by hand", "1,000", "12,345", "", "4.100", "0.250"]
+    assert found[2][1:] == ["mha4, ffn", "1,000", "12,345", "", "4.100", "0.250"]
