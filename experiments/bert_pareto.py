@@ -1,0 +1,90 @@
+"""The children of a trained BERT supernet that trade validation loss and cost off best.
+
+::
+
+    python -m experiments.bert_pareto --checkpoint supernet.ckpt --cost flops --output runs/pareto
+
+writes ``front.csv`` and ``front.png``. A search that is started again continues: what has been
+scored is kept in ``scored.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from nni_magic.checkpoint import load_supernet
+from nni_magic.manager.trial import one_clear_message
+from nni_magic.search import ChildEvaluator, ParetoFront, pareto_search
+
+# isort: split
+import torch
+from nni.mutable import Sample
+from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
+
+from experiments.bert_training import Parser, add_options, begin, check_settings, make_space
+from experiments.files import atomic_file
+from experiments.mlm import mlm_search_evaluator
+
+COSTS = {"params": "parameters (thousands)", "flops": "multiply-adds a sequence (millions)"}
+UNITS = {"params": 1e3, "flops": 1e6}
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the settings; those of the data and the space are those of the supernet's training."""
+    parser = Parser(__doc__)
+    add_options(parser)
+    add = parser.add_argument
+    add("--checkpoint", type=Path, required=True, help="the supernet's")
+    add("--output", type=Path, required=True, help="folder for the front")
+    add("--cost", choices=COSTS, default="params")
+    add("--generations", type=int, default=20)
+    add("--population", type=int, default=50, help="children of a generation")
+    settings = parser.parse_args(arguments)
+    settings.strategy = settings.strategy or "spos"  # of no meaning here
+    check_settings(settings)
+    return settings
+
+
+def search(settings: argparse.Namespace) -> ParetoFront:
+    """Search, keeping what is scored; gives the front."""
+    data = begin(settings)
+    space = make_space(settings, data)
+    tokens = torch.zeros(1, data.max_length, dtype=torch.long)
+    profiler = FlopsParamsProfiler(space, (tokens,))
+    supernet = load_supernet(settings.checkpoint, space)
+    evaluator = mlm_search_evaluator(
+        data, batch_size=settings.batch_size, trainer_kwargs={"devices": 1}
+    )
+    evaluate = ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
+    record = settings.output / "scored.json"
+    known = json.loads(record.read_text()) if record.exists() else {}
+
+    def score(children: list[Sample]) -> list[float]:
+        with atomic_file(record) as file:
+            file.write(json.dumps(known).encode())
+        return evaluate(children)
+
+    def cost(sample: Sample) -> float:
+        return getattr(profiler.profile(sample), settings.cost) / UNITS[settings.cost]
+
+    return pareto_search(
+        supernet, score, {COSTS[settings.cost]: cost}, seed=settings.seed, known=known,
+        generations=settings.generations, population=settings.population,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Search and write the front."""
+    with one_clear_message():
+        settings = parse_args()
+        settings.output.mkdir(parents=True, exist_ok=True)
+        front = search(settings)
+        front.write_csv(settings.output / "front.csv")
+        front.plot(settings.output / "front.png", score_label="validation loss (nats)")
+        print(f"{len(front.children)} children on the front: {settings.output}/front.csv, front.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The program that searches a front, at its smallest."""
+
+import csv
+import json
+
+import pytest
+
+from experiments import bert, bert_pareto
+
+
+@pytest.fixture
+def arguments(corpus, trial, tmp_path):
+    where = ["--corpus", str(corpus), "--cache", str(corpus / "cache")]
+    small = "--strategy spos --epochs 1 --epoch-steps 2 --batch-size 4 --warmup-steps 1"
+    search = ["--search-children", "2", "--population", "2", "--search-batches", "1"]
+    bert.run(bert.parse_args([*where, *small.split(), *search, "--output", str(tmp_path)]), trial)
+    (tmp_path / "front").mkdir()
+    return [
+        *where, "--checkpoint", str(tmp_path / "supernet.ckpt"), "--output",
+        str(tmp_path / "front"), "--batch-size", "4", "--search-batches", "1", "--population", "6",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cost", ["params", "flops"])
+def test_front_is_written_and_a_second_start_continues(cost, arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x", *arguments, "--cost", cost, "--generations", "3"])
+    bert_pareto.main()
+    rows = list(csv.DictReader((tmp_path / "front" / "front.csv").open()))
+    costs = [float(row[bert_pareto.COSTS[cost]]) for row in rows]
+    losses = [float(row["score"]) for row in rows]
+    assert costs == sorted(costs)
+    assert losses == sorted(losses, reverse=True)
+    assert (tmp_path / "front" / "front.png").stat().st_size > 10_000
+
+    known = json.loads((tmp_path / "front" / "scored.json").read_text())
+    assert len(known) == 12  # what was known when the last generation began
+    whole = (tmp_path / "front" / "front.csv").read_text()
+    bert_pareto.main()
+    assert (tmp_path / "front" / "front.csv").read_text() == whole
