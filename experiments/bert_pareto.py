@@ -61,18 +61,23 @@ def search(settings: argparse.Namespace) -> ParetoFront:
     record = settings.output / "scored.json"
     known = json.loads(record.read_text()) if record.exists() else {}
 
-    def score(children: list[Sample]) -> list[float]:
+    def keep() -> None:
         with atomic_file(record) as file:
             file.write(json.dumps(known).encode())
+
+    def score(children: list[Sample]) -> list[float]:
+        keep()
         return evaluate(children)
 
     def cost(sample: Sample) -> float:
         return getattr(profiler.profile(sample), settings.cost) / UNITS[settings.cost]
 
-    return pareto_search(
+    front = pareto_search(
         supernet, score, {COSTS[settings.cost]: cost}, seed=settings.seed, known=known,
         generations=settings.generations, population=settings.population,
     )  # fmt: skip
+    keep()
+    return front
 
 
 def main() -> None:
@@ -83,7 +88,7 @@ def main() -> None:
         front = search(settings)
         front.write_csv(settings.output / "front.csv")
         front.plot(settings.output / "front.png", score_label="validation loss (nats)")
-        print(f"{len(front.children)} children on the front: {settings.output}/front.csv, front.png")
+        print(f"{len(front.children)} children on the front: front.csv, .png in {settings.output}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def test_front_is_written_and_a_second_start_continues(cost, arguments, tmp_path
     assert (tmp_path / "front" / "front.png").stat().st_size > 10_000
 
     known = json.loads((tmp_path / "front" / "scored.json").read_text())
-    assert len(known) == 12  # what was known when the last generation began
+    assert len(known) == 18
     whole = (tmp_path / "front" / "front.csv").read_text()
+    monkeypatch.setattr(bert_pareto.ChildEvaluator, "__call__", None)  # nothing is left to score
     bert_pareto.main()
     assert (tmp_path / "front" / "front.csv").read_text() == whole
