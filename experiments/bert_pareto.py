@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from nni_magic.checkpoint import load_supernet
@@ -65,7 +66,7 @@ def search(settings: argparse.Namespace) -> ParetoFront:
         with atomic_file(record) as file:
             file.write(json.dumps(known).encode())
 
-    def score(children: list[Sample]) -> list[float]:
+    def score(children: Sequence[Sample]) -> list[float]:
         keep()
         return evaluate(children)
 
