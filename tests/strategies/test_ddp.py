@@ -13,7 +13,7 @@ from nni_magic.sampling import GradualSampler
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, BATCHES, IMAGES = 2, 3, 48
-RUNS = ("magic_t", "magic_at", "drawn")
+RUNS = ("magic_t", "magic_at", "drawn", "shrunk")
 
 # Rank 1 runs the whole script too. Its strategies have seeds of their own, which must not count.
 SCRIPT = """
@@ -32,6 +32,7 @@ from nni.nas.evaluator.pytorch import Classification, DataLoader
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import TensorDataset
 
+from nni_magic.search import ProgressiveShrinking
 from spaces import ConvSpace
 from training import QUIET, images, make, train
 
@@ -70,11 +71,13 @@ try:
 except ValueError as error:
     refusal = str(error)
 
+shrinking = ProgressiveShrinking(n_drop=6, evaluations=12, calibration_batches=2)
 result = {{"refusal": refusal, "rank": RANK}}
 for run, strategy in {{
     "magic_t": make("magic_t", seed=3 + RANK),
     "magic_at": make("magic_at", seed=3 + RANK, **ALIGNED),
     "drawn": make("magic_at", seed=None, **ALIGNED),
+    "shrunk": make("magic_at", seed=3 + RANK, shrinking=shrinking, **ALIGNED),
 }}.items():
     record = Record()
     torch.manual_seed(5)
@@ -90,6 +93,7 @@ for run, strategy in {{
         "exported": module.export(),
         "weights": strategy.supernet.state_dict(),
     }}
+result["history"] = shrinking.history
 torch.save(result, Path(sys.argv[1]) / f"rank_{{RANK}}.pt")
 """
 
@@ -157,7 +161,7 @@ def test_children_are_those_of_the_first_ranks_seed(ranks):
         assert of_steps(rank, "magic_t", "child") != walk(4)
 
 
-@pytest.mark.parametrize("run", ["magic_at", "drawn"])
+@pytest.mark.parametrize("run", ["magic_at", "drawn", "shrunk"])
 def test_ranks_have_the_same_anchor_and_scores(ranks, run):
     first, second = (of_steps(rank, run, "anchor") for rank in ranks)
     assert first == second
@@ -170,7 +174,7 @@ def test_ranks_know_the_same_best_children(ranks, run):
     first, second = (rank[run] for rank in ranks)
     assert first["best"] == second["best"]
     assert first["exported"] == second["exported"] == first["best"][0][0]
-    assert len(first["best"]) >= 3
+    assert len(first["best"]) >= (1 if run == "shrunk" else 3)
 
 
 @every_run
@@ -180,6 +184,15 @@ def test_ranks_end_with_the_same_weights(ranks, run):
     learned = [name for name in first if "running_" not in name]  # BatchNorm's own, by design
     assert len(learned) > 20
     assert all(torch.equal(first[name], second[name]) for name in learned)
+
+
+def test_ranks_shrink_the_space_alike_to_one_child(ranks):
+    first, second = (rank["history"] for rank in ranks)
+    assert first == second
+    assert [len(record["dropped"]) for record in first] == [6, 6]
+    left = ranks[0]["shrunk"]["exported"]
+    dropped = [pair for record in first for pair in record["dropped"]]
+    assert set(dropped).isdisjoint(left.items())
 
 
 def test_runs_end_with_different_weights(ranks):
