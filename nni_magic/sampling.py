@@ -18,6 +18,7 @@ restriction and state are the base class's.
 from __future__ import annotations
 
 import abc
+import itertools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -145,7 +146,8 @@ class Sampler(abc.ABC):
         """Keep only some candidates, as progressive shrinking does.
 
         When the current sample holds a candidate that is gone, its labels concerned are drawn
-        anew at once, which is counted in :attr:`reseated` and logged.
+        anew at once, or all of them if that gives no valid sample; it is counted in
+        :attr:`reseated` and logged.
 
         Parameters
         ----------
@@ -185,18 +187,21 @@ class Sampler(abc.ABC):
         if not gone:
             return
         assert self.current is not None
-        for _ in range(self.tries):
-            replacement = {**self.current, **samples.random_sample(gone, self._rng)}
-            if self.allows(replacement):
-                break
-        else:
+        near = ({**self.current, **self._drawn(gone)} for _ in range(self.tries))
+        anywhere = (self._drawn(kept) for _ in range(self.tries))
+        replacement = next(filter(self.allows, itertools.chain(near, anywhere)), None)
+        if replacement is None:
             raise RuntimeError(
-                f"deleting candidates of {sorted(gone)} leaves no valid sample near "
-                f"{self.current} in {self.tries} tries: {self._constraint()} rejected them"
+                f"deleting candidates of {sorted(gone)} leaves no valid sample, neither near "
+                f"{self.current} nor elsewhere, in {self.tries} tries each: {self._constraint()} "
+                "rejected them"
             )
         _logger.info("Deleted candidates of %s were in the current child: replaced", sorted(gone))
         self.current = replacement
         self.reseated += 1
+
+    def _drawn(self, candidates: Candidates) -> Sample:
+        return samples.random_sample(candidates, self._rng)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next sample depends on, in plain types."""

@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -106,14 +106,15 @@ class Scorer:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
-        """Evaluation mode, and all that the evaluator logs for the scorer, while children are scored.
+        """Evaluation mode, and what the evaluator logs for the scorer, while children are scored.
 
         The supernet's modes and the state of the evaluator's metrics come back afterwards.
         """
         evaluator: pl.LightningModule = self.module.training_module
         self._metrics = [m for m in evaluator.modules() if isinstance(m, TorchMetric)]
         with _evaluating(self.module), _kept(self._metrics), _logging(evaluator, self._log):
-            hook = evaluator.model.register_forward_hook(self._keep_output)
+            model = cast(torch.nn.Module, evaluator.model)
+            hook = model.register_forward_hook(self._keep_output)
             try:
                 yield
             finally:
@@ -243,7 +244,7 @@ class _Logged:
 def _logging(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
     """Hand what the evaluator logs to a function."""
     own = evaluator.log
-    evaluator.log = log  # type: ignore[assignment,method-assign]
+    evaluator.log = log  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import nni
 import torch
 from nni.mutable import Categorical
 from nni.mutable.annotation import ExpressionConstraint
+from nni.nas.hub.pytorch import MobileNetV3Space
 from nni.nas.nn.pytorch import Cell, InputChoice, LayerChoice, ModelSpace, MutableConv2d, Repeat
 from nni.nas.nn.pytorch.base import recursive_freeze
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
@@ -224,6 +225,23 @@ class ConstrainedSpace(FlatSpace):
     def freeze(self, sample):  # NNI asks for it where add_mutable was called
         self.validate(sample)
         return recursive_freeze(self, sample, include_root=False)[0]
+
+
+def small_mobilenet(**settings) -> MobileNetV3Space:
+    """NNI's largest space on a small scale: 12 steps, of which two times three may be left out."""
+    return MobileNetV3Space(
+        10,
+        base_widths=(8, 8, 8, 16, 16, 16),
+        stride=(2, 1, 2, 2, 1, 1),
+        activation=("relu",) * 6,
+        depth_range=(1, 3),
+        **{
+            "width_multipliers": (0.5, 1.0, 2.0),
+            "expand_ratios": (1.0, 2.0),
+            "squeeze_excite": ("none", "optional", "force"),
+            **settings,
+        },
+    )
 
 
 def supernet(space: ModelSpace) -> ModelSpace:

@@ -339,3 +339,26 @@ def test_digest_of_nnis_own_random_sample_is_that_of_ours():
     memo = {}
     space.random(memo)
     assert samples.digest(memo) == samples.digest({"op": memo["op"]})
+
+
+# check_sample
+
+
+def test_check_sample_accepts_every_sample_of_a_space():
+    for sample in every(CANDIDATES):
+        samples.check_sample(sample, CANDIDATES)
+        samples.check_sample(dict(reversed(sample.items())), CANDIDATES)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"a": None}, r"of another space: it lacks \['a'\]$"),
+    ({"e": 1, "f": 2}, r"of another space: it has unknown labels \['e', 'f'\]$"),
+    ({"a": None, "b": None, "e": 1}, r"it lacks \['a', 'b'\]; it has unknown labels \['e'\]$"),
+    ({"a": 3}, r"the sample's 'a' is 3; accepted are \[0, 1, 2\]"),
+    ({"c": [4]}, r"the sample's 'c' is \[4\]; accepted are \[\[0\], \[1\]"),
+])  # fmt: skip
+def test_check_sample_names_what_is_wrong(change, message):
+    sample = {**next(every(CANDIDATES)), **change}
+    sample = {label: choice for label, choice in sample.items() if choice is not None}
+    with pytest.raises(ValueError, match=message):
+        samples.check_sample(sample, CANDIDATES)

@@ -606,7 +606,15 @@ def test_restrict_without_a_valid_replacement_raises():
     sampler = GradualSampler(flat(2, 4), seed=0, filter=is_even)
     sampler.current = {"a": 0, "b": 2}
     with pytest.raises(RuntimeError, match=r"deleting candidates of \['a'\].*1000 tries.*is_even"):
-        sampler.restrict({"a": [1, 3]})
+        sampler.restrict({"a": [1, 3], "b": [2]})
+
+
+def test_restrict_draws_all_labels_where_no_replacement_is_near():
+    sampler = GradualSampler(flat(2, 4), seed=0, filter=is_even)
+    sampler.current = {"a": 0, "b": 2}
+    sampler.restrict({"a": [1, 3]})
+    assert sampler.current["a"] in (1, 3) and sampler.current["b"] in (1, 3)
+    assert sampler.reseated == 1
 
 
 def test_restrict_before_the_first_sample_replaces_nothing():

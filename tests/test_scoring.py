@@ -22,7 +22,7 @@ from torch.utils.data import TensorDataset
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision
 
-from nni_magic.scoring import better
+from nni_magic.scoring import Scorer, better
 from nni_magic.strategies import SPOS
 
 torch.set_num_threads(1)
@@ -484,3 +484,58 @@ def test_score_in_training_does_not_change_training():
         module = trained(evaluator)
         weights.append({name: tensor.clone() for name, tensor in module.state_dict().items()})
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+# The parts that many children share
+
+
+def as_scorer(module, **settings):
+    """A scorer of a supernet that was trained, with settings of its own."""
+    return Scorer(
+        module, module.route, **{"metric": None, "mode": "min", "n_batches": 4, **settings}
+    )
+
+
+def test_score_is_a_function_of_outputs_and_batch(module):
+    def top3(logits, batch):
+        return (logits.topk(3).indices == batch[1][:, None]).any(1).float().mean()
+
+    found = as_scorer(module, metric=top3, mode="max")(CHILD)
+    best = logits_by_hand(module, CHILD).topk(3).indices
+    assert found == pytest.approx((best == LABELS[:, None]).any(1).double().mean().item())
+
+
+def test_score_by_a_function_needs_a_call_of_the_model():
+    class Elsewhere(Evaluator):
+        def validation_step(self, batch, index):
+            self.log("val_loss", 1.0)
+
+    scorer = as_scorer(trained(Elsewhere()), metric=lambda logits, batch: 0.0)
+    with pytest.raises(ValueError, match=r"function of the model's outputs.*does not call self.mo"):
+        scorer(CHILD)
+
+
+def test_score_of_data_given_to_the_scorer(module):
+    few = DataLoader(TensorDataset(IMAGES[:10], LABELS[:10]), batch_size=BATCH)
+    scorer = as_scorer(module, loaders=few)
+    assert scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD, n=10), rel=1e-5)
+
+
+def test_score_without_data_given_raises(module):
+    with pytest.raises(ValueError, match="no validation batches"):
+        as_scorer(module, loaders=[])(CHILD)
+
+
+def test_children_of_one_session_are_those_of_calls(module):
+    scorer = as_scorer(module)
+    values = []
+    module.train()
+    with scorer.session():
+        assert not module.model.training
+        batches = [scorer.on_device(batch) for batch in scorer.held_out()]
+        for child in (CHILD, OTHER, CHILD):
+            module.route(child)
+            values.append(scorer.validate(batches))
+    assert module.model.training
+    assert scorer.reduce(values) == [scorer(child) for child in (CHILD, OTHER, CHILD)]
+    assert scorer.reduce([]) == []

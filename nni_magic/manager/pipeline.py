@@ -106,7 +106,7 @@ class Pipeline:
         Returns
         -------
         dict
-            What was reported. Under DDP only the first rank reports; others give an empty dict.
+            The numbers reported. Under DDP only the first rank reports; others give an empty dict.
 
         Raises
         ------
@@ -126,7 +126,9 @@ class Pipeline:
             else:
                 report = self._search(cast(int, task.generation), generations, score)
         if report:
-            self.trial.report_final(**report)
+            # By the task's name the tuner knows what is done; see its Schedule.
+            final: dict[str, Any] = {**report, "task": str(task)}
+            self.trial.report_final(**final)
         return report
 
     def _once(

@@ -10,7 +10,7 @@
     tuner:
       className: nni_magic.manager.tuner.MagicTuner
       codeDirectory: .          # NNI wants one; any folder that exists
-      classArgs: {generations: 10, top_k: 3, baselines: [bert]}
+      classArgs: {generations: 10, top_k: 3, baselines: [bert], optimize_mode: minimize}
 
 or, once it is registered with ``nnictl algo register --meta magic.yml``, ``tuner: {name: Magic,
 classArgs: ...}``, where ``magic.yml`` is ::
@@ -27,13 +27,12 @@ nothing is left to do. Fewer end it too early: NNI tells its tuner no limit.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import nni
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
@@ -53,6 +52,10 @@ class Schedule:
     supernet nothing follows. Where a task of a later step has run already, at a resume, the steps
     before it count as over.
 
+    A task is done when a result names it. Nothing else tells which task a trial did, because NNI's
+    manager mixes up the parameters of trials that start at the same time. So which tasks failed is
+    known when no trial runs any more.
+
     Parameters
     ----------
     steps
@@ -68,10 +71,12 @@ class Schedule:
 
     def __init__(self, steps: Sequence[Sequence[Task]]) -> None:
         self._step_of = {task: number for number, step in enumerate(steps) for task in step}
+        self._named = {str(task): task for task in self._step_of}
         self._steps = steps
         self._position = 0
         self._tries: Counter[Task] = Counter()
-        self._running: set[Task] = set()
+        self._taken: list[Task] = []  # since last no trial was running
+        self._n_running = 0
         self._over: set[Task] = set()
 
     @property
@@ -81,53 +86,64 @@ class Schedule:
     def take(self) -> dict[str, Any] | None:
         """Give the parameters of the next trial, or nothing if all has to wait."""
         for task in () if self.finished else self._steps[self._position]:
-            if task not in self._running | self._over:
-                self._tries[task] += 1
-                self._running.add(task)
+            if task not in self._taken and task not in self._over:
+                self._start(task, self._tries[task] + 1)
                 return task.parameters(self._tries[task])
         return None
 
-    def resumed(self, parameters: dict[str, Any]) -> None:
+    def resumed(self, parameters: Any) -> None:
         """Take note that a trial runs that was not taken here."""
-        task = self._known(parameters)
-        self._tries[task] = parameters.get("attempt", 1)
-        self._running.add(task)
-
-    def succeeded(self, parameters: dict[str, Any]) -> None:
-        """Take note that a trial did its task."""
-        self._end(self._known(parameters))
-
-    def failed(self, parameters: dict[str, Any]) -> Task | None:
-        """Take note that a trial did not do its task; gives the task if that was the last try."""
-        task = self._known(parameters)
-        self._running.discard(task)
-        if self._tries[task] < self.attempts:
-            _logger.warning("%s failed and is tried again", task)
-            return None
-        self._end(task)
-        if task.stage == "supernet":
-            self._position = len(self._steps)
-        return task
-
-    def _known(self, parameters: Any) -> Task:
         task = Task.parse(parameters)
-        if task not in self._step_of:
-            raise ValueError(f"{task} is not part of this experiment's pipeline")
         self._position = max(self._position, self._step_of[task])
-        return task
+        self._start(task, parameters.get("attempt", 1))
 
-    def _end(self, task: Task) -> None:
-        self._running.discard(task)
+    def done(self, name: str) -> None:
+        """Take note of a result that names its task."""
+        if (task := self._named.get(name)) is None:
+            raise ValueError(f"{name!r} is no task of this experiment's pipeline")
+        self._position = max(self._position, self._step_of[task])
         self._over.add(task)
-        while not self.finished and self._over.issuperset(self._steps[self._position]):
+        self._advance()
+
+    def ended(self) -> list[Task]:
+        """Take note that a trial ended, whichever it was; gives the tasks that are given up."""
+        self._n_running -= 1
+        if self._n_running > 0:
+            return []
+        given_up = []
+        for task in self._taken:
+            if task in self._over:
+                continue
+            if self._tries[task] < self.attempts:
+                _logger.warning("%s failed and is tried again", task)
+            else:
+                given_up.append(task)
+        self._taken = []
+        self._over.update(given_up)
+        if Task(stage="supernet") in given_up:
+            self._position = len(self._steps)
+        self._advance()
+        return given_up
+
+    def _start(self, task: Task, attempt: int) -> None:
+        self._tries[task] = attempt
+        self._taken.append(task)
+        self._n_running += 1
+
+    def _advance(self) -> None:
+        while not (self._n_running or self.finished):
+            if not self._over.issuperset(self._steps[self._position]):
+                return
             self._position += 1
 
 
 class MagicTuner(MsgDispatcherBase):
     """NNI tuner that leads an experiment through the pipeline.
 
-    A trial that fails is tried once more; then the pipeline goes on without it, with a warning in
-    the dispatcher's log. Only a supernet cannot be done without: the experiment ends with NNI's
+    A task is done when a trial's result names it under ``task``, as those of
+    :class:`~nni_magic.manager.pipeline.Pipeline` do. If it is not when all trials of its step have
+    ended, it is tried once more; then the pipeline goes on without it, with a warning in the
+    dispatcher's log. Only a supernet cannot be done without: the experiment ends with NNI's
     status ``ERROR``. To NNI a trial cancelled in the web page looks like one that was killed, so
     it is tried again as well. ``nnictl stop`` and ``nnictl resume`` lose nothing and repeat
     nothing that was done; what had been given up is tried anew, unless a later step was reached.
@@ -147,6 +163,9 @@ class MagicTuner(MsgDispatcherBase):
         :class:`~nni_magic.search.population.Population`. By default one trial scores them all.
     baselines
         Names of models to train beside the children, in a trial each.
+    optimize_mode
+        For NNI's web page, which takes it for the direction in which a trial's result is better:
+        ``minimize`` for a loss. The search goes by the ``mode`` of the trial's population.
 
     Raises
     ------
@@ -161,12 +180,17 @@ class MagicTuner(MsgDispatcherBase):
         top_k: int = 1,
         children: int | None = None,
         baselines: Sequence[str] = (),
+        optimize_mode: Literal["maximize", "minimize"] = "maximize",
     ) -> None:
         _check_whole("generations", generations, at_least=1)
         _check_whole("top_k", top_k, at_least=0)
         if children is not None:
             _check_whole("children", children, at_least=1)
         _check_names(baselines)
+        if optimize_mode not in ("maximize", "minimize"):
+            raise ValueError(
+                f"optimize_mode is {optimize_mode!r}; accepted are 'maximize' and 'minimize'"
+            )
         steps = _steps(generations, top_k, children, baselines)
         _logger.info("The pipeline needs %d trials if none fails", sum(map(len, steps)))
         self.schedule = Schedule(steps)
@@ -184,21 +208,22 @@ class MagicTuner(MsgDispatcherBase):
     def handle_update_search_space(self, data: Any) -> None:
         """There is none: the children are the trial's."""
 
-    def handle_report_metric_data(self, data: Any) -> None:
-        """Whether a trial did its task is known when it ends."""
+    def handle_report_metric_data(self, data: dict[str, Any]) -> None:
+        # A trial added by hand in the web page has no parameter_id.
+        if data["type"] == "FINAL" and data["parameter_id"] is not None:
+            self._take_result(data["value"])
 
     def handle_import_data(self, data: list[dict[str, Any]]) -> None:
         """Take note of the trials that succeeded before the experiment was resumed."""
         for trial in data:
-            with _foreign_trials_passed_over():
-                self.schedule.succeeded(trial["parameter"])
+            self._take_result(trial["value"])
 
     def handle_add_customized_trial(self, data: list[dict[str, Any]]) -> None:
         """Take note of the trials that a stop interrupted: NNI has begun to run them again."""
         self._ids = itertools.count(self.recover_parameter_id(data) + 1)
         for trial in data:
             self._free -= 1  # NNI will ask for as many trials as if these were not there
-            with _foreign_trials_passed_over():
+            if trial["parameter_id"] is not None:
                 self.schedule.resumed(trial["parameters"])
 
     def handle_request_trial_jobs(self, data: int) -> None:
@@ -206,14 +231,20 @@ class MagicTuner(MsgDispatcherBase):
         self._start_trials()
 
     def handle_trial_end(self, data: dict[str, Any]) -> None:
-        trial = nni.load(data["hyper_params"])
-        if trial["parameter_id"] is None:  # added by hand in the web page
+        if nni.load(data["hyper_params"])["parameter_id"] is None:
             return
-        if data["event"] == "SUCCEEDED":
-            self.schedule.succeeded(trial["parameters"])
-        elif task := self.schedule.failed(trial["parameters"]):
+        for task in self.schedule.ended():
             self._give_up(task)
         self._start_trials()
+
+    def _take_result(self, value: Any) -> None:
+        if isinstance(value, str):  # JSON inside of JSON, as NNI sends what trials report
+            value = nni.load(value)
+        name = value.get("task") if isinstance(value, dict) else None
+        try:
+            self.schedule.done(str(name))
+        except ValueError as error:
+            _logger.warning("The result %s of a trial is passed over: %s", value, error)
 
     def _give_up(self, task: Task) -> None:
         message = f"{task} failed {Schedule.attempts} times"
@@ -248,14 +279,6 @@ def _steps(
     retrain = [Task(stage="retrain", rank=rank) for rank in range(1, top_k + 1)]
     retrain += [Task(stage="retrain", baseline=name) for name in baselines]
     return [[Task(stage="supernet")], *search, retrain]
-
-
-@contextlib.contextmanager
-def _foreign_trials_passed_over() -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        _logger.warning("A trial from before is passed over: %s", error)
 
 
 def _check_whole(name: str, value: Any, *, at_least: int) -> None:

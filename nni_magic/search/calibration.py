@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
+from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -57,7 +59,7 @@ class Calibration:
         # __dict__: Module.__setattr__ is slow, and a supernet has many norms.
         self._own: list[dict[str, Any]] = []
         for norm in self.norms:
-            self._own.append({name: norm.__dict__[name] for name in ("_buffers", "momentum")})
+            self._own.append(dict(norm.__dict__))
             fresh = {
                 "running_mean": torch.zeros_like(norm.running_mean),  # type: ignore[arg-type]
                 "running_var": torch.ones_like(norm.running_var),  # type: ignore[arg-type]
@@ -68,6 +70,7 @@ class Calibration:
 
     def __exit__(self, *exception: object) -> None:
         for norm, own in zip(self.norms, self._own, strict=True):
+            norm.__dict__.clear()
             norm.__dict__.update(own)
 
     @contextlib.contextmanager
@@ -75,10 +78,16 @@ class Calibration:
         """Take the statistics of batch ``index``, counted from 0, into the averages."""
         for norm in self.norms:
             # A momentum of 1/n is the plain average; None would mean the same, but NNI's
-            # BatchNorm of variable width does not take it.
+            # BatchNorm of variable width does not take it. That one asks for it by a method.
             norm.__dict__.update(training=True, momentum=1 / (index + 1))
+            if isinstance(norm, MixedOperation):
+                norm.__dict__["forward_argument"] = partial(_argument, norm)
         try:
             yield
         finally:
             for norm in self.norms:
                 norm.__dict__["training"] = False
+
+
+def _argument(norm: Any, name: str) -> Any:
+    return norm.momentum if name == "momentum" else type(norm).forward_argument(norm, name)

@@ -5,16 +5,17 @@ r"""See a model as a chain of steps, so that children which begin alike can shar
 A model space is a chain when it says so, by three attributes:
 
 ``stem``
-    Called with the arguments of ``forward`` that it names; gives the first hidden state.
+    Called with the first argument of ``forward``; gives the first hidden state.
 ``layers``
-    Modules, each called with the hidden state and the arguments of ``forward`` that it names.
+    Modules, each called with the hidden state before it.
 ``head``
-    Called likewise with the last hidden state; gives what ``forward`` returns.
+    Called with the last hidden state; gives what ``forward`` returns.
 
-Hidden states (a tensor, or a tuple, list or dict of tensors) and the tensors among the arguments
-have the batch as their first dimension. :class:`search_spaces.BertSpace` is such a space. Of NNI's
-hub, ``ProxylessNAS``, ``MobileNetV3Space`` and ``ShuffleNetSpace`` are known, and their ``Repeat``
-of variable depth counts as one step per repeated block. Every other model is a single step.
+Further arguments of ``forward`` are given, by name, to those of the three that name them. Hidden
+states (a tensor, or a tuple, list or dict of tensors) and the tensors among the arguments have the
+batch as their first dimension. :class:`search_spaces.BertSpace` is such a space. Of NNI's hub,
+``ProxylessNAS``, ``MobileNetV3Space`` and ``ShuffleNetSpace`` are known, and their ``Repeat`` of
+variable depth counts as one step per repeated block. Every other model is a single step.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ from ..hidden_states import Call
 
 __all__ = ["Step", "answering", "chain_of", "single_step"]
 
-Run = Callable[[Any, Call], Any]
-
 HUB = {ProxylessNAS: "stem", MobileNetV3Space: "stem", ShuffleNetSpace: "first_conv"}
 HUB_LAYERS = {ProxylessNAS: "blocks", MobileNetV3Space: "blocks", ShuffleNetSpace: "features"}
 
@@ -48,17 +47,20 @@ class Step:
     Parameters
     ----------
     run
-        Given the state before the step (none before the first) and the model's call, returns the
-        state behind it.
+        Given the state before the step, and what ``given`` finds in the call, returns the state
+        behind it. The state before the first step is the model's call.
     modules
         What the step runs; its choices are those inside of them.
+    given
+        Arguments, by name, that the step takes from the model's call.
     repeat, position
         The ``Repeat`` that the step is a block of and its place, from 0: with a depth of
         ``position`` or less the step is left out.
     """
 
-    run: Run
+    run: Callable[..., Any]
     modules: Sequence[nn.Module]
+    given: Callable[[Call], dict[str, Any]] = lambda call: {}
     repeat: PathSamplingRepeat | None = None
     position: int = 0
     supernet_modules: list[BaseSuperNetModule] = field(init=False)
@@ -88,7 +90,7 @@ class Step:
 
 def single_step(model: nn.Module) -> list[Step]:
     """The chain of a model about which nothing is known: the model."""
-    return [Step(lambda _, call: model(*call.args, **call.kwargs), [model])]
+    return [Step(lambda call: model(*call.args, **call.kwargs), [model])]
 
 
 def chain_of(model: nn.Module) -> list[Step]:
@@ -102,24 +104,33 @@ def chain_of(model: nn.Module) -> list[Step]:
         return single_step(model)
     rest = [child for child in model.children() if not any(child is part for part in parts)]
     return [
-        Step(_named(stem, model, first=True), [stem] if isinstance(stem, nn.Module) else rest),
-        *(Step(_named(layer, model), [layer]) for layer in layers),
-        Step(_named(head, model), [head] if isinstance(head, nn.Module) else rest),
+        _first_step(stem, model, rest),
+        *(Step(layer, [layer], _named(layer, model)) for layer in layers),
+        Step(head, [head] if isinstance(head, nn.Module) else rest, _named(head, model)),
     ]
 
 
-def _named(part: Callable[..., Any], model: nn.Module, *, first: bool = False) -> Run:
-    """Call a part with the state and with those arguments of the model's call that it names."""
+def _first_step(stem: Callable[..., Any], model: nn.Module, rest: list[nn.Module]) -> Step:
+    signature, named = inspect.signature(model.forward), _named(stem, model)
+
+    def run(call: Call) -> Any:
+        first = next(iter(signature.bind(*call.args, **call.kwargs).arguments.values()))
+        return stem(first, **named(call))
+
+    return Step(run, [stem] if isinstance(stem, nn.Module) else rest)
+
+
+def _named(part: Callable[..., Any], model: nn.Module) -> Callable[[Call], dict[str, Any]]:
+    """Find the arguments of the model's call that a part names behind its first, the state."""
     signature = inspect.signature(model.forward)
-    own = part.forward if isinstance(part, nn.Module) else part
-    names = list(inspect.signature(own).parameters)
+    own = inspect.signature(part.forward if isinstance(part, nn.Module) else part)
+    further = set(list(signature.parameters)[1:]) & set(list(own.parameters)[1:])
 
-    def run(state: Any, call: Call) -> Any:
-        given = signature.bind(*call.args, **call.kwargs).arguments
-        named = {name: given[name] for name in names if name in given}
-        return part(**named) if first else part(state, **named)
+    def given(call: Call) -> dict[str, Any]:
+        arguments = signature.bind(*call.args, **call.kwargs).arguments
+        return {name: value for name, value in arguments.items() if name in further}
 
-    return run
+    return given
 
 
 def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Step]:
@@ -127,12 +138,12 @@ def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Step]
     stem, layers = getattr(model, stem_name), getattr(model, layers_name)
     rest = [child for child in model.children() if child is not stem and child is not layers]
 
-    def head(state: Any, call: Call) -> Any:
+    def head(state: Any) -> Any:
         with answering(stem, _same), answering(layers, _same):  # what is left of forward
             return model(state)
 
     return [
-        Step(lambda _, call: stem(*call.args, **call.kwargs), [stem]),
+        _first_step(stem, model, rest),
         *(step for layer in layers for step in _layer_steps(layer)),
         Step(head, rest),
     ]
@@ -141,13 +152,9 @@ def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Step]
 def _layer_steps(layer: nn.Module) -> Iterator[Step]:
     if isinstance(layer, PathSamplingRepeat):
         for position, block in enumerate(layer.blocks):
-            yield Step(_plain(block), [block], layer, position)
+            yield Step(block, [block], repeat=layer, position=position)
     else:
-        yield Step(_plain(layer), [layer])
-
-
-def _plain(layer: nn.Module) -> Run:
-    return lambda state, call: layer(state)
+        yield Step(layer, [layer])
 
 
 def _same(state: Any) -> Any:

@@ -15,10 +15,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
@@ -31,12 +34,13 @@ from torch.utils._pytree import tree_flatten
 
 from ..hidden_states import Call, capture_call
 from ..resume import isolated_randomness
-from ..samples import check_sample, neighbours
+from ..samples import check_sample
 from ..sampling import UniformSampler
 from ..scoring import Metric, Mode, Scorer, Value
 from .calibration import Calibration, tracking_norms
 from .chain import answering, chain_of, single_step
 from .execution import ChainRunner, prefix_tree
+from .observation import Observer, canonical
 
 __all__ = ["ChildEvaluator", "as_supernet"]
 
@@ -94,7 +98,10 @@ class ChildEvaluator:
         calibration_batches: int = 4,
         memory: int = 2**28,
     ) -> None:
-        module = _attach(as_supernet(supernet), evaluator)
+        _check_evaluator(evaluator)
+        module = RandomSamplingLightningModule(evaluator.module)
+        self._connect = partial(_connect, module, as_supernet(supernet), evaluator)
+        self._connect()
         loaders = evaluator.val_dataloaders
         scorer = Scorer(
             module, lambda sample: None, metric=metric, mode=mode, n_batches=n_batches,
@@ -123,6 +130,7 @@ class ChildEvaluator:
             As for the class.
         """
         evaluator = cls.__new__(cls)
+        evaluator._connect = lambda: None  # type: ignore[assignment]  # the trainer has done it
         evaluator._begin(scorer, training_data, calibration_batches, memory)
         return evaluator
 
@@ -138,6 +146,8 @@ class ChildEvaluator:
                 raise ValueError(
                     f"{name} is {value!r}; it must be a whole number of at least {least}"
                 )
+        if scorer.mode not in ("min", "max"):
+            raise ValueError(f"mode is {scorer.mode!r}; accepted are 'min' and 'max'")
         self.mode = scorer.mode
         self.calls = 0
         self._scorer = scorer
@@ -149,7 +159,7 @@ class ChildEvaluator:
         self._memory = memory
         self._prepared: _Prepared | None = None
         self._known: dict[str, float] = {}
-        self._version: int | None = None
+        self._version: Any = None
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         """Score children.
@@ -164,12 +174,13 @@ class ChildEvaluator:
         """
         for sample in samples:
             check_sample(sample, self._space.candidates)
-        if (version := _version(self._model)) != self._version:
+        if (version := _fingerprint(self._model)) != self._version:
             self._known, self._version = {}, version
         names = [self._space.name(sample) for sample in samples]
         missing = {n: s for n, s in zip(names, samples, strict=True) if n not in self._known}
         if missing:
-            children = [self._canonical(sample) for sample in missing.values()]
+            self._connect()  # again, as the evaluator may have evaluated something else meanwhile
+            children = [canonical(self._space, sample) for sample in missing.values()]
             precision = self._scorer.module.trainer.precision_plugin
             with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
                 with precision.val_step_context():
@@ -179,16 +190,8 @@ class ChildEvaluator:
 
     def needed_calls(self, samples: Sequence[Sample]) -> int:
         """Steps to run for different children when every shared beginning runs once."""
-        children = [self._canonical(sample) for sample in samples]
-        return prefix_tree(chain_of(self._model), children).n_calls
-
-    def _canonical(self, sample: Sample) -> Sample:
-        """The sample with the first choice where a label is not active: one for every child."""
-        active = set(self._space.active_labels(sample))
-        choices = self._space.candidates
-        return {
-            label: sample[label] if label in active else choices[label][0] for label in choices
-        }
+        children = [canonical(self._space, sample) for sample in samples]
+        return prefix_tree(chain_of(self._model), children).n_calls if children else 0
 
     def _values(self, children: list[Sample]) -> list[Value]:
         if self._prepared is None:
@@ -201,40 +204,44 @@ class ChildEvaluator:
         for index, outputs in runner.outputs(children):
             answers = iter(outputs)
             with answering(self._model, lambda *args, answers=answers, **kwargs: next(answers)):
-                values[index] = self._scorer.validate(batches)
+                values[index] = self._validate(batches)
         self.calls += runner.n_calls - before
         return [values[index] for index in range(len(children))]
 
     def _alone(self, child: Sample, batches: list[Any], calibration: list[Call]) -> Value:
         """Score a child by the evaluator's own calls of the model."""
         self._whole[0].route(child)
-        with isolated_randomness(), _calibrated(self._model, calibration):
-            return self._scorer.validate(batches)
+        with _calibrated(self._model, calibration):
+            return self._validate(batches)
+
+    def _validate(self, batches: list[Any]) -> Value:
+        """Validate with the same random numbers for every child, if any are drawn."""
+        torch.manual_seed(0)
+        np.random.seed(0)
+        random.seed(0)
+        return self._scorer.validate(batches)
 
     # What is found out once: the calls to run, and whether the chain gives what the model gives
 
     def _prepare(self, child: Sample) -> _Prepared:
         batches = [self._scorer.on_device(batch) for batch in self._scorer.held_out()]
         calibration = self._calibration_calls(child)
-        others = (s for s in neighbours(child, self._space.candidates) if self._space.allows(s))
-        children = [child, next(others, child)]
-        observed = [self._observe(each, batches) for each in children]
-        if not _repeatable(observed, len(batches)):
-            _logger.info("Every child is run alone: validation_step does not call the model once")
-            return _Prepared(None, batches, calibration)
-        calls = [call for call, _ in observed[0]]
-        runner = ChainRunner(chain_of(self._model), calls, memory=self._memory, probe=child)
-        if not _agrees(runner, children, observed):
-            _logger.warning(
-                "stem, layers and head of %s do not give what its forward gives: every child is "
-                "run alone", type(self._model).__name__,
-            )  # fmt: skip
-            runner = ChainRunner(self._whole, calls, memory=self._memory, probe=child)
-        if calibration:
-            runner = ChainRunner(
-                runner.steps, calls, calibration, memory=self._memory, probe=child
+        observer = Observer(self._model, self._space, self._scorer.validate, child, batches)
+        if observer.calls is None:
+            _logger.info(
+                "Every child is run alone: validation_step does not call the model once a batch, "
+                "or not with the same inputs for every child"
             )
-        return _Prepared(runner, batches, calibration)
+            return _Prepared(None, batches, calibration)
+        steps = chain_of(self._model)
+        runner = partial(ChainRunner, memory=self._memory, probe=child)
+        if problem := observer.difference(partial(runner, steps)):
+            _logger.warning(
+                "stem, layers and head of %s do not give what its forward gives (%s): every child "
+                "is run alone", type(self._model).__name__, problem,
+            )  # fmt: skip
+            steps = self._whole
+        return _Prepared(runner(steps, observer.calls, calibration), batches, calibration)
 
     def _calibration_calls(self, child: Sample) -> list[Call]:
         """Calls of the model that training steps make, read once."""
@@ -248,29 +255,15 @@ class ChildEvaluator:
                 "use the supernet's statistics as they are"
             )
         self._whole[0].route(child)
-        torch.manual_seed(0)
         evaluator = self._scorer.module.training_module
         calls = []
-        for index, batch in enumerate(islice(loaders[0], self._calibration_batches)):
-            batch = self._scorer.on_device(batch)
-            step = lambda batch=batch, index=index: evaluator.training_step(batch, index)  # noqa: E731
-            calls.append(capture_call(self._model, step))
+        with _own_generator_kept(loaders[0]):
+            torch.manual_seed(0)
+            for index, batch in enumerate(islice(loaders[0], self._calibration_batches)):
+                batch = self._scorer.on_device(batch)
+                step = partial(evaluator.training_step, batch, index)
+                calls.append(capture_call(self._model, step))
         return calls
-
-    def _observe(self, child: Sample, batches: list[Any]) -> list[tuple[Call, Any]]:
-        """Every call of the model, with its output, while a child is validated."""
-        seen = []
-        hook = self._model.register_forward_hook(
-            lambda module, args, kwargs, output: seen.append((Call(args, kwargs), output)),
-            with_kwargs=True,
-        )
-        self._whole[0].route(child)
-        try:
-            self._scorer.validate(batches)
-        finally:
-            hook.remove()
-        return seen
-
 
 class _Prepared(NamedTuple):
     runner: ChainRunner | None
@@ -285,26 +278,29 @@ def as_supernet(space: ModelSpace) -> ModelSpace:
     return RandomOneShot().mutate_model(copy.deepcopy(space))
 
 
-def _attach(supernet: ModelSpace, evaluator: Lightning) -> RandomSamplingLightningModule:
-    """Bring a supernet and an evaluator together as a trainer would, without running it."""
+def _check_evaluator(evaluator: Any) -> None:
     if not isinstance(evaluator, Lightning):
         raise TypeError(
             f"evaluator is a {type(evaluator).__name__}; children are scored with NNI's Lightning "
             "evaluator or one derived from it, such as Classification"
         )
-    trainer = evaluator.trainer
-    if trainer.world_size > 1:
+    if (size := evaluator.trainer.world_size) > 1:
         raise ValueError(
-            f"the evaluator's trainer has {trainer.world_size} devices; children are scored in one "
-            "process: pass devices=1"
+            f"the evaluator's trainer has {size} devices; children are scored in one process: "
+            "pass devices=1"
         )
-    module = RandomSamplingLightningModule(evaluator.module)
+
+
+def _connect(
+    module: RandomSamplingLightningModule, supernet: ModelSpace, evaluator: Lightning
+) -> None:
+    """Bring a supernet and an evaluator together as a trainer would, without running it."""
+    trainer = evaluator.trainer
     module.set_model(supernet)
     module.trainer = evaluator.module.trainer = trainer
     trainer.strategy.connect(module)
     trainer._data_connector.attach_data(module, val_dataloaders=evaluator.val_dataloaders)
     module.to(trainer.strategy.root_device)
-    return module
 
 
 @contextlib.contextmanager
@@ -317,33 +313,29 @@ def _calibrated(model: nn.Module, calls: list[Call]) -> Iterator[None]:
         yield
 
 
-def _repeatable(observed: list[list[tuple[Call, Any]]], n_batches: int) -> bool:
-    """Whether one call a batch was made, and the same for different children."""
-    calls = [[(call.args, call.kwargs) for call, _ in each] for each in observed]
-    return all(len(each) == n_batches and _equal(each, calls[0]) for each in calls)
+@contextlib.contextmanager
+def _own_generator_kept(loader: Any) -> Iterator[None]:
+    """Seed the generator that a loader was given, and bring it back to where it was.
+
+    A training run goes on with it, and a resumed one reads the same batches as one never stopped.
+    """
+    generator = getattr(loader, "generator", None)
+    if generator is None:
+        yield
+        return
+    state = generator.get_state()
+    generator.manual_seed(0)
+    try:
+        yield
+    finally:
+        generator.set_state(state)
 
 
-def _agrees(
-    runner: ChainRunner, children: list[Sample], observed: list[list[tuple[Call, Any]]]
-) -> bool:
-    """Whether a chain gives the outputs that were observed for children."""
-    return all(
-        _equal(outputs, [output for _, output in observed[index]], tolerance=1e-3)
-        for index, outputs in runner.outputs(children)
-    )
-
-
-def _equal(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    (leaves_a, spec_a), (leaves_b, spec_b) = tree_flatten(a), tree_flatten(b)
-    return spec_a == spec_b and all(
-        x.shape == y.shape and torch.allclose(x, y, tolerance, tolerance, equal_nan=True)
-        if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)
-        else x is y or x == y
-        for x, y in zip(leaves_a, leaves_b, strict=True)
-    )
-
-
-def _version(model: nn.Module) -> int:
+def _fingerprint(model: nn.Module) -> tuple[Any, ...]:
     """Changes whenever a weight or buffer is written or replaced."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return hash(tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))
+    parameters = list(model.parameters())
+    tensors = [*parameters, *model.buffers()]
+    versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+    # torch does not count what a fused optimizer writes, nor what goes through ``.data``.
+    norms = torch.stack(torch._foreach_norm([p.detach() for p in parameters]))
+    return versions, tuple(norms.tolist())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class ChainRunner:
         self.steps = steps
         self.n_calls = 0
         self._calls = [*calibration, *calls]
-        self._repeated: dict[int, list[Call]] = {}
+        self._given = [[step.given(call) for call in self._calls] for step in steps]
         self._n_calibration = len(calibration)
         self._norms = [tracking_norms(step.modules) if calibration else [] for step in steps]
         self._memory = memory
@@ -68,13 +69,13 @@ class ChainRunner:
 
     def _plan(self, probe: Sample) -> None:
         """Find out how many children fit: in memory, and in one call of every step."""
-        states: States = [None] * len(self._calls)
+        states: States = list(self._calls)
         sizes, self._joined = [], []
-        for step, norms in zip(self.steps, self._norms, strict=True):
+        for step, given, norms in zip(self.steps, self._given, self._norms, strict=True):
             before = states
             if step.key(probe) is not None:
                 step.route(probe)
-                states = [step.run(s, c) for s, c in zip(states, self._calls, strict=True)]
+                states = [step.run(s, **g) for s, g in zip(states, given, strict=True)]
             sizes.append(sum(map(_bytes, states)))
             largest = max(map(_bytes, [*before, *states]))
             on_cpu = all(tensor.device.type == "cpu" for tensor in _tensors(states))
@@ -88,7 +89,7 @@ class ChainRunner:
         tree = prefix_tree(self.steps, samples)
         for start in range(0, len(samples), self._at_once):
             part = tree.part(start, start + self._at_once)
-            states: list[States] = [[None] * len(self._calls)]
+            states: list[States] = [list(self._calls)]
             for depth in range(len(self.steps) - 1):
                 following = dict(self._advance(depth, part, samples, states))
                 states = [following[node] for node in range(len(following))]
@@ -103,52 +104,57 @@ class ChainRunner:
     ) -> Iterator[tuple[int, States]]:
         """Run a step for all its nodes, from the states behind the step before."""
         parents, first = tree.parents(depth), tree.order[tree.first(depth)]
+        uses = Counter(parents)
         for code, nodes in tree.groups(depth).items():
             if code == 0:
                 yield from ((node, states[parents[node]]) for node in nodes)
                 continue
             self.steps[depth].route(samples[first[nodes[0]]])
-            for i in range(0, len(nodes), self._joined[depth]):
-                some = nodes[i : i + self._joined[depth]]
-                results = self._run(depth, [states[parents[node]] for node in some])
-                yield from zip(some, results, strict=True)
+            for alike in _of_one_shape(nodes, [states[parents[node]] for node in nodes]):
+                while alike:
+                    some = alike[: self._joined[depth]]
+                    before = [states[parents[node]] for node in some]
+                    if len(some) == 1 and uses[parents[some[0]]] > 1:
+                        before = [_copied(before[0])]  # a step may change it in place
+                    results = self._run(depth, before)
+                    if results is not None:
+                        self.n_calls += len(some)
+                        alike = alike[len(some) :]
+                        yield from zip(some, results, strict=True)
 
-    def _run(self, depth: int, nodes: list[States]) -> list[States]:
-        """Run a step, on the path that is set, for the states of some nodes."""
+    def _run(self, depth: int, nodes: list[States]) -> list[States] | None:
+        """Run a step, on the path that is set, for some nodes; none if memory is too little.
+
+        Fewer are then joined from here on.
+        """
         if self._norms[depth]:
             [states] = nodes
-            results = [self._run_calibrated(depth, states)]
-        else:
-            try:
-                results = self._run_joined(depth, nodes)
-            except torch.OutOfMemoryError:
-                if len(nodes) == 1:
-                    raise
-                half = len(nodes) // 2
-                return self._run(depth, nodes[:half]) + self._run(depth, nodes[half:])
-        self.n_calls += len(nodes)
-        return results
+            return [self._run_calibrated(depth, states)]
+        try:
+            return self._run_joined(depth, nodes)
+        except torch.OutOfMemoryError:
+            if len(nodes) == 1:
+                raise
+            self._joined[depth] = len(nodes) // 2
+            return None
 
     def _run_joined(self, depth: int, nodes: list[States]) -> list[States]:
-        run, n = self.steps[depth].run, len(nodes)
-        if n not in self._repeated:
-            self._repeated[n] = [_repeated(call, n) for call in self._calls]
+        step, n = self.steps[depth], len(nodes)
         by_call = [
-            _apart(run(_joined(states), call), n)
-            for call, states in zip(self._repeated[n], zip(*nodes, strict=True), strict=True)
+            _apart(step.run(_joined(states), **_repeated(given, n)), n)
+            for given, states in zip(self._given[depth], zip(*nodes, strict=True), strict=True)
         ]
         return [list(states) for states in zip(*by_call, strict=True)]
 
     def _run_calibrated(self, depth: int, states: States) -> States:
-        results = []
-        run = self.steps[depth].run
+        results, step = [], self.steps[depth]
         with Calibration(self._norms[depth]) as calibration:
-            for i, (state, call) in enumerate(zip(states, self._calls, strict=True)):
+            for i, (state, given) in enumerate(zip(states, self._given[depth], strict=True)):
                 if i < self._n_calibration:
                     with calibration.batch(i):
-                        results.append(run(state, call))
+                        results.append(step.run(state, **given))
                 else:
-                    results.append(run(state, call))
+                    results.append(step.run(state, **given))
         return results
 
 
@@ -157,8 +163,23 @@ def prefix_tree(steps: Sequence[Step], samples: Sequence[Sample]) -> PrefixTree:
     return PrefixTree.of([[step.key(sample) for step in steps] for sample in samples])
 
 
+def _of_one_shape(nodes: list[int], states: list[States]) -> Iterable[list[int]]:
+    """Nodes apart by the shapes of their states: where widths are chosen they differ."""
+    alike: dict[Any, list[int]] = {}
+    for node, of_calls in zip(nodes, states, strict=True):
+        shape = tuple(tensor.shape for tensor in _tensors(of_calls[0]))
+        alike.setdefault(shape, []).append(node)
+    return alike.values()
+
+
 def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):  # the most frequent case, spared the walk of a tree
+        return [tree]
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _copied(states: States) -> States:
+    return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, states)
 
 
 def _bytes(state: Any) -> int:
@@ -169,20 +190,20 @@ def _joined(states: Sequence[Any]) -> Any:
     """One state of all, one behind the other along the batch."""
     if len(states) == 1:
         return states[0]
-    if isinstance(states[0], Tensor):  # the most frequent case, spared the walk of a tree
+    if isinstance(states[0], Tensor):
         return torch.cat(list(states))
     return tree_map(lambda *tensors: torch.cat(tensors), *states)
 
 
-def _repeated(call: Call, n: int) -> Call:
-    """The call with its tensors n times behind each other along the batch."""
+def _repeated(given: dict[str, Any], n: int) -> dict[str, Any]:
+    """Arguments with their tensors n times behind each other along the batch."""
     if n == 1:
-        return call
+        return given
 
     def repeat(value: Any) -> Any:
         return torch.cat([value] * n) if isinstance(value, Tensor) and value.dim() else value
 
-    return Call(*tree_map(repeat, (call.args, call.kwargs)))
+    return tree_map(repeat, given)
 
 
 def _apart(state: Any, n: int) -> list[Any]:

@@ -13,7 +13,8 @@ one of a block, until one child is left [Xu2021; Xu2022, Sec. 5.1]. With 26 bloc
 and ``n_drop=5`` that takes 78 deletions in 16 epochs.
 
 Differences from the papers: under a constraint a candidate is kept when no valid child would be
-left without it; a candidate that no evaluated child holds has no promise and is kept.
+left without it; a candidate that no evaluated child holds has no promise and goes after all that
+have one.
 
 [Xu2021] Xu et al., NAS-BERT: Task-Agnostic and Adaptive-Size BERT Compression with Neural
 Architecture Search, KDD 2021.
@@ -86,7 +87,7 @@ def deletions(
     Parameters
     ----------
     promise
-        From :func:`promises`.
+        From :func:`promises`. Those without one go last.
     candidates
         Label to its choices.
     n_drop
@@ -103,14 +104,13 @@ def deletions(
     """
     sign = -1 if mode == "min" else 1
     ranked = sorted(
-        (sign * value, number, place, label)
+        (math.isnan(value), 0.0 if math.isnan(value) else sign * value, number, place, label)
         for number, (label, values) in enumerate(promise.items())
         for place, value in enumerate(values)
-        if not math.isnan(value)
     )
     left = {label: list(choices) for label, choices in candidates.items()}
     dropped: list[tuple[str, Any]] = []
-    for _, _, place, label in ranked:
+    for *_, place, label in ranked:
         if len(dropped) == n_drop:
             break
         choice = candidates[label][place]
@@ -165,21 +165,28 @@ class ProgressiveShrinking:
     def begin(self, module: Any) -> None:
         """Make sure, before the first step, that the schedule ends with one child.
 
+        A run resumed from between an epoch's last step and its end first catches up.
+
         Raises
         ------
         ValueError
             If the trainer's epochs are too few.
         """
         self._evaluate = None  # it belongs to a model and its trainer
-        trainer, candidates = module.trainer, module.sampler.candidates
-        needed = sum(len(choices) - 1 for choices in candidates.values())
+        trainer = module.trainer
+        if trainer.global_step == 0:
+            self.history = []
+        if trainer.current_epoch > 0:
+            self.shrink(module, trainer.current_epoch)
+        needed = sum(len(choices) - 1 for choices in module.sampler.candidates.values())
         epochs = _epochs_left(trainer)
         if epochs * self.n_drop < needed:
             raise ValueError(
                 f"the shrinking cannot end: n_drop is {self.n_drop}, and after each of "
                 f"{epochs:.0f} epochs that makes {epochs * self.n_drop:.0f} deletions, but "
-                f"{needed} are needed until one child is left: train {math.ceil(needed / self.n_drop)} "
-                f"epochs, or pass n_drop={math.ceil(needed / max(1, epochs))}"
+                f"{needed} are needed until one child is left: train "
+                f"{math.ceil(needed / self.n_drop)} epochs, or pass "
+                f"n_drop={math.ceil(needed / max(1, epochs))}"
             )
 
     def shrink(self, module: Any, epochs: int) -> None:
@@ -193,7 +200,10 @@ class ProgressiveShrinking:
             Epochs that are over.
         """
         candidates = module.sampler.candidates
-        if (self.history and self.history[-1]["epoch"] >= epochs) or _one_child(candidates):
+        if _one_child(candidates):
+            module.trainer.should_stop = True
+            return
+        if self.history and self.history[-1]["epoch"] >= epochs:
             return
         if self._evaluate is None:
             self._evaluate = ChildEvaluator.in_training(
@@ -252,11 +262,11 @@ def _epochs_left(trainer: Any) -> float:
     """Epochs that the trainer will still run; infinite if nothing ends it."""
     epochs, steps = math.inf, math.inf
     if trainer.max_epochs not in (None, -1):
-        epochs = trainer.max_epochs - trainer.current_epoch
-    if trainer.max_steps not in (None, -1):
+        epochs = trainer.max_epochs
+    if trainer.max_steps not in (None, -1) and math.isfinite(trainer.num_training_batches):
         an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        steps = (trainer.max_steps - trainer.global_step) // an_epoch
-    return min(epochs, steps)
+        steps = math.ceil(trainer.max_steps / an_epoch)
+    return min(epochs, steps) - trainer.current_epoch
 
 
 def _ranked(
@@ -278,8 +288,9 @@ def _ranked(
     return sorted(finite, key=lambda each: each[1], reverse=mode == "max")
 
 
-def _feasibility(module: Any, valid: Sequence[Sample]) -> Callable[[Candidates], bool]:
+def _feasibility(module: Any, evaluated: Sequence[Sample]) -> Callable[[Candidates], bool]:
     """Tells whether candidates leave a valid child: an evaluated one, or one that is found."""
+    valid = list(evaluated)
 
     def feasible(candidates: Candidates) -> bool:
         if any(_holds(child, candidates) for child in valid):
@@ -289,7 +300,7 @@ def _feasibility(module: Any, valid: Sequence[Sample]) -> Callable[[Candidates],
         )
         sampler.restrict(candidates)
         try:
-            sampler.next()
+            valid.append(sampler.next())
         except RuntimeError:
             return False
         return True

@@ -84,8 +84,8 @@ class AlignedSupernetModule(SupernetModule):
         if self.anchor.sample is None:
             if self.trainer.current_epoch >= self.warmup_epochs:
                 self.anchor.elect(self.draw_children(self.anchor_candidates, 2))
-        elif self._challenge_is_due():
-            self.anchor.challenge(cast(Sample, self.child))
+        elif self.child is not None and self._challenge_is_due():
+            self.anchor.challenge(self.child)
         if self.anchor.sample is not None and self.log_is_due:
             self.log_dict(
                 {

@@ -21,6 +21,7 @@ from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from torch import Tensor, nn
 
+from ..checkpoint import CHECKPOINT_KEY
 from ..leaderboard import Leaderboard
 from ..resume import RandomState, Replay
 from ..sampling import Sampler, UniformSampler
@@ -29,9 +30,6 @@ from ..scoring import Mode, Scorer
 __all__ = ["LossTerm", "Shrinking", "SupernetModule"]
 
 _logger = logging.getLogger(__name__)
-
-CHECKPOINT_KEY = "nni_magic"
-
 
 class LossTerm(Protocol):
     """A term that a method adds to the evaluator's loss.
@@ -49,11 +47,10 @@ class LossTerm(Protocol):
 
 
 class Shrinking(Protocol):
-    """What deletes candidates while a supernet trains, e.g.
-    :class:`nni_magic.search.ProgressiveShrinking`.
+    """What deletes candidates while a supernet trains; see ``nni_magic.search``.
 
-    ``begin()`` is called before the first step; ``shrink()`` when ``epochs`` are over, possibly
-    again for the same number after a resume. It calls :meth:`SupernetModule.restrict`.
+    ``begin()`` is called before the first step, also that of a resumed run; ``shrink()`` when
+    ``epochs`` are over. Both may call :meth:`SupernetModule.restrict`.
     """
 
     def begin(self, module: SupernetModule) -> None: ...
@@ -238,15 +235,12 @@ class SupernetModule(RandomSamplingLightningModule):
         ranked
             Children that stay with their present scores, best first; they become the best known.
         """
+        self._routed = {}  # children were scored on paths that were set without this module
         self.sampler.restrict(allowed)
         self._panel = []
         self.leaderboard.load(ranked[: self.leaderboard.size])
-
-    def on_train_epoch_start(self) -> None:
-        if self.shrinking is not None and self.trainer.current_epoch > 0:
-            # Already done, unless the checkpoint is from between an epoch's last step and its end.
-            self.shrinking.shrink(self, self.trainer.current_epoch)
-        return super().on_train_epoch_start()
+        if self.child is not None and any(self.child[b] not in allowed[b] for b in allowed):
+            self.child, self.child_step = None, -1
 
     def on_train_epoch_end(self) -> None:
         if self.shrinking is not None:

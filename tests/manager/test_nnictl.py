@@ -1,31 +1,23 @@
 """Real experiments: ``nnictl``, NNI's manager, a tuner, and trials that train supernets."""
 
-import contextlib
 import csv
 import json
 import os
 import random
 import re
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
 import torch
-import yaml
-from nni.experiment import Experiment
+from nnictl import ENDED, NnictlExperiment, log_of, processes_of
 
 ROOT = Path(__file__).parents[2]
-NNICTL = Path(sys.executable).parent / "nnictl"
 SMALL = (
     "--epochs 2 --epoch-steps 3 --batch-size 4 --warmup-steps 2 --warmup-epochs 1 "
     "--anchor-interval 2 --search-children 4 --population 2 --search-batches 1"
 )
-ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 CACHES = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 
 
@@ -46,96 +38,34 @@ def files_of_the_project():
     return found
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def processes_of(experiment_id):
-    """The manager (its command names the experiment) and its trials (their environment does)."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            ours = process.environ().get("NNI_EXP_ID") == experiment_id
-            if process.status() != psutil.STATUS_ZOMBIE and (
-                ours or experiment_id in process.cmdline()
-            ):
-                found.append(process)
-    return found
-
-
-def wait_until_gone(experiment_id, seconds=20):
-    deadline = time.monotonic() + seconds
-    while (left := processes_of(experiment_id)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return left
-
-
 def run_experiment(folder, options, parameters, n_trials, concurrency=1):
     """Create, wait, read back and stop; every file of it lies in ``folder``."""
     write_corpus(folder / "corpus")
     command = f"{sys.executable} -m experiments.bert --cache {folder / 'cache'} {SMALL} {options}"
     config = {
-        "experimentName": "test",
-        "experimentWorkingDirectory": str(folder / "runs"),
         "trialCodeDirectory": str(ROOT),
         "trialCommand": command,
         "trialConcurrency": concurrency,
         "maxTrialNumber": n_trials,
-        "trainingService": {"platform": "local"},
         **parameters,
     }
-    (folder / "experiment.yml").write_text(yaml.safe_dump(config))
-    environment = {**os.environ, "HOME": str(folder), "OMP_NUM_THREADS": "1"}
-
-    def nnictl(*arguments):
-        return subprocess.run(
-            [NNICTL, *arguments], env=environment, cwd=folder, text=True, timeout=60,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    before, port = files_of_the_project(), free_port()
-    created = nnictl("create", "--config", "experiment.yml", "--port", str(port))
-    assert created.returncode == 0, created.stdout
-    found = re.search(r"nnictl stop (\w+)", created.stdout)
-    experiment_id = found.group(1)
-    try:
-        assert processes_of(experiment_id) != []
-        experiment = Experiment.connect(port)
-        jobs = wait(experiment, n_trials)
+    before = files_of_the_project()
+    with NnictlExperiment(folder, config) as experiment:
+        assert processes_of(experiment.id) != []
+        jobs = experiment.wait_for(
+            lambda jobs: sum(job.status in ENDED for job in jobs) >= n_trials
+        )
         result = SimpleNamespace(
-            id=experiment_id,
+            id=experiment.id,
             folder=folder,
             jobs={job.trialJobId: job for job in jobs},
             parameters=[job.hyperParameters[0].parameters for job in jobs],
-            metrics=experiment.get_job_metrics(),
-            exported=experiment.export_data(),
+            metrics=experiment.manager.get_job_metrics(),
+            exported=experiment.manager.export_data(),
         )
-    finally:
-        stopped = nnictl("stop", experiment_id)
-        left = wait_until_gone(experiment_id)
-        for process in left:
-            process.kill()
-    result.stopped = stopped.stdout
-    result.left = left
+    result.stopped, result.left = experiment.stopped, experiment.left
     result.written_elsewhere = files_of_the_project() - before
     return result
-
-
-def wait(experiment, n_trials, seconds=150):
-    deadline = time.monotonic() + seconds
-    while True:
-        jobs = experiment.list_trial_jobs()
-        if sum(job.status in ENDED for job in jobs) >= n_trials:
-            return sorted(jobs, key=lambda job: job.sequenceId)
-        assert experiment.get_status() != "ERROR"
-        assert time.monotonic() < deadline, [vars(job) for job in jobs]
-        time.sleep(0.5)
-
-
-def log_of(job):
-    return (Path(job.logPath) / "trial.log").read_text()
 
 
 @pytest.fixture(scope="module")

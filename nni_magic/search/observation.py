@@ -1,0 +1,135 @@
+"""See how an evaluator calls the model, and whether a chain gives what the model gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from nni.mutable import Sample
+from nni.nas.nn.pytorch import ModelSpace
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from ..hidden_states import Call
+from ..samples import neighbours
+from ..sampling import Sampler
+from .chain import single_step
+from .execution import ChainRunner
+
+__all__ = ["Observer", "canonical"]
+
+
+def canonical(space: Sampler, sample: Sample) -> Sample:
+    """The sample with the first choice where a label is not active: one for every child."""
+    active = set(space.active_labels(sample))
+    return {
+        label: sample[label] if label in active else choices[0]
+        for label, choices in space.candidates.items()
+    }
+
+
+class Observer:
+    """Watches the calls of the model while a few children are validated.
+
+    Parameters
+    ----------
+    model
+        The supernet.
+    space
+        Any sampler of it: knows its labels, choices and constraints.
+    validate
+        Runs the evaluator's validation step on batches, on the path that is set.
+    child, batches
+        What to begin with. Another child differs from it in one label, so that the two are run
+        together behind it, and a third in all labels.
+
+    Attributes
+    ----------
+    calls : list of Call or None
+        Calls of the model, one for every batch, if it is called like that for all children.
+    """
+
+    def __init__(
+        self,
+        model: ModelSpace,
+        space: Sampler,
+        validate: Callable[[Sequence[Any]], Any],
+        child: Sample,
+        batches: Sequence[Any],
+    ) -> None:
+        self._model, self._validate = model, validate
+        self._children = [child, _neighbour(space, child), _opposite(space, child)]
+        self._outputs: list[Any] = []
+        first, *others = [self._observe(each, batches) for each in self._children]
+        alike = all(_equal(first, calls) for calls in others) and len(first) == len(batches)
+        self.calls = [Call(*inputs) for inputs in first] if alike else None
+
+    def _observe(self, child: Sample, batches: Sequence[Any]) -> list[tuple[Any, Any]]:
+        """Inputs of every call; of outputs only the first is kept, as they can be large."""
+        calls: list[tuple[Any, Any]] = []
+
+        def note(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            if not calls:
+                self._outputs.append(output)
+            calls.append((args, kwargs))
+
+        single_step(self._model)[0].route(child)
+        hook = self._model.register_forward_hook(note, with_kwargs=True)
+        try:
+            self._validate(batches)
+        finally:
+            hook.remove()
+        return calls
+
+    def difference(self, make_runner: Callable[[Sequence[Call]], ChainRunner]) -> str:
+        """In what a chain differs from the model on the first batch; empty if in nothing."""
+        assert self.calls is not None
+        try:
+            for index, [output] in make_runner(self.calls[:1]).outputs(self._children):
+                if not _equal(output, self._outputs[index], _tolerance()):
+                    return f"other outputs of the child {self._children[index]}"
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # what is a chain by its names only may fail in any way
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+
+def _neighbour(space: Sampler, child: Sample) -> Sample:
+    """An allowed child that differs in one active label, if there is one."""
+    others = neighbours(child, space.candidates, space.active_labels(child))
+    return canonical(space, next(filter(space.allows, others), child))
+
+
+def _opposite(space: Sampler, child: Sample) -> Sample:
+    """An allowed child that differs in all labels of more than one choice, if there is one."""
+    choices = space.candidates
+    rows = (
+        {label: c[(c.index(child[label]) + i) % len(c)] for label, c in choices.items()}
+        for i in range(1, max(map(len, choices.values())))
+    )
+    return canonical(space, next(filter(space.allows, rows), child))
+
+
+def _tolerance() -> float:
+    """By how much outputs may differ, relative to the largest, when children run together."""
+    low = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    return 0.1 if low else 1e-3
+
+
+def _equal(a: Any, b: Any, tolerance: float = 0.0) -> bool:
+    (leaves_a, spec_a), (leaves_b, spec_b) = tree_flatten(a), tree_flatten(b)
+    return spec_a == spec_b and all(
+        _close(x, y, tolerance)
+        if isinstance(x, Tensor) and isinstance(y, Tensor)
+        else x is y or x == y
+        for x, y in zip(leaves_a, leaves_b, strict=True)
+    )
+
+
+def _close(x: Tensor, y: Tensor, tolerance: float) -> bool:
+    if x.shape != y.shape or not tolerance:
+        return torch.equal(x, y)
+    largest = y.nan_to_num(0, 0, 0).abs().max().item() if y.numel() else 0.0
+    return torch.allclose(x, y, rtol=0, atol=tolerance * largest, equal_nan=True)
