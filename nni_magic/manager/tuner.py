@@ -238,10 +238,10 @@ class MagicTuner(MsgDispatcherBase):
         self._start_trials()
 
     def _take_result(self, value: Any) -> None:
-        if isinstance(value, str):  # JSON inside of JSON, as NNI sends what trials report
-            value = nni.load(value)
-        name = value.get("task") if isinstance(value, dict) else None
         try:
+            if isinstance(value, str):  # JSON inside of JSON, as NNI sends what trials report
+                value = nni.load(value)
+            name = value.get("task") if isinstance(value, dict) else None
             self.schedule.done(str(name))
         except ValueError as error:
             _logger.warning("The result %s of a trial is passed over: %s", value, error)

@@ -333,9 +333,9 @@ def _own_generator_kept(loader: Any) -> Iterator[None]:
 
 def _fingerprint(model: nn.Module) -> tuple[Any, ...]:
     """Changes whenever a weight or buffer is written or replaced."""
-    parameters = list(model.parameters())
-    tensors = [*parameters, *model.buffers()]
+    weights = [parameter.detach() for parameter in model.parameters()]
+    tensors = [*model.parameters(), *model.buffers()]
     versions = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
     # torch does not count what a fused optimizer writes, nor what goes through ``.data``.
-    norms = torch.stack(torch._foreach_norm([p.detach() for p in parameters]))
-    return versions, tuple(norms.tolist())
+    norms = torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
+    return versions, tuple(norms)

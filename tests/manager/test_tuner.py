@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import subprocess
+import sys
 import textwrap
 from collections import Counter
 
@@ -81,7 +82,7 @@ class Manager:
         self.tuner.handle_initialize({})
         if resume:
             self.tuner.handle_import_data(
-                [{"parameter": "?", "value": nni.dump(value), "trialJobId": "x"} for value in self.results]
+                [{"parameter": "?", "value": nni.dump(result)} for result in self.results]
             )
             self.running = [Trial(trial.form) for trial in self.running]
             self.started += [trial.work for trial in self.running]
@@ -338,9 +339,10 @@ def test_trials_added_by_hand_are_passed_over(caplog):
         {"trial_job_id": "x", "event": "FAILED", "hyper_params": nni.dump(by_hand)}
     )
     assert manager.started == [SUPERNET]
-    foreign = [0.5, {"default": 0.5, "task": "search, generation 99"}]
+    foreign = [0.5, "no JSON", {"default": 0.5, "task": "search, generation 99"}]
     manager.tuner.handle_import_data([{"parameter": {}, "value": value} for value in foreign])
     assert "The result 0.5 of a trial is passed over: 'None' is no task of this" in caplog.text
+    assert "The result no JSON of a trial is passed over" in caplog.text
     assert "passed over: 'search, generation 99' is no task of this experiment" in caplog.text
     manager.run()
     assert manager.started == list(itertools.chain(*STEPS))
@@ -383,6 +385,15 @@ def test_wrong_class_args_are_refused_before_nni_is_connected(
     monkeypatch.setattr(msg_dispatcher_base, "TunerCommandChannel", None)
     with pytest.raises(error, match=message):
         MagicTuner(**{"generations": 2, **class_args})
+
+
+def test_torch_is_not_imported():
+    """NNI waits ten seconds for a tuner, in which torch may not be loaded."""
+    code = "import sys, nni_magic.manager.tuner; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout.split() == ["False"]
 
 
 def test_nni_makes_the_tuner_from_an_experiments_configuration(tmp_path):

@@ -1,5 +1,6 @@
 """Scores of many children, against every child run alone in plain torch."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -52,8 +53,10 @@ def evaluator_for(net, evaluator, **settings):
     return ChildEvaluator(net, evaluator, **{"calibration_batches": 0, **settings})
 
 
-@pytest.mark.parametrize("memory", [1, 30_000, 2**28])
-@pytest.mark.parametrize("kind", SPACES)
+@pytest.mark.parametrize(
+    ("kind", "memory"),
+    [*((kind, 2**28) for kind in SPACES), *itertools.product(CHAINS, (1, 30_000))],
+)
 def test_scores_are_those_of_children_alone(kind, memory, caplog):
     make, make_evaluator = SPACES[kind]
     net, evaluator = trained(make), make_evaluator()

@@ -269,7 +269,7 @@ def test_no_finite_score_at_all_ends_the_training():
         run("spos", evaluator=functools.partial(lightning, module=module))
 
 
-@every_strategy
+@pytest.mark.parametrize("name", ["spos", "magic_at"])
 def test_shrinks_a_chain_under_autocast(name, caplog):
     strategy, _, shrinking = run(
         name, space=bert, evaluator=dict_evaluator, epochs=2, n_drop=4, precision="bf16-mixed"
