@@ -96,6 +96,9 @@ class Sampler(abc.ABC):
     def next(self) -> Sample:
         """Draw the next sample that meets all constraints.
 
+        Where candidates were deleted and none is found from the current sample, one is drawn from
+        scratch, which is counted in :attr:`reseated` and logged.
+
         Returns
         -------
         dict
@@ -111,6 +114,11 @@ class Sampler(abc.ABC):
             if self.allows(proposal):
                 self.current = proposal
                 return dict(proposal)
+        if self.current is not None and self.candidates != self._all:
+            _logger.info("Deleted candidates left no way on from the current child: begun anew")
+            self.current = None
+            self.reseated += 1
+            return self.next()
         start = "from scratch" if self.current is None else f"from the sample {self.current}"
         raise RuntimeError(
             f"no valid sample in {self.tries} tries {start}: {self._constraint()} rejected all of "

@@ -684,3 +684,29 @@ def test_sampler_of_another_method_only_proposes():
     assert sampler.next() == {"block_1": 0, "block_2": 0}
     sampler.restrict({"block_1": [1, 2]})
     assert sampler.next() == {"block_1": 1, "block_2": 0}
+
+
+def test_walk_begins_anew_where_deletions_left_no_way_on(caplog):
+    """Of a space of 2 x 2 the filter allows two opposite corners, and no neighbour of either."""
+    space = {name: Categorical([0, 1, 2], label=name) for name in ("a", "b")}
+    sampler = GradualSampler(
+        space, seed=0, filter=lambda sample: 2 in sample.values() or sample["a"] == sample["b"]
+    )
+    sampler.tries = 50
+    for _ in range(5):
+        sampler.next()
+    sampler.restrict({"a": [0, 1], "b": [0, 1]})
+    before = sampler.reseated
+    with caplog.at_level("INFO", "nni_magic.sampling"):
+        seen = {(sample["a"], sample["b"]) for sample in (sampler.next() for _ in range(20))}
+    assert seen == {(0, 0), (1, 1)}
+    assert sampler.reseated == before + 20
+    assert "begun anew" in caplog.text
+
+
+def test_walk_with_no_way_on_in_a_whole_space_is_an_error():
+    space = {name: Categorical([0, 1], label=name) for name in ("a", "b")}
+    sampler = GradualSampler(space, seed=0, filter=lambda sample: sample["a"] == sample["b"])
+    sampler.next()
+    with pytest.raises(RuntimeError, match="no valid sample in 1000 tries from the sample"):
+        sampler.next()

@@ -216,7 +216,9 @@ class ChildEvaluator:
 
     def _validate(self, batches: list[Any]) -> Value:
         """Validate with the same random numbers for every child, if any are drawn."""
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would keep the call's traceback
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(0)
         np.random.seed(0)
         random.seed(0)
         return self._scorer.validate(batches)
