@@ -11,7 +11,6 @@ scored is kept in ``scored.json``.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +24,8 @@ from nni.mutable import Sample
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from experiments.bert_training import Parser, add_options, begin, check_settings, make_space
-from experiments.files import atomic_file
 from experiments.mlm import mlm_search_evaluator
+from nni_magic.files import read_json, write_json
 
 COSTS = {"params": "parameters (thousands)", "flops": "multiply-adds a sequence (millions)"}
 UNITS = {"params": 1e3, "flops": 1e6}
@@ -60,14 +59,10 @@ def search(settings: argparse.Namespace) -> ParetoFront:
     )
     evaluate = ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
     record = settings.output / "scored.json"
-    known = json.loads(record.read_text()) if record.exists() else {}
-
-    def keep() -> None:
-        with atomic_file(record) as file:
-            file.write(json.dumps(known).encode())
+    known = read_json(record) or {}
 
     def score(children: Sequence[Sample]) -> list[float]:
-        keep()
+        write_json(record, known)
         return evaluate(children)
 
     def cost(sample: Sample) -> float:
@@ -77,7 +72,7 @@ def search(settings: argparse.Namespace) -> ParetoFront:
         supernet, score, {COSTS[settings.cost]: cost}, seed=settings.seed, known=known,
         generations=settings.generations, population=settings.population,
     )  # fmt: skip
-    keep()
+    write_json(record, known)
     return front
 
 

@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 from tokenizers import Tokenizer
 
-from experiments.files import atomic_file
 from experiments.tokenization import SpecialIds
+from nni_magic.files import atomic_file
 
 __all__ = ["check_max_length", "encode_documents", "pack_document", "token_dtype", "write_rows"]
 

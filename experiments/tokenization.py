@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from experiments.files import atomic_file
+from nni_magic.files import atomic_file
 
 __all__ = [
     "SPECIAL_TOKENS",

@@ -68,7 +68,7 @@ def test_file_that_is_no_checkpoint_is_named(content, tmp_path):
 def test_checkpoint_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(ValueError, match=r"other.ckpt' holds no state of nni_magic: it was not wri"):
+    with pytest.raises(ValueError, match=r"other.ckpt' holds no state of nni_magic: it was not"):
         read_checkpoint(path)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from .. import compat
@@ -63,12 +63,12 @@ class ManagedTrial:
         self._send("PERIODICAL", self._reports, {"default": default, **others})
         self._reports += 1
 
-    def report_final(self, default: float, **others: float) -> None:
+    def report_final(self, default: float, **others: float | str) -> None:
         """Report the trial's result."""
         self._send("FINAL", 0, {"default": default, **others})
 
     def _send(
-        self, type: Literal["PERIODICAL", "FINAL"], sequence: int, value: dict[str, float]
+        self, type: Literal["PERIODICAL", "FINAL"], sequence: int, value: Mapping[str, float | str]
     ) -> None:
         if not self.is_first_rank:
             return

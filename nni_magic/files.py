@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+__all__ = ["atomic_file", "read_json", "write_json"]
 
 
 @contextmanager
@@ -43,3 +46,17 @@ def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; ``None`` if it is not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file at once; see :func:`atomic_file`."""
+    with atomic_file(path) as file:
+        file.write((json.dumps(value, indent=2) + "\n").encode())
