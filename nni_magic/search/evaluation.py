@@ -267,6 +267,7 @@ class ChildEvaluator:
                 calls.append(capture_call(self._model, step))
         return calls
 
+
 class _Prepared(NamedTuple):
     runner: ChainRunner | None
     batches: list[Any]

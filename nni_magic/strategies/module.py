@@ -31,6 +31,7 @@ __all__ = ["LossTerm", "Shrinking", "SupernetModule"]
 
 _logger = logging.getLogger(__name__)
 
+
 class LossTerm(Protocol):
     """A term that a method adds to the evaluator's loss.
 
