@@ -69,6 +69,9 @@ GPU_TARGET = 5.0
 NNI_TARGET = 5.0
 FIXED_COST_TARGET = 3e-3
 
+LEAST_CHILDREN = 300
+"""Children to time at least: smaller populations are scored several times for one figure."""
+
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the settings."""
@@ -172,26 +175,30 @@ def populations(setting: Setting, settings: argparse.Namespace) -> dict[str, lis
     }
 
 
-def timed(side: Side, children: Sequence[Sample], device: str) -> tuple[float, Losses]:
-    """Seconds, and the losses for a check that both sides did the same."""
+def timed(
+    side: Side, children: Sequence[Sample], device: str, passes: int = 1
+) -> tuple[float, Losses]:
+    """Seconds of a pass, and the losses for a check that both sides did the same."""
     began = time.perf_counter()
-    losses = side(children)
+    for _ in range(passes):
+        losses = side(children)
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began, losses
+    return (time.perf_counter() - began) / passes, losses
 
 
 def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[str, Any]:
     """Seconds a child of ours and of the loop, in turns, and the share of what is needed."""
     device = setting.device
+    passes = -(-LEAST_CHILDREN // len(children))
     timed(setting.ours, children[:20], device)
     timed(setting.loop, children[:20], device)
     seconds: dict[str, list[float]] = {"ours": [], "loop": []}
     deviation = 0.0
     for turn in range(repetitions):
         (ours, a), (loop, b) = alternate(
-            lambda: timed(setting.ours, children, device),
-            lambda: timed(setting.loop, children, device),
+            lambda: timed(setting.ours, children, device, passes),
+            lambda: timed(setting.loop, children, device, passes),
             turn,
         )
         seconds["ours"].append(ours / len(children))
@@ -202,6 +209,7 @@ def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[
     setting.ours(children)
     return {
         "children": len(children),
+        "passes": passes,
         "seconds_a_child": seconds,
         "loop_to_ours": ratios(seconds["loop"], seconds["ours"]),
         "largest_relative_difference": deviation,

@@ -303,7 +303,9 @@ def _connect(
     module.trainer = evaluator.module.trainer = trainer
     trainer.strategy.connect(module)
     trainer._data_connector.attach_data(module, val_dataloaders=evaluator.val_dataloaders)
-    module.to(trainer.strategy.root_device)
+    device = trainer.strategy.root_device
+    if any(parameter.device != device for parameter in islice(module.parameters(), 1)):
+        module.to(device)  # takes its time even where there is nothing to move
 
 
 @contextlib.contextmanager
