@@ -232,3 +232,17 @@ def test_a_space_without_choices():
 
     with pytest.raises(ValueError, match="Fixed has no choices"):
         ChildEvaluator(Fixed(), lightning())
+
+
+def test_evaluator_may_evaluate_something_else_in_between():
+    net, evaluator, evaluate, children = setting()
+    expected = evaluate(children)
+    other = ConvSpace().freeze({f"block_{n}": "conv1" for n in range(1, 5)})
+    evaluator.trainer.validate(evaluator.module, evaluator.val_dataloaders, verbose=False)
+    evaluator.module.set_model(other)
+    evaluator.trainer.validate(evaluator.module, evaluator.val_dataloaders, verbose=False)
+    with torch.no_grad():
+        next(net.parameters()).add_(0)  # the weights count as changed
+    steps = evaluate.calls
+    assert evaluate(children) == expected
+    assert evaluate.calls > steps
