@@ -21,6 +21,7 @@ compat.import_nni_quietly()
 import nni  # noqa: E402
 import pytorch_lightning as pl  # noqa: E402
 from nni.runtime.trial_command_channel import get_default_trial_command_channel  # noqa: E402
+from pytorch_lightning.trainer.states import TrainerFn  # noqa: E402
 from pytorch_lightning.utilities import rank_zero_only  # noqa: E402
 
 __all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
@@ -82,7 +83,7 @@ class ManagedTrial:
 
 
 class ReportValidation(pl.Callback):
-    """Lightning callback that reports every validation to the manager.
+    """Lightning callback that reports every validation of a training to the manager.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ class ReportValidation(pl.Callback):
         self.metric = metric
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if self.metric not in metrics:
