@@ -47,8 +47,11 @@ def create(config: Path, port: int) -> str:
         If ``nnictl`` refuses, with what it printed.
     """
     command = ["nnictl", "create", "--config", str(config), "--port", str(port)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    plain = re.sub(r"\x1b\[\d*m", "", done.stdout)
+    for _ in range(5):  # NNI gives its manager only 4 s to answer, and a busy machine is slower
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        plain = re.sub(r"\x1b\[\d*m", "", done.stdout)
+        if "Create experiment failed" not in plain:
+            break
     found = re.search(r"nnictl stop (\w+)", plain)
     if done.returncode != 0 or found is None:
         raise RuntimeError(f"{' '.join(command)} failed:\n{plain}")

@@ -75,11 +75,19 @@ class NnictlExperiment:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    def start(self, *arguments):
+        """Create or resume; again when the manager was slow, as NNI gives it only 4 s to answer."""
+        for _ in range(5):
+            port = free_port()
+            started = self.nnictl(*arguments, "--port", str(port))
+            if "Create experiment failed" not in started.stdout:
+                break
+        assert started.returncode == 0, started.stdout
+        return port, started.stdout
+
     def __enter__(self):
-        port = free_port()
-        created = self.nnictl("create", "--config", "experiment.yml", "--port", str(port))
-        assert created.returncode == 0, created.stdout
-        self.id = re.search(r"nnictl stop (\w+)", created.stdout).group(1)
+        port, said = self.start("create", "--config", "experiment.yml")
+        self.id = re.search(r"nnictl stop (\w+)", said).group(1)
         try:
             self.manager = Experiment.connect(port)
         except BaseException:
@@ -95,9 +103,7 @@ class NnictlExperiment:
         self.left += left
 
     def resume(self):
-        port = free_port()
-        resumed = self.nnictl("resume", self.id, "--port", str(port))
-        assert resumed.returncode == 0, resumed.stdout
+        port, _ = self.start("resume", self.id)
         self.manager = Experiment.connect(port)
 
     def __exit__(self, *exception):
@@ -122,3 +128,12 @@ class NnictlExperiment:
             assert self.manager.get_status() != "ERROR"
             assert time.monotonic() < deadline, [vars(job) for job in jobs]
             time.sleep(0.3)
+
+    def wait_for_end(self, status="TUNER_NO_MORE_TRIAL", seconds=150):
+        """Wait until the manager shows ``status`` and every trial has ended; gives the trials.
+
+        The tuner may say that no trial follows while the manager still takes the last one, whose
+        result it has, for running.
+        """
+        self.wait_for(lambda jobs: self.manager.get_status() == status, seconds)
+        return self.wait_for(lambda jobs: all(job.status in ENDED for job in jobs), seconds)

@@ -13,36 +13,32 @@ call of the model is answered with what was computed before.
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-import random
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
-from nni.nas.oneshot.pytorch.strategy import RandomOneShot
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from ..chain import answering, chain_of, single_step
 from ..hidden_states import Call, capture_call
-from ..resume import isolated_randomness
+from ..resume import isolated_randomness, seed_generators
 from ..samples import check_sample
 from ..sampling import UniformSampler
 from ..scoring import Metric, Mode, Scorer, Value
+from ..supernets import as_supernet, check_evaluator, connect
 from .calibration import Calibration, tracking_norms
-from .chain import answering, chain_of, single_step
 from .execution import ChainRunner, prefix_tree
 from .observation import Observer, canonical
 
-__all__ = ["ChildEvaluator", "as_supernet"]
+__all__ = ["ChildEvaluator"]
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +47,7 @@ class ChildEvaluator:
     """Scores children on the same held-out batches with the weights that they inherit.
 
     Called with samples, it gives their scores in the same order, and remembers them until the
-    weights change. A supernet that is no chain, see :mod:`nni_magic.search.chain`, runs one child
+    weights change. A supernet that is no chain, see :mod:`nni_magic.chain`, runs one child
     at a time, to the same result.
 
     Parameters
@@ -98,9 +94,9 @@ class ChildEvaluator:
         calibration_batches: int = 4,
         memory: int = 2**28,
     ) -> None:
-        _check_evaluator(evaluator)
+        check_evaluator(evaluator)
         module = RandomSamplingLightningModule(evaluator.module)
-        self._connect = partial(_connect, module, as_supernet(supernet), evaluator)
+        self._connect = partial(connect, module, as_supernet(supernet), evaluator)
         self._connect()
         loaders = evaluator.val_dataloaders
         scorer = Scorer(
@@ -216,11 +212,7 @@ class ChildEvaluator:
 
     def _validate(self, batches: list[Any]) -> Value:
         """Validate with the same random numbers for every child, if any are drawn."""
-        torch.default_generator.manual_seed(0)  # torch.manual_seed would keep the call's traceback
-        if torch.cuda.is_available():
-            torch.cuda.manual_seed_all(0)
-        np.random.seed(0)
-        random.seed(0)
+        seed_generators(0)
         return self._scorer.validate(batches)
 
     # What is found out once: the calls to run, and whether the chain gives what the model gives
@@ -272,40 +264,6 @@ class _Prepared(NamedTuple):
     runner: ChainRunner | None
     batches: list[Any]
     calibration: list[Call]
-
-
-def as_supernet(space: ModelSpace) -> ModelSpace:
-    """The space itself if it is a supernet already, else a copy of it that is one."""
-    if any(isinstance(module, BaseSuperNetModule) for module in space.modules()):
-        return space
-    return RandomOneShot().mutate_model(copy.deepcopy(space))
-
-
-def _check_evaluator(evaluator: Any) -> None:
-    if not isinstance(evaluator, Lightning):
-        raise TypeError(
-            f"evaluator is a {type(evaluator).__name__}; children are scored with NNI's Lightning "
-            "evaluator or one derived from it, such as Classification"
-        )
-    if (size := evaluator.trainer.world_size) > 1:
-        raise ValueError(
-            f"the evaluator's trainer has {size} devices; children are scored in one process: "
-            "pass devices=1"
-        )
-
-
-def _connect(
-    module: RandomSamplingLightningModule, supernet: ModelSpace, evaluator: Lightning
-) -> None:
-    """Bring a supernet and an evaluator together as a trainer would, without running it."""
-    trainer = evaluator.trainer
-    module.set_model(supernet)
-    module.trainer = evaluator.module.trainer = trainer
-    trainer.strategy.connect(module)
-    trainer._data_connector.attach_data(module, val_dataloaders=evaluator.val_dataloaders)
-    device = trainer.strategy.root_device
-    if any(parameter.device != device for parameter in islice(module.parameters(), 1)):
-        module.to(device)  # takes its time even where there is nothing to move
 
 
 @contextlib.contextmanager

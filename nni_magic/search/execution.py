@@ -11,9 +11,9 @@ from nni.mutable import Sample
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from ..chain import Step
 from ..hidden_states import Call
 from .calibration import Calibration, tracking_norms
-from .chain import Step
 from .prefixes import PrefixTree
 
 __all__ = ["ChainRunner", "prefix_tree"]

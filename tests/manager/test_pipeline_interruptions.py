@@ -48,9 +48,8 @@ def wait_for(running, what):
 
 def end(running):
     """Wait until nothing is left to do; gives what the manager believes of each trial."""
-    wait_for(running, lambda: running.manager.get_status() == "TUNER_NO_MORE_TRIAL")
+    jobs = running.wait_for_end(seconds=300)
     assert "passed over" not in running.log
-    jobs = running.manager.list_trial_jobs()
     return sorted((str(job.hyperParameters[0].parameters), job.status) for job in jobs)
 
 

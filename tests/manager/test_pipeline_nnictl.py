@@ -6,9 +6,10 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
-from nnictl import ENDED, NnictlExperiment, log_of, wait_until_gone
+from nnictl import NnictlExperiment, log_of, wait_until_gone
 
-# Does what the plan says for its 1st, 2nd ... start; after that it succeeds.
+# Does what the plan says for its 1st, 2nd ... start; after that it succeeds. A number is that of
+# the starts to wait for.
 PLANNED_TRIAL = """
     import json, time
     from pathlib import Path
@@ -19,14 +20,19 @@ PLANNED_TRIAL = """
     task = str(Task.parse(parameters))
     with Path("journal.txt").open("a") as journal:
         journal.write(json.dumps(parameters) + "\\n")
-    starts = [json.loads(line) for line in Path("journal.txt").read_text().splitlines()]
-    start = [str(Task.parse(each)) for each in starts].count(task)
+
+    def starts():
+        return [json.loads(line) for line in Path("journal.txt").read_text().splitlines()]
+
+    start = [str(Task.parse(each)) for each in starts()].count(task)
     plan = json.loads(Path("plan.json").read_text()).get(task, [])
     act = plan[start - 1] if start <= len(plan) else "succeed"
     if act == "hang":
         time.sleep(600)
     if act == "fail":
         raise SystemExit("as planned")
+    while isinstance(act, int) and len(starts()) < act:
+        time.sleep(0.1)
     nni.report_final_result({"default": 0.5, "task": task})
 """
 
@@ -98,7 +104,10 @@ def overlap(a, b):
 def resumed(tmp_path_factory):
     """A supernet that fails once; a stop in the search; two trainings at a time."""
     folder = tmp_path_factory.mktemp("resumed")
-    plan = {"supernet": ["fail"], "search, generation 1": ["hang"]}
+    plan = {
+        "supernet": ["fail"], "search, generation 1": ["hang"],
+        "retrain, rank 1": [6], "retrain, bert": [6],
+    }  # fmt: skip
     class_args = {"generations": 1, "baselines": ["bert"]}
     statuses = []
     with experiment(folder, class_args, plan=plan, concurrency=2) as running:
@@ -110,7 +119,8 @@ def resumed(tmp_path_factory):
             statuses.append(running.manager.get_status())
             return statuses[-1] != "RUNNING"
 
-        jobs = running.wait_for(finished)
+        running.wait_for(finished)
+        jobs = running.wait_for_end()
         return SimpleNamespace(
             jobs=jobs, statuses=statuses, experiment=running, starts=journal(folder),
             log=running.log,
@@ -160,7 +170,7 @@ def test_supernet_that_fails_twice_ends_the_experiment_until_it_is_resumed(tmp_p
         assert journal(tmp_path) == [SUPERNET, again(SUPERNET)]
         running.stop()
         running.resume()
-        jobs = running.wait_for(lambda jobs: running.manager.get_status() == "TUNER_NO_MORE_TRIAL")
+        jobs = running.wait_for_end()
     assert [job.status for job in jobs].count("SUCCEEDED") == 2
     assert journal(tmp_path)[2:] == [SUPERNET, GENERATION]
 
@@ -174,7 +184,7 @@ def test_resumed_trial_that_fails_is_tried_again_within_the_number_of_trials(tmp
         running.wait_for(lambda jobs: GENERATION in journal(tmp_path))
         running.stop()
         running.resume()
-        jobs = running.wait_for(lambda jobs: running.manager.get_status() == "DONE")
+        jobs = running.wait_for_end("DONE")
     assert sorted(job.status for job in jobs) == ["FAILED", "SUCCEEDED", "SUCCEEDED"]
     assert journal(tmp_path) == [SUPERNET, GENERATION, GENERATION, again(GENERATION)]
 
@@ -183,8 +193,7 @@ def test_resumed_trial_that_fails_is_tried_again_within_the_number_of_trials(tmp
 def test_children_are_searched_one_in_a_trial_and_two_at_a_time(tmp_path):
     class_args = {"generations": 2, "children": 2, "top_k": 1}
     with experiment(tmp_path, class_args, SEARCHING_TRIAL, concurrency=2) as running:
-        running.wait_for(lambda jobs: running.manager.get_status() == "TUNER_NO_MORE_TRIAL")
-        jobs = running.wait_for(lambda jobs: all(job.status in ENDED for job in jobs))
+        jobs = running.wait_for_end()
         exported = running.manager.export_data()
         folder = tmp_path / "runs" / running.id / "pipeline"
     assert [job.status for job in jobs] == ["SUCCEEDED"] * 6, [log_of(job) for job in jobs]
@@ -218,5 +227,5 @@ def test_killed_manager_is_resumed(tmp_path):
         assert wait_until_gone(running.id) == []
         running.stop()
         running.resume()
-        running.wait_for(lambda jobs: running.manager.get_status() == "TUNER_NO_MORE_TRIAL")
+        running.wait_for_end()
     assert journal(tmp_path) == [SUPERNET, GENERATION, GENERATION]

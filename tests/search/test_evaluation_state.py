@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from training import QUIET
 
 from nni_magic.search import ChildEvaluator
-from nni_magic.search.evaluation import as_supernet
+from nni_magic.supernets import as_supernet
 
 
 class Counting(Images):

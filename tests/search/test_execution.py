@@ -8,9 +8,9 @@ from spaces import ChainSpace, set_path
 from torch import nn
 from training import Watch, bert, dict_evaluator
 
+from nni_magic.chain import chain_of
 from nni_magic.hidden_states import Call
 from nni_magic.search import ChildEvaluator
-from nni_magic.search.chain import chain_of
 from nni_magic.search.execution import ChainRunner
 
 IMAGES = images().tensors[0]

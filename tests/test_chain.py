@@ -17,9 +17,9 @@ from spaces import (
 from torch import nn
 from training import bert
 
+from nni_magic.chain import answering, chain_of, single_step
 from nni_magic.hidden_states import Call
 from nni_magic.samples import candidates
-from nni_magic.search.chain import answering, chain_of, single_step
 
 
 def run(steps, sample, call):

@@ -32,7 +32,7 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingRepeat
 from torch import nn
 
-from ..hidden_states import Call
+from .hidden_states import Call
 
 __all__ = ["Step", "answering", "chain_of", "single_step"]
 
