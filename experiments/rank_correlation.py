@@ -1,0 +1,230 @@
+"""Does a supernet rank children as training them from scratch does?
+
+::
+
+    python -m experiments.rank_correlation --plan experiments/plans/bert_8x4.yml \
+        --output experiments/runs/bert_8x4 --threads 1
+
+trains what the plan lists, one after the other, and writes the report. A child or a supernet that
+is finished is never trained again: stop the study at any time and start the same command to go
+on. Several such processes share the work. ``--report`` only reports what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nni_magic import samples
+from nni_magic.checkpoint import CHECKPOINT_KEY, load_supernet, read_checkpoint
+from nni_magic.files import read_json, write_json
+from nni_magic.records import count_flops, count_params
+from nni_magic.search import ChildEvaluator
+
+# isort: split
+import pytorch_lightning as pl
+import torch
+from nni.mutable import Sample
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace, model_context
+from torch.utils.data import DataLoader, Subset
+
+from experiments.mlm import mlm_evaluator, mlm_search_evaluator
+from experiments.mlm_data import MlmData, prepare
+from experiments.rank_plan import STRATEGIES, Plan
+
+_logger = logging.getLogger(__name__)
+
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "devices": 1,
+}
+EVALUATION_BATCH = 64
+
+
+class Study:
+    """Trains and scores, a file for each result.
+
+    Parameters
+    ----------
+    plan
+        What to train.
+    output
+        Folder of the results: ``children/<number>_seed<seed>.json``,
+        ``supernets/<name>_seed<seed>.json`` and their checkpoints.
+    cache
+        Folder of the tokenized text.
+    """
+
+    def __init__(self, plan: Plan, output: Path, cache: Path) -> None:
+        self.plan = plan
+        self.output = output
+        self.cache = cache
+        self.children = plan.draw_children()
+
+    @cached_property
+    def data(self) -> MlmData:
+        """The text."""
+        space = self.plan.space
+        return prepare(self.plan.corpus, self.cache, space["vocab_size"], space["max_length"])
+
+    def child_file(self, child: int, seed: int) -> Path:
+        """Where the ground truth of a child lies."""
+        return self.output / "children" / f"{child:03}_seed{seed}.json"
+
+    def supernet_file(self, name: str, seed: int) -> Path:
+        """Where the scores of a supernet lie; its checkpoint has the suffix ``.ckpt``."""
+        return self.output / "supernets" / f"{name}_seed{seed}.json"
+
+    def missing(self) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
+        """Files that are not there yet, each with the function that gives its content."""
+        for child, seed in self.plan.trainings():
+            if not (path := self.child_file(child, seed)).exists():
+                yield path, lambda child=child, seed=seed: self.train_child(child, seed)
+        for name, supernets in self.plan.supernets.items():
+            for seed in supernets.seeds:
+                if not (path := self.supernet_file(name, seed)).exists():
+                    yield path, lambda name=name, seed=seed: self.train_supernet(name, seed)
+
+    # The ground truth
+
+    def train_child(self, number: int, seed: int) -> dict[str, Any]:
+        """Train a child from scratch; gives its loss on the rows that score nothing."""
+        sample = self.children[number]
+        pl.seed_everything(seed, verbose=False)
+        with model_context(sample):
+            child = self.plan.make_space(self.data.vocab_size)
+        evaluator = self._evaluator(self.plan.children.steps, seed, {"limit_val_batches": 0})
+        started = time.process_time()
+        evaluator.evaluate(child)
+        seconds = time.process_time() - started
+        return {
+            "sample": sample,
+            "seed": seed,
+            **self.truth(evaluator),
+            "params": count_params(child),
+            "flops": count_flops(
+                child.eval(), (torch.zeros(1, self.data.max_length, dtype=torch.long),)
+            ),
+            "cpu_seconds": seconds,
+        }
+
+    def truth(self, evaluator: Lightning) -> dict[str, float]:
+        """Metrics on the rows of the ground truth."""
+        rows = range(self.plan.score_rows, len(self.data.validation))
+        loader = DataLoader(Subset(self.data.validation, rows), EVALUATION_BATCH)
+        trainer = pl.Trainer(**QUIET)
+        return trainer.validate(evaluator.module, loader, verbose=False)[0]
+
+    # The supernets
+
+    def train_supernet(self, name: str, seed: int) -> dict[str, Any]:
+        """Train a supernet; gives its scores of the children."""
+        supernets = self.plan.supernets[name]
+        pl.seed_everything(seed, verbose=False)
+        space = self.plan.make_space(self.data.vocab_size)
+        strategy = STRATEGIES[supernets.strategy](
+            **{"seed": seed, "metric": "val_loss", "validation_batches": 8, **supernets.options}
+        )
+        evaluator = self._evaluator(
+            supernets.steps, seed,
+            {"max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
+             "limit_train_batches": self.plan.epoch_steps, "limit_val_batches": 8},
+            supernets.learning_rate,
+        )  # fmt: skip
+        started = time.process_time()
+        strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+        seconds = time.process_time() - started
+        checkpoint = self.supernet_file(name, seed).with_suffix(".ckpt")
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        evaluator.trainer.save_checkpoint(checkpoint, weights_only=True)
+        return {
+            "supernets": name,
+            "seed": seed,
+            "scores": self.score(checkpoint, self.children),
+            "last_child": read_checkpoint(checkpoint)[CHECKPOINT_KEY]["child"],
+            "cpu_seconds": seconds,
+        }
+
+    def score(self, checkpoint: Path, children: list[Sample]) -> list[float]:
+        """Validation losses of children with the weights that they inherit."""
+        supernet = load_supernet(checkpoint, self.plan.make_space(self.data.vocab_size))
+        evaluator = mlm_search_evaluator(
+            self.data, batch_size=EVALUATION_BATCH, trainer_kwargs={"devices": 1}
+        )
+        n_batches = self.plan.score_rows // EVALUATION_BATCH
+        return ChildEvaluator(supernet, evaluator, n_batches=n_batches)(children)
+
+    def _evaluator(
+        self, steps: int, seed: int, trainer: dict[str, Any], learning_rate: float | None = None
+    ) -> Lightning:
+        training = self.plan.training
+        return mlm_evaluator(
+            self.data,
+            total_steps=steps,
+            batch_size=training.batch_size,
+            seed=seed,
+            learning_rate=learning_rate or training.learning_rate,
+            warmup_steps=training.warmup_steps,
+            weight_decay=training.weight_decay,
+            optimizer="adam",
+            trainer_kwargs={**QUIET, **trainer},
+        )
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Tell whether a file is this process's to make; the claim ends with the block or process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield not path.exists()
+        lock.unlink(missing_ok=True)
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
+    add("--output", type=Path, required=True, help="folder of the trainings")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    add("--threads", type=int, default=0, help="of torch; 0: its choice")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train what is missing."""
+    settings = parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    _logger.setLevel(logging.INFO)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    study = Study(Plan.read(settings.plan), settings.output, settings.cache)
+    for path, work in study.missing():
+        with claimed(path) as mine:
+            if mine:
+                write_json(path, work())
+                _logger.info("%s", path)
+
+
+if __name__ == "__main__":
+    main()

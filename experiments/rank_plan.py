@@ -1,0 +1,223 @@
+"""The plan of a rank-correlation study: what is trained, read from a YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nni_magic import samples, strategies
+
+# isort: split
+from nni.mutable import Sample
+
+from nni_magic.sampling import UniformSampler
+from search_spaces import BertSpace
+
+__all__ = ["Children", "Plan", "Supernets", "Training"]
+
+STRATEGIES = {
+    "spos": strategies.SPOS,
+    "magic_t": strategies.MagicT,
+    "magic_a": strategies.MagicA,
+    "magic_at": strategies.MagicAT,
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What children and supernets share.
+
+    Parameters
+    ----------
+    batch_size
+        Sequences in a batch.
+    learning_rate
+        The peak; it falls linearly to 0.
+    warmup_steps
+        Optimizer steps until the peak.
+    weight_decay
+        Adam's.
+    """
+
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Children:
+    """The ground truth: different children, drawn uniformly, each trained from scratch.
+
+    Parameters
+    ----------
+    n
+        How many; the first half may choose settings, the other half is for reporting.
+    steps
+        Optimizer steps.
+    seed
+        Draws the children.
+    repeated
+        So many of them, spread evenly, are trained with every one of ...
+    seeds
+        ... these; all others with the first.
+    """
+
+    n: int
+    steps: int
+    seed: int = 0
+    repeated: int = 0
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Supernets:
+    """Supernets of one method with one setting.
+
+    Parameters
+    ----------
+    strategy
+        ``spos``, ``magic_t``, ``magic_a`` or ``magic_at``.
+    steps
+        Optimizer steps, a multiple of the plan's ``epoch_steps``.
+    seeds
+        One supernet each.
+    options
+        Keyword arguments of the strategy.
+    learning_rate
+        In place of the plan's.
+    """
+
+    strategy: str
+    steps: int
+    seeds: tuple[int, ...]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a study; every number that it gives follows from these settings.
+
+    Parameters
+    ----------
+    space
+        Arguments of :class:`search_spaces.BertSpace`.
+    training, children
+        See there.
+    supernets
+        By the names that the report gives them.
+    epoch_steps
+        Optimizer steps of a supernet's epoch, after which it validates.
+    score_rows
+        Held-out rows that score children with inherited weights; the others are the ground
+        truth's, so that the two share no text.
+    corpus
+        See ``experiments/corpus.py``.
+    """
+
+    space: Mapping[str, Any]
+    training: Training
+    children: Children
+    supernets: Mapping[str, Supernets]
+    epoch_steps: int
+    score_rows: int = 1024
+    corpus: str = "sotu"
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read a plan.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If a setting is missing, unknown, or not accepted.
+        """
+        raw = yaml.safe_load(path.read_text())
+        if not isinstance(raw, Mapping):
+            raise ValueError(f"plan {str(path)!r} holds no settings")
+        settings = dict(raw)
+        for name, kind in (("training", Training), ("children", Children)):
+            settings[name] = _made(kind, settings.get(name), name)
+        settings["supernets"] = {
+            name: _made(Supernets, value, f"supernets: {name}")
+            for name, value in dict(settings.get("supernets") or {}).items()
+        }
+        plan: Plan = _made(cls, settings, "the plan")
+        plan._check()
+        return plan
+
+    def _check(self) -> None:
+        for name, supernets in self.supernets.items():
+            if supernets.strategy not in STRATEGIES:
+                raise ValueError(
+                    f"supernets: {name}: strategy is {supernets.strategy!r}; accepted are "
+                    f"{', '.join(STRATEGIES)}"
+                )
+            if supernets.steps < 1 or supernets.steps % self.epoch_steps:
+                raise ValueError(
+                    f"supernets: {name}: steps is {supernets.steps}; accepted are multiples of "
+                    f"epoch_steps, {self.epoch_steps}"
+                )
+        if self.score_rows % self.training.batch_size:
+            raise ValueError(
+                f"score_rows is {self.score_rows}; accepted are multiples of batch_size, "
+                f"{self.training.batch_size}"
+            )
+        if not 0 <= self.children.repeated <= self.children.n:
+            raise ValueError(
+                f"children: repeated is {self.children.repeated}; accepted are 0 to "
+                f"{self.children.n}"
+            )
+
+    def make_space(self, vocab_size: int) -> BertSpace:
+        """Build the space anew, for a tokenizer that has learned so many tokens."""
+        return BertSpace(**{**self.space, "vocab_size": vocab_size})
+
+    def draw_children(self) -> list[Sample]:
+        """Draw the different children of the ground truth; of the vocabulary they are free."""
+        sampler = UniformSampler(self.make_space(vocab_size=8), seed=self.children.seed)
+        drawn: dict[str, Sample] = {}
+        for _ in range(100 * self.children.n):
+            child = sampler.next()
+            drawn.setdefault(samples.digest(child), child)
+            if len(drawn) == self.children.n:
+                return list(drawn.values())
+        raise ValueError(
+            f"children: n is {self.children.n}, but the space has hardly more than {len(drawn)}"
+        )
+
+    def trainings(self) -> Iterator[tuple[int, int]]:
+        """Number of a child and seed, for every training of the ground truth.
+
+        The first seeds come first, so that an unfinished study has all children early.
+        """
+        yield from ((child, self.children.seeds[0]) for child in range(self.children.n))
+        repeated = [
+            i * self.children.n // self.children.repeated for i in range(self.children.repeated)
+        ]
+        yield from ((child, seed) for seed in self.children.seeds[1:] for child in repeated)
+
+
+def _made(kind: Any, settings: Any, name: str) -> Any:
+    """Build a dataclass from settings; lists become tuples."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{name}: the settings are missing")
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    if unknown := sorted(settings.keys() - known.keys()):
+        raise ValueError(f"{name}: {unknown[0]!r} is unknown; accepted are {', '.join(known)}")
+    required = [
+        key
+        for key, field in known.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing := [key for key in required if key not in settings]:
+        raise ValueError(f"{name}: {missing[0]!r} is missing")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
