@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-__all__ = ["RandomState", "Replay", "isolated_randomness", "resumable"]
+__all__ = ["RandomState", "Replay", "isolated_randomness", "resumable", "seed_generators"]
 
 
 class RandomState:
@@ -68,6 +68,15 @@ class isolated_randomness:  # noqa: N801 - used as a function
 
     def __exit__(self, *exception: object) -> None:
         self._state.restore()
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the global generators of torch (all devices), numpy and Python."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would keep the call's traceback
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 class Replay:

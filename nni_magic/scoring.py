@@ -21,8 +21,9 @@ from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
 from .resume import isolated_randomness
+from .supernets import on_device
 
-__all__ = ["Metric", "Mode", "Scorer", "better"]
+__all__ = ["Metric", "Mode", "Scorer", "better", "kept_metrics", "logging_to"]
 
 Mode = Literal["min", "max"]
 Metric = str | Callable[[Any, Any], float] | None
@@ -112,7 +113,7 @@ class Scorer:
         """
         evaluator: pl.LightningModule = self.module.training_module
         self._metrics = [m for m in evaluator.modules() if isinstance(m, TorchMetric)]
-        with _evaluating(self.module), _kept(self._metrics), _logging(evaluator, self._log):
+        with _evaluating(self.module), kept_metrics(self._metrics), logging_to(evaluator, self._log):
             model = cast(torch.nn.Module, evaluator.model)
             hook = model.register_forward_hook(self._keep_output)
             try:
@@ -166,10 +167,7 @@ class Scorer:
 
     def on_device(self, batch: Any) -> Any:
         """Bring a batch to where the model is, as the trainer does."""
-        trainer = self.module.trainer
-        batch = trainer.precision_plugin.convert_input(batch)
-        batch = self.module._on_before_batch_transfer(batch, dataloader_idx=0)
-        return trainer.strategy.batch_to_device(batch)
+        return on_device(self.module, batch)
 
     def reduce(self, values: Sequence[Value]) -> list[float]:
         """Scores from what :meth:`validate` gave for children; under DDP over all ranks."""
@@ -241,7 +239,7 @@ class _Logged:
 
 
 @contextlib.contextmanager
-def _logging(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
+def logging_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
     """Hand what the evaluator logs to a function."""
     own = evaluator.log
     evaluator.log = log  # type: ignore[method-assign]
@@ -252,7 +250,7 @@ def _logging(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterato
 
 
 @contextlib.contextmanager
-def _kept(metrics: Sequence[TorchMetric]) -> Iterator[None]:
+def kept_metrics(metrics: Sequence[TorchMetric]) -> Iterator[None]:
     """Bring the state of metrics back."""
     states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
     try:

@@ -1,0 +1,73 @@
+"""Bring a supernet and an evaluator together outside of training, as a trainer would inside."""
+
+from __future__ import annotations
+
+import copy
+from itertools import islice
+from typing import Any
+
+import pytorch_lightning as pl
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
+from nni.nas.oneshot.pytorch.strategy import RandomOneShot
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+
+__all__ = ["as_supernet", "check_evaluator", "connect", "on_device"]
+
+
+def as_supernet(space: ModelSpace) -> ModelSpace:
+    """The space itself if it is a supernet already, else a copy of it that is one."""
+    if any(isinstance(module, BaseSuperNetModule) for module in space.modules()):
+        return space
+    return RandomOneShot().mutate_model(copy.deepcopy(space))
+
+
+def check_evaluator(evaluator: Any) -> None:
+    """Make sure that children can be run with an evaluator, in this process.
+
+    Raises
+    ------
+    TypeError
+        If it is not NNI's ``Lightning`` or derived from it.
+    ValueError
+        If its trainer has several devices.
+    """
+    if not isinstance(evaluator, Lightning):
+        raise TypeError(
+            f"evaluator is a {type(evaluator).__name__}; children are run with NNI's Lightning "
+            "evaluator or one derived from it, such as Classification"
+        )
+    if (size := evaluator.trainer.world_size) > 1:
+        raise ValueError(
+            f"the evaluator's trainer has {size} devices; children are run in one process: "
+            "pass devices=1"
+        )
+
+
+def connect(module: BaseOneShotLightningModule, supernet: ModelSpace, evaluator: Lightning) -> None:
+    """Attach a supernet and an evaluator to each other and to the trainer, without running it.
+
+    Parameters
+    ----------
+    module
+        NNI's wrapper of the evaluator's module.
+    supernet, evaluator
+        What to attach; the supernet is then on the trainer's device.
+    """
+    trainer = evaluator.trainer
+    module.set_model(supernet)
+    module.trainer = evaluator.module.trainer = trainer
+    trainer.strategy.connect(module)
+    trainer._data_connector.attach_data(module, val_dataloaders=evaluator.val_dataloaders)
+    device = trainer.strategy.root_device
+    if any(parameter.device != device for parameter in islice(module.parameters(), 1)):
+        module.to(device)  # takes its time even where there is nothing to move
+
+
+def on_device(module: pl.LightningModule, batch: Any) -> Any:
+    """Bring a batch to where the model is, as the trainer does."""
+    trainer = module.trainer
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch)
