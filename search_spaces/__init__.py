@@ -1,5 +1,6 @@
 """Search spaces of the MAGIC paper as plain NNI model spaces, usable by any NNI strategy."""
 
 from search_spaces.bert import BertSpace
+from search_spaces.proxylessnas import ProxylessNASSpace
 
-__all__ = ["BertSpace"]
+__all__ = ["BertSpace", "ProxylessNASSpace"]

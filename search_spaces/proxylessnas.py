@@ -1,0 +1,297 @@
+"""ProxylessNAS search space: a chain of blocks, each an inverted residual or nothing.
+
+The 21 choice blocks of ProxylessNAS [Cai2019] on the layout of MobileNetV2 [Sandler2018]: kernels
+3, 5 and 7, expansions 3 and 6, and ``zero``, which leaves a block out, wherever the block keeps the
+shape. 15 blocks have seven candidates and 6 blocks, the first of each stage, have six: about
+2.2e17 children. There is no squeeze-and-excitation.
+
+Differences from the paper [Xu2022]: its appendix C swaps kernel and expansion in the operators'
+names; Sec. 5.5, which is followed here, has them right.
+
+References
+----------
+.. [Cai2019] H. Cai, L. Zhu, S. Han, "ProxylessNAS: Direct Neural Architecture Search on Target
+   Task and Hardware", ICLR 2019.
+.. [Sandler2018] M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+   CVPR 2018.
+.. [Xu2022] J. Xu et al., "Analyzing and Mitigating Interference in Neural Architecture Search",
+   ICML 2022. Sec. 5.5 and Appendix C.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
+from torch import Tensor, nn
+
+from search_spaces.mbconv import ZERO, build_candidate, conv_norm
+
+__all__ = ["PRESETS", "ProxylessNASSpace", "Stage", "scaled"]
+
+CANDIDATES = (
+    "mb3_3x3", "mb3_5x5", "mb3_7x7", "mb6_3x3", "mb6_5x5", "mb6_7x7", ZERO,
+)  # fmt: skip
+
+
+class Stage(NamedTuple):
+    """Choice blocks of one width; the first of them has the stride.
+
+    Attributes
+    ----------
+    channels : int
+        Channels that go out, before the width multiplier.
+    n_blocks : int
+        Number of choice blocks.
+    stride : int
+        1 or 2.
+    """
+
+    channels: int
+    n_blocks: int
+    stride: int
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # [Cai2019]'s layout with the widths of its published mobile model; 224 x 224 pixels.
+    "imagenet": {
+        "stages": (
+            Stage(32, 4, 2), Stage(40, 4, 2), Stage(80, 4, 2), Stage(96, 4, 1), Stage(192, 4, 2),
+            Stage(320, 1, 1),
+        ),
+        "resolution": 224,
+        "n_classes": 1000,
+    },
+    # The same blocks for 32 x 32 pixels: three strides less.
+    "cifar": {
+        "stages": (
+            Stage(32, 4, 1), Stage(40, 4, 2), Stage(80, 4, 2), Stage(96, 4, 1), Stage(192, 4, 2),
+            Stage(320, 1, 1),
+        ),
+        "resolution": 32,
+        "n_classes": 10,
+        "stem_stride": 1,
+    },
+    # Ours, to train on two CPU cores: grey images of 28 x 28 or 8 x 8 pixels.
+    "tiny": {
+        "stages": (Stage(16, 3, 2), Stage(24, 3, 2), Stage(32, 2, 1)),
+        "resolution": 28,
+        "n_classes": 10,
+        "in_channels": 1,
+        "stem_channels": 16,
+        "stem_stride": 1,
+        "first_channels": 8,
+        "head_channels": 64,
+    },
+}  # fmt: skip
+
+
+class ProxylessNASSpace(ModelSpace):
+    """Chain of choice blocks between a convolutional stem and a classifier.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        Width, number of blocks and stride of each stage. The choice blocks are labelled
+        ``block_1`` to ``block_N`` throughout.
+    resolution : int
+        Height and width of the images, in pixels.
+    n_classes : int
+        Number of classes.
+    in_channels : int
+        Channels of the images.
+    stem_channels, stem_stride : int
+        Of the convolution that comes first.
+    first_channels : int
+        Channels behind the fixed block (expansion 1, kernel 3) that follows it.
+    head_channels : int
+        Channels of the pointwise convolution before the classifier.
+    width : float
+        Multiplies all these channels but, below 1, not the head's; see :func:`scaled`.
+    dropout : float
+        Probability in [0, 1) before the classifier.
+    candidates : sequence of str
+        Of every block, see :mod:`search_spaces.mbconv`. A block that changes the shape goes
+        without ``zero``.
+    bn_momentum, bn_eps : float
+        Of every BatchNorm.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the resolution too small for the strides, or candidates are
+        missing, repeated or unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> space = ProxylessNASSpace.preset("tiny", resolution=8)
+    >>> list(space.simplify())[:2], space.simplify()["block_1"].values[-1]
+    (['block_1', 'block_2'], 'mb6_7x7')
+    >>> space(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        resolution: int,
+        n_classes: int,
+        in_channels: int = 3,
+        stem_channels: int = 32,
+        stem_stride: int = 2,
+        first_channels: int = 16,
+        head_channels: int = 1280,
+        width: float = 1.0,
+        dropout: float = 0.0,
+        candidates: Sequence[str] = CANDIDATES,
+        bn_momentum: float = 0.1,
+        bn_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        stages = [Stage(*stage) for stage in stages]
+        _check_sizes(n_classes=n_classes, in_channels=in_channels, stem_channels=stem_channels,
+                     first_channels=first_channels, head_channels=head_channels)
+        _check_layout(stages, resolution, stem_stride)
+        _check_options(width, dropout, candidates)
+        norm = {"momentum": bn_momentum, "eps": bn_eps}
+        self.resolution = resolution
+        self.in_channels = in_channels
+        stem, first = scaled(stem_channels, width), scaled(first_channels, width)
+        self.stem = nn.Sequential(
+            conv_norm(in_channels, stem, 3, stride=stem_stride, norm=norm),
+            build_candidate("mb1_3x3", stem, first, stride=1, norm=norm),
+        )
+        self.layers = nn.ModuleList(
+            LayerChoice(
+                {
+                    name: build_candidate(name, before, after, stride=stride, norm=norm)
+                    for name in candidates
+                    if name != ZERO or (stride == 1 and before == after)
+                },
+                label=f"block_{n}",
+            )
+            for n, (before, after, stride) in enumerate(_blocks(stages, first, width), 1)
+        )
+        last, head = scaled(stages[-1].channels, width), scaled(head_channels, max(width, 1.0))
+        self.head = nn.Sequential(
+            conv_norm(last, head, norm=norm),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(head, n_classes),
+        )
+        self.apply(_initialise)
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> ProxylessNASSpace:
+        """Build a space of :data:`PRESETS` by name.
+
+        Parameters
+        ----------
+        name : str
+            ``"imagenet"``, ``"cifar"`` or ``"tiny"``.
+        **overrides
+            Constructor arguments that replace those of the preset.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+        return cls(**{**PRESETS[name], **overrides})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify images: ``(batch, in_channels, height, width)`` to ``(batch, n_classes)``."""
+        hidden = self.stem(images)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.head(hidden)
+
+    def hidden_layers(self) -> list[nn.Module]:
+        """Return the modules whose outputs are the hidden states H_1 to H_N.
+
+        Works alike on the space, on a supernet made from it, and on child models. Each module
+        returns ``(batch, channels, height, width)``, of one shape for all candidates.
+        """
+        return list(self.layers)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Multiply channels, to the nearest multiple of 8 that is not more than 10 % below.
+
+    As in MobileNetV2 [Sandler2018]'s published code. Width 1 leaves the channels as they are.
+
+    Examples
+    --------
+    >>> scaled(24, 1.4), scaled(32, 0.35), scaled(20, 1.0)
+    (32, 16, 20)
+    """
+    if width == 1:
+        return channels
+    wanted = channels * width
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * wanted else rounded + 8
+
+
+def _blocks(stages: Sequence[Stage], first: int, width: float) -> Iterator[tuple[int, int, int]]:
+    """Channels in, channels out and stride of every choice block."""
+    before = first
+    for stage in stages:
+        after = scaled(stage.channels, width)
+        for n in range(stage.n_blocks):
+            yield before, after, stage.stride if n == 0 else 1
+            before = after
+
+
+def _initialise(module: nn.Module) -> None:
+    # As MobileNetV2: variance by what a convolution gives to, a small classifier.
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.01)
+        nn.init.zeros_(module.bias)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} is {size!r}; it must be a whole number of at least 1")
+
+
+def _check_layout(stages: Sequence[Stage], resolution: int, stem_stride: int) -> None:
+    if not stages:
+        raise ValueError("stages is empty; a space needs at least one")
+    for n, stage in enumerate(stages, 1):
+        _check_sizes(**{f"channels of stage {n}": stage.channels})
+        _check_sizes(**{f"n_blocks of stage {n}": stage.n_blocks})
+    strides = {"stem_stride": stem_stride}
+    strides.update({f"stride of stage {n}": stage.stride for n, stage in enumerate(stages, 1)})
+    for name, stride in strides.items():
+        if stride not in (1, 2):
+            raise ValueError(f"{name} is {stride!r}; accepted are 1 and 2")
+    reduction = math.prod(strides.values())
+    if resolution < reduction:
+        raise ValueError(
+            f"resolution is {resolution}, too small for the strides, which reduce it by "
+            f"{reduction}: at least {reduction} is accepted"
+        )
+
+
+def _check_options(width: float, dropout: float, candidates: Sequence[str]) -> None:
+    if not width > 0:
+        raise ValueError(f"width is {width!r}; it must be positive")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if isinstance(candidates, str):
+        raise TypeError(f"candidates must be a sequence of names, got the string {candidates!r}")
+    if len(set(candidates)) < len(candidates) or not set(candidates) - {ZERO}:
+        raise ValueError(
+            f"candidates must be different names, at least one of them not {ZERO!r}, "
+            f"got {candidates!r}"
+        )
