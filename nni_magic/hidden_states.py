@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-__all__ = ["Call", "States", "as_anchor", "capture_call", "hooked", "recorded", "select_layers"]
+__all__ = [
+    "Call", "States", "as_anchor", "capture_call", "choice_blocks", "hooked", "recorded",
+    "select_layers",
+]  # fmt: skip
 
 States = dict[str, Tensor]
 
@@ -148,6 +151,14 @@ def select_layers(
 def _chain(model: nn.Module, call: Call) -> list[nn.Module]:
     if inspect.ismethod(named := getattr(model, "hidden_layers", None)):
         return list(named())
+    return choice_blocks(model, call)
+
+
+def choice_blocks(model: nn.Module, call: Call) -> list[nn.Module]:
+    """Choice blocks that a call runs on the path set, in order of execution.
+
+    Of nested ones the outermost.
+    """
     blocks = {str(i): block for i, block in enumerate(_outermost_blocks(model))}
     states: States = {}
     with as_anchor(list(model.modules())), torch.no_grad():  # noqa: SIM117 - hooks go innermost

@@ -23,7 +23,7 @@ from torchmetrics import Metric as TorchMetric
 from .resume import isolated_randomness
 from .supernets import on_device
 
-__all__ = ["Metric", "Mode", "Scorer", "better", "kept_metrics", "logging_to"]
+__all__ = ["Metric", "Mode", "Scorer", "better", "kept_metrics", "logged_to"]
 
 Mode = Literal["min", "max"]
 Metric = str | Callable[[Any, Any], float] | None
@@ -113,7 +113,7 @@ class Scorer:
         """
         evaluator: pl.LightningModule = self.module.training_module
         self._metrics = [m for m in evaluator.modules() if isinstance(m, TorchMetric)]
-        with _evaluating(self.module), kept_metrics(self._metrics), logging_to(evaluator, self._log):
+        with _evaluating(self.module), kept_metrics(self._metrics), logged_to(evaluator, self._log):
             model = cast(torch.nn.Module, evaluator.model)
             hook = model.register_forward_hook(self._keep_output)
             try:
@@ -239,7 +239,7 @@ class _Logged:
 
 
 @contextlib.contextmanager
-def logging_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
+def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
     """Hand what the evaluator logs to a function."""
     own = evaluator.log
     evaluator.log = log  # type: ignore[method-assign]

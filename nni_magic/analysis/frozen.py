@@ -1,0 +1,128 @@
+"""Run an evaluator's training step on a supernet that stays as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from pytorch_lightning.utilities.data import extract_batch_size
+from torch import Tensor, nn
+from torchmetrics import Metric as TorchMetric
+
+from ..hidden_states import Call, as_anchor, capture_call
+from ..resume import isolated_randomness, seed_generators
+from ..scoring import kept_metrics, logged_to
+from ..supernets import as_supernet, check_evaluator, connect, on_device
+
+__all__ = ["FrozenTraining"]
+
+
+class FrozenTraining:
+    """Training steps on fixed batches, of which nothing remains but the loss.
+
+    Parameters
+    ----------
+    supernet, evaluator, batches
+        As for :class:`nni_magic.analysis.gradients.SharedGradients`.
+
+    Attributes
+    ----------
+    model : ModelSpace
+        The supernet.
+    n_batches : int
+        Number of micro-batches.
+    """
+
+    def __init__(self, supernet: ModelSpace, evaluator: Lightning, batches: Sequence[Any]) -> None:
+        check_evaluator(evaluator)
+        if not evaluator.module.automatic_optimization:
+            raise ValueError(
+                f"{type(evaluator.module).__name__} has automatic_optimization=False, so that its "
+                "training_step would change the weights; accepted are steps that return a loss"
+            )
+        if not isinstance(batches, (list, tuple)):
+            raise TypeError(
+                f"batches is a {type(batches).__name__}; it must be a list of micro-batches, "
+                "such as [batch]"
+            )
+        if not batches:
+            raise ValueError("batches is empty; there must be at least one")
+        self.model = as_supernet(supernet)
+        self.n_batches = len(batches)
+        self._evaluator = evaluator
+        self._module = RandomSamplingLightningModule(evaluator.module)
+        connect(self._module, self.model, evaluator)
+        self._batches = [on_device(self._module, batch) for batch in batches]
+
+    @contextlib.contextmanager
+    def session(self, weights: Sequence[nn.Parameter]) -> Iterator[None]:
+        """Gradients for these weights only, dropout off, norms by the batch's statistics.
+
+        Modes, ``requires_grad``, random generators and the state of metrics come back afterwards.
+        """
+        modules, parameters = list(self._module.modules()), list(self._module.parameters())
+        modes = [module.training for module in modules]
+        trained = [parameter.requires_grad for parameter in parameters]
+        metrics = [module for module in modules if isinstance(module, TorchMetric)]
+        with isolated_randomness(), kept_metrics(metrics), torch.enable_grad():
+            try:
+                self._module.train().requires_grad_(False)
+                for weight in weights:
+                    weight.requires_grad_(True)
+                with as_anchor(modules):
+                    yield
+            finally:
+                for module, mode in zip(modules, modes, strict=True):
+                    module.training = mode
+                for parameter, own in zip(parameters, trained, strict=True):
+                    parameter.requires_grad_(own)
+
+    def precision(self) -> contextlib.AbstractContextManager[None]:
+        """The trainer's autocast."""
+        return self._evaluator.trainer.precision_plugin.train_step_context()
+
+    def call(self, index: int) -> Call:
+        """How the training step of a micro-batch calls the model, on whatever path."""
+        return capture_call(self.model, lambda: self._training_step(index))
+
+    def loss(self, index: int) -> tuple[Tensor, float]:
+        """Loss of a micro-batch on the path that is set, and its weight among the others.
+
+        Raises
+        ------
+        ValueError
+            If the training step does not give a tensor with one element.
+        """
+        output, logged = self._training_step(index)
+        loss = output.get("loss") if isinstance(output, Mapping) else output
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            given = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            raise ValueError(
+                f"training_step of {type(self._evaluator.module).__name__} gives a loss of {given};"
+                " it must be a tensor with one element"
+            )
+        if self.n_batches == 1:
+            return loss, 1.0
+        sizes = [size for value, size in logged if size is not None and value == loss.item()]
+        return loss, float(sizes[0] if sizes else extract_batch_size(self._batches[index]))
+
+    def _training_step(self, index: int) -> tuple[Any, list[tuple[float, int | None]]]:
+        """What the evaluator's step returns, and the values that it logs with their sizes.
+
+        Random numbers depend on nothing but the index.
+        """
+        logged = []
+
+        def log(name: str, value: Any, *args: Any, **options: Any) -> None:
+            value = value.item() if isinstance(value, Tensor) else value
+            if isinstance(value, float):  # and not a torchmetrics object
+                logged.append((value, options.get("batch_size")))
+
+        seed_generators(index)
+        with logged_to(self._evaluator.module, log):
+            return self._evaluator.module.training_step(self._batches[index], index), logged
