@@ -25,6 +25,8 @@ STRATEGIES = {
     "magic_t": strategies.MagicT,
     "magic_a": strategies.MagicA,
     "magic_at": strategies.MagicAT,
+    "average_alignment": strategies.AverageAlignment,
+    "percentile_anchor": strategies.PercentileAnchor,
 }
 
 
@@ -57,7 +59,7 @@ class Children:
     Parameters
     ----------
     n
-        How many; the first half may choose settings, the other half is for reporting.
+        How many; settings may be chosen on every second one, and reported on the others.
     steps
         Optimizer steps.
     seed
@@ -82,7 +84,7 @@ class Supernets:
     Parameters
     ----------
     strategy
-        ``spos``, ``magic_t``, ``magic_a`` or ``magic_at``.
+        One of :data:`STRATEGIES`.
     steps
         Optimizer steps, a multiple of the plan's ``epoch_steps``.
     seeds
@@ -186,13 +188,14 @@ class Plan:
         sampler = UniformSampler(self.make_space(vocab_size=8), seed=self.children.seed)
         drawn: dict[str, Sample] = {}
         for _ in range(100 * self.children.n):
-            child = sampler.next()
-            drawn.setdefault(samples.digest(child), child)
-            if len(drawn) == self.children.n:
-                return list(drawn.values())
-        raise ValueError(
-            f"children: n is {self.children.n}, but the space has hardly more than {len(drawn)}"
-        )
+            if len(drawn) < self.children.n:
+                child = sampler.next()
+                drawn.setdefault(samples.digest(child), child)
+        if len(drawn) < self.children.n:
+            raise ValueError(
+                f"children: n is {self.children.n}, but the space has hardly more than {len(drawn)}"
+            )
+        return list(drawn.values())
 
     def trainings(self) -> Iterator[tuple[int, int]]:
         """Number of a child and seed, for every training of the ground truth.

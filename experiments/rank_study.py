@@ -1,30 +1,18 @@
-"""Does a supernet rank children as training them from scratch does?
-
-::
-
-    python -m experiments.rank_correlation --plan experiments/plans/bert_8x4.yml \
-        --output experiments/runs/bert_8x4 --threads 1
-
-trains what the plan lists, one after the other, and writes the report. A child or a supernet that
-is finished is never trained again: stop the study at any time and start the same command to go
-on. Several such processes share the work. ``--report`` only reports what there is.
-"""
+"""Train and score what a study of rank correlation needs, a file for each result."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nni_magic import samples
 from nni_magic.checkpoint import CHECKPOINT_KEY, load_supernet, read_checkpoint
-from nni_magic.files import read_json, write_json
+from nni_magic.files import write_json
 from nni_magic.records import count_flops, count_params
 from nni_magic.search import ChildEvaluator
 
@@ -40,6 +28,8 @@ from torch.utils.data import DataLoader, Subset
 from experiments.mlm import mlm_evaluator, mlm_search_evaluator
 from experiments.mlm_data import MlmData, prepare
 from experiments.rank_plan import STRATEGIES, Plan
+
+__all__ = ["Study", "claimed"]
 
 _logger = logging.getLogger(__name__)
 
@@ -97,6 +87,14 @@ class Study:
                 if not (path := self.supernet_file(name, seed)).exists():
                     yield path, lambda name=name, seed=seed: self.train_supernet(name, seed)
 
+    def work(self) -> None:
+        """Train and score what is missing and claimed by no other process."""
+        for path, make in self.missing():
+            with claimed(path) as mine:
+                if mine and not path.exists():
+                    write_json(path, make())
+                    _logger.info("%s", path)
+
     # The ground truth
 
     def train_child(self, number: int, seed: int) -> dict[str, Any]:
@@ -105,7 +103,7 @@ class Study:
         pl.seed_everything(seed, verbose=False)
         with model_context(sample):
             child = self.plan.make_space(self.data.vocab_size)
-        evaluator = self._evaluator(self.plan.children.steps, seed, {"limit_val_batches": 0})
+        evaluator = self.evaluator(self.plan.children.steps, seed, {"limit_val_batches": 0})
         started = time.process_time()
         evaluator.evaluate(child)
         seconds = time.process_time() - started
@@ -129,7 +127,9 @@ class Study:
 
     # The supernets
 
-    def train_supernet(self, name: str, seed: int) -> dict[str, Any]:
+    def train_supernet(
+        self, name: str, seed: int, callbacks: Sequence[pl.Callback] = ()
+    ) -> dict[str, Any]:
         """Train a supernet; gives its scores of the children."""
         supernets = self.plan.supernets[name]
         pl.seed_everything(seed, verbose=False)
@@ -137,10 +137,11 @@ class Study:
         strategy = STRATEGIES[supernets.strategy](
             **{"seed": seed, "metric": "val_loss", "validation_batches": 8, **supernets.options}
         )
-        evaluator = self._evaluator(
+        evaluator = self.evaluator(
             supernets.steps, seed,
             {"max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
-             "limit_train_batches": self.plan.epoch_steps, "limit_val_batches": 8},
+             "limit_train_batches": self.plan.epoch_steps, "limit_val_batches": 8,
+             "callbacks": list(callbacks)},
             supernets.learning_rate,
         )  # fmt: skip
         started = time.process_time()
@@ -166,9 +167,10 @@ class Study:
         n_batches = self.plan.score_rows // EVALUATION_BATCH
         return ChildEvaluator(supernet, evaluator, n_batches=n_batches)(children)
 
-    def _evaluator(
+    def evaluator(
         self, steps: int, seed: int, trainer: dict[str, Any], learning_rate: float | None = None
     ) -> Lightning:
+        """Make the evaluator of a training; ``trainer`` is for Lightning's."""
         training = self.plan.training
         return mlm_evaluator(
             self.data,
@@ -185,7 +187,7 @@ class Study:
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Tell whether a file is this process's to make; the claim ends with the block or process."""
+    """Tell whether no other process works on a file; the claim ends with the block or process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with lock.open("w") as file:
@@ -194,37 +196,5 @@ def claimed(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield not path.exists()
+        yield True
         lock.unlink(missing_ok=True)
-
-
-def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
-    add("--output", type=Path, required=True, help="folder of the trainings")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
-    add("--threads", type=int, default=0, help="of torch; 0: its choice")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train what is missing."""
-    settings = parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    _logger.setLevel(logging.INFO)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    study = Study(Plan.read(settings.plan), settings.output, settings.cache)
-    for path, work in study.missing():
-        with claimed(path) as mine:
-            if mine:
-                write_json(path, work())
-                _logger.info("%s", path)
-
-
-if __name__ == "__main__":
-    main()

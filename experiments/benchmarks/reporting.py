@@ -184,13 +184,14 @@ def write_report(
     markdown: str,
     *,
     device: str = "cpu",
+    program: str | None = None,
 ) -> tuple[Path, Path]:
     """Write ``<theme>_<hardware>_<yyyymmdd>.json`` and ``.md``; gives the two paths.
 
     Parameters
     ----------
     theme
-        Name of the benchmark's module.
+        What the files are called; of a benchmark, its module.
     settings
         The command line, read; with the options of :func:`add_report_options`.
     arguments
@@ -201,6 +202,8 @@ def write_report(
         The same for reading; a title and the conditions are put around it.
     device
         ``cpu`` or ``cuda``: what was measured.
+    program
+        The module that was run, if it is no benchmark.
     """
     now = datetime.now(UTC)
     hardware = settings.hardware or (gpu_slug() if device == "cuda" else f"cpu{usable_cores()}")
@@ -208,7 +211,9 @@ def write_report(
         "theme": theme,
         "hardware": hardware,
         "date": now.isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", f"experiments.benchmarks.{theme}", *arguments]),
+        "command": shlex.join(
+            ["python", "-m", program or f"experiments.benchmarks.{theme}", *arguments]
+        ),
         "config": _config(settings),
         "seed": settings.seed,
         **environment(device),

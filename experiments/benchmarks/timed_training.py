@@ -6,6 +6,7 @@ import argparse
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -166,7 +167,13 @@ class Stopwatch(pl.Callback):
 
 
 def train(
-    workload_name: str, method: str, seed: int, settings: argparse.Namespace, hand_over: HandOver
+    workload_name: str,
+    method: str,
+    seed: int,
+    settings: argparse.Namespace,
+    hand_over: HandOver,
+    *,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Run:
     """Train a supernet and time its steps, in a fresh process.
 
@@ -180,6 +187,8 @@ def train(
         Of weights, data and children.
     settings, hand_over
         See :class:`Stopwatch`.
+    callbacks
+        The trainer's, timed with the steps.
     """
     quiet()
     torch.set_num_threads(settings.threads)
@@ -194,7 +203,7 @@ def train(
     with torch.device(settings.device):  # where a large space is much faster to build
         space = workload.make_space()
     watch = Stopwatch(settings, hand_over)
-    evaluator = workload.make_evaluator(seed, settings.warmup + settings.steps, [watch])
+    evaluator = workload.make_evaluator(seed, settings.warmup + settings.steps, [*callbacks, watch])
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return watch.run
 

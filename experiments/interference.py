@@ -1,0 +1,225 @@
+"""Measure the interference between children of trained supernets, by strategy.
+
+::
+
+    python -m experiments.interference --plan experiments/plans/analysis_12x6.yml \
+        --runs experiments/runs/analysis_12x6 --shared-layers 1 3 5 7 9 11 \
+        --differences 1 2 4 6 8 10 --threads 1
+
+trains the plan's supernets where they are missing, measures every one of them for all numbers of
+differences that fit behind a shared layer, and writes the report. What is done stays done: stop it
+at any time and start the same command to go on. Several such processes share the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nni_magic.analysis import plots
+from nni_magic.analysis.interference import InterferenceStudy, interference_study
+from nni_magic.checkpoint import load_supernet
+from nni_magic.files import read_json, write_json
+
+# isort: split
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.rank_plan import Plan
+from experiments.rank_study import Study, claimed
+
+_logger = logging.getLogger(__name__)
+
+Studies = Mapping[str, Mapping[int, InterferenceStudy]]
+
+
+def parse_args(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_report_options(parser)
+    add = parser.add_argument
+    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
+    add("--runs", type=Path, required=True, help="folder of the trainings")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    add("--shared-layers", type=int, nargs="+", required=True)
+    add("--differences", type=int, nargs="+", required=True)
+    add("--repetitions", type=int, default=10)
+    add("--rows", type=int, default=128, help="training sequences that make the batch")
+    add("--report", action="store_true", help="train and measure nothing")
+    return parser.parse_args(arguments)
+
+
+class Measurements:
+    """The interference studies of a plan's supernets, a file for each supernet.
+
+    Parameters
+    ----------
+    study
+        Trains the supernets.
+    settings
+        The command line.
+    """
+
+    def __init__(self, study: Study, settings: argparse.Namespace) -> None:
+        self.study = study
+        self.settings = settings
+        n_layers = study.plan.space["n_layers"]
+        self.wanted = [
+            (j, m) for j in settings.shared_layers for m in settings.differences
+            if j + m <= n_layers
+        ]  # fmt: skip
+        if not self.wanted:
+            raise ValueError(
+                f"shared_layers is {settings.shared_layers} and differences is "
+                f"{settings.differences}: none fits into {n_layers} layers"
+            )
+
+    def file(self, name: str, seed: int) -> Path:
+        """Where the study of a supernet lies."""
+        return self.study.output / "interference" / f"{name}_seed{seed}.json"
+
+    def supernets(self) -> Iterator[tuple[str, int]]:
+        """Names and seeds of the plan."""
+        for name, supernets in self.study.plan.supernets.items():
+            for seed in supernets.seeds:
+                yield name, seed
+
+    def read(self, name: str, seed: int) -> InterferenceStudy | None:
+        """What is measured of a supernet."""
+        record = read_json(self.file(name, seed))
+        return None if record is None else InterferenceStudy.from_json(record)
+
+    def measure(self, name: str, seed: int) -> None:
+        """Measure what is missing of a supernet, and save it setting by setting."""
+        plan, data = self.study.plan, self.study.data
+        checkpoint = self.study.supernet_file(name, seed).with_suffix(".ckpt")
+        supernet = load_supernet(checkpoint, plan.make_space(data.vocab_size))
+        rows = DataLoader(
+            Subset(data.train, range(self.settings.rows)), plan.training.batch_size
+        )
+        go_on = partial(
+            interference_study, supernet,
+            self.study.evaluator(plan.supernets[name].steps, seed, {}), list(rows),
+            repetitions=self.settings.repetitions, seed=self.settings.seed,
+        )  # fmt: skip
+        found = self.read(name, seed)
+        for j, m in self.wanted:
+            if found is None or (j, m) not in found.matrices:
+                found = go_on(shared_layers=[j], differences=[m], done=found)
+                write_json(self.file(name, seed), found.to_json())
+                _logger.info(
+                    "%s, seed %d, layer %d, %d differences: %.3f",
+                    name, seed, j, m, found.mean_cosine(j, m),
+                )  # fmt: skip
+
+    def found(self) -> dict[str, dict[int, InterferenceStudy]]:
+        """Name to seed to study, of the supernets that are measured in full."""
+        studies: dict[str, dict[int, InterferenceStudy]] = {}
+        for name, seed in self.supernets():
+            study = self.read(name, seed)
+            if study is not None and all(pair in study.matrices for pair in self.wanted):
+                studies.setdefault(name, {})[seed] = study
+        return studies
+
+
+def mean_cosine(studies: Mapping[int, InterferenceStudy], j: int, m: int) -> tuple[float, float]:
+    """Mean cosine over the seeds, and its standard error.
+
+    With several seeds the error is that over seeds, else that over the repetitions.
+    """
+    if len(studies) == 1:
+        [study] = studies.values()
+        return study.mean_cosine(j, m), study.standard_error(j, m)
+    means = [study.mean_cosine(j, m) for study in studies.values()]
+    return float(np.mean(means)), float(np.std(means, ddof=1) / len(means) ** 0.5)
+
+
+def curves(studies: Studies, j: int, differences: list[int]) -> dict[str, Any]:
+    """Strategy to number of differences to mean cosine and standard error, for a shared layer."""
+    return {
+        name: {m: mean_cosine(by_seed, j, m) for m in differences}
+        for name, by_seed in studies.items()
+    }
+
+
+def markdown(measurements: Measurements, studies: Studies) -> str:
+    """A table of mean cosines: a row for each shared layer and number of differences."""
+    rows = [
+        [j, m, *("{:.3f} ± {:.3f}".format(*mean_cosine(x, j, m)) for x in studies.values())]
+        for j, m in measurements.wanted
+    ]
+    seeds = {name: len(by_seed) for name, by_seed in studies.items()}
+    return (
+        "Mean cosine between the gradients of children on the candidate that they share in layer "
+        "j, by the number m of layers behind it in which they differ; higher is less "
+        f"interference. ± is the standard error, over seeds where there are several ({seeds}), "
+        f"else over {measurements.settings.repetitions} repetitions.\n\n"
+        + table(["j", "m", *studies], rows)
+    )
+
+
+def write(measurements: Measurements, arguments: list[str]) -> Path:
+    """Write the report; gives the JSON's path.
+
+    Raises
+    ------
+    ValueError
+        If no supernet is measured in full.
+    """
+    settings, studies = measurements.settings, measurements.found()
+    if not studies:
+        raise ValueError(f"no supernet in {str(settings.runs)!r} is measured in full yet")
+    record = {
+        name: {str(seed): study.to_json() for seed, study in by_seed.items()}
+        for name, by_seed in studies.items()
+    }
+    path, _ = write_report(
+        f"interference_{settings.plan.stem}", settings, arguments, {"interference": record},
+        markdown(measurements, studies), program="experiments.interference",
+    )  # fmt: skip
+    stem = path.with_suffix("")
+    by_layer: dict[int, list[int]] = {}
+    for j, m in measurements.wanted:
+        by_layer.setdefault(j, []).append(m)
+    plots.cosine_by_difference(
+        {f"shared layer {j}": curves(studies, j, ms) for j, ms in by_layer.items()}, stem
+    )
+    j, m = measurements.wanted[0]
+    first = {name: next(iter(by_seed.values())) for name, by_seed in studies.items()}
+    plots.cosine_heatmap(
+        {name: study.mean_matrix(j, m) for name, study in first.items()},
+        next(iter(first.values())).candidates,
+        stem.with_name(f"{stem.name}_matrices"),
+    )
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train and measure what is missing, and report."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("experiments").setLevel(logging.INFO)
+    torch.set_num_threads(settings.threads)
+    study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
+    measurements = Measurements(study, settings)
+    if not settings.report:
+        study.work()
+        for name, seed in measurements.supernets():
+            with claimed(measurements.file(name, seed)) as mine:
+                if mine:
+                    measurements.measure(name, seed)
+    print(write(measurements, arguments))
+
+
+if __name__ == "__main__":
+    main()
