@@ -18,7 +18,7 @@ from nni.mutable import Sample
 from nni_magic.sampling import UniformSampler
 from search_spaces import BertSpace
 
-__all__ = ["Children", "Plan", "Supernets", "Training"]
+__all__ = ["EVALUATION_BATCH", "STRATEGIES", "Children", "Plan", "Supernets", "Training"]
 
 STRATEGIES = {
     "spos": strategies.SPOS,
@@ -28,6 +28,10 @@ STRATEGIES = {
     "average_alignment": strategies.AverageAlignment,
     "percentile_anchor": strategies.PercentileAnchor,
 }
+
+
+EVALUATION_BATCH = 64
+"""Sequences in a batch when children are evaluated."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +172,9 @@ class Plan:
                     f"supernets: {name}: steps is {supernets.steps}; accepted are multiples of "
                     f"epoch_steps, {self.epoch_steps}"
                 )
-        if self.score_rows % self.training.batch_size:
+        if self.score_rows < 1 or self.score_rows % EVALUATION_BATCH:
             raise ValueError(
-                f"score_rows is {self.score_rows}; accepted are multiples of batch_size, "
-                f"{self.training.batch_size}"
+                f"score_rows is {self.score_rows}; accepted are multiples of {EVALUATION_BATCH}"
             )
         if not 0 <= self.children.repeated <= self.children.n:
             raise ValueError(

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Subset
 
 from experiments.mlm import mlm_evaluator, mlm_search_evaluator
 from experiments.mlm_data import MlmData, prepare
-from experiments.rank_plan import STRATEGIES, Plan
+from experiments.rank_plan import EVALUATION_BATCH, STRATEGIES, Plan
 
 __all__ = ["Study", "claimed"]
 
@@ -38,9 +38,9 @@ QUIET = {
     "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
     "devices": 1,
 }
-EVALUATION_BATCH = 64
 
 
 class Study:

@@ -1,0 +1,75 @@
+"""The plan of a rank-correlation study: what it draws, in which order, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from studies import PLAN, plan_of, written
+
+from experiments.rank_plan import Plan
+from nni_magic.samples import digest
+
+PLANS = sorted((Path(__file__).parents[2] / "experiments" / "plans").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_shipped_plans_are_read(path):
+    plan = Plan.read(path)
+    assert plan.supernets
+    assert len(plan.draw_children()) == plan.children.n
+    plan.make_space(vocab_size=8)
+
+
+def test_children_are_different_and_follow_the_seed(tmp_path):
+    children = plan_of(tmp_path).draw_children()
+    assert len({digest(child) for child in children}) == 8
+    assert plan_of(tmp_path).draw_children() == children
+    other = {**PLAN["children"], "seed": 1}
+    assert plan_of(tmp_path, children=other).draw_children() != children
+
+
+def test_more_children_begin_with_the_same(tmp_path):
+    more = {**PLAN["children"], "n": 12}
+    children = plan_of(tmp_path).draw_children()
+    assert plan_of(tmp_path, children=more).draw_children()[:8] == children
+
+
+def test_trainings_begin_with_all_children_and_repeat_some(tmp_path):
+    trainings = list(plan_of(tmp_path).trainings())
+    assert trainings[:8] == [(child, 0) for child in range(8)]
+    assert trainings[8:] == [(0, 1), (2, 1), (5, 1), (0, 2), (2, 2), (5, 2)]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"epochs": 3}, r"the plan: 'epochs' is unknown; accepted are space, training"),
+    ({"training": {"batch_size": 4}}, r"training: 'learning_rate' is missing"),
+    ({"training": None}, r"training: the settings are missing"),
+    ({"children": {"n": 8, "steps": 2, "repeated": 9}}, r"repeated is 9; accepted are 0 to 8"),
+    ({"supernets": {"a": {"strategy": "darts", "steps": 4, "seeds": [0]}}},
+     r"supernets: a: strategy is 'darts'; accepted are spos, magic_t"),
+    ({"supernets": {"a": {"strategy": "spos", "steps": 5, "seeds": [0]}}},
+     r"supernets: a: steps is 5; accepted are multiples of epoch_steps, 2"),
+    ({"score_rows": 65}, r"score_rows is 65; accepted are multiples of 64"),
+])  # fmt: skip
+def test_bad_plan_is_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        plan_of(tmp_path, **change)
+
+
+def test_more_children_than_the_space_has_raises(tmp_path):
+    plan = plan_of(tmp_path, children={**PLAN["children"], "n": 17})
+    with pytest.raises(ValueError, match=r"n is 17, but the space has hardly more than 16"):
+        plan.draw_children()
+
+
+def test_empty_plan_raises(tmp_path):
+    (tmp_path / "empty.yml").write_text("")
+    with pytest.raises(ValueError, match=r"plan .*empty.yml' holds no settings"):
+        Plan.read(tmp_path / "empty.yml")
+
+
+def test_plan_without_supernets_is_accepted(tmp_path):
+    settings = {key: value for key, value in PLAN.items() if key != "supernets"}
+    path = written(tmp_path, settings)
+    assert path.read_text() == yaml.safe_dump(settings)
+    assert Plan.read(path).supernets == {}
