@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nni.mutable import Sample
@@ -79,6 +80,59 @@ class Anchor:
         self.sample, self.last_score = child, score
         self.replacements += 1
         return True
+
+    def elect_at(
+        self,
+        percentile: float,
+        children: Sequence[Sample],
+        *,
+        tolerance: float,
+        score_all: Callable[[Sequence[Sample]], Sequence[float]] | None = None,
+    ) -> bool:
+        """Make the child at the top ``percentile`` % the anchor, unless the anchor is near it.
+
+        Parameters
+        ----------
+        percentile
+            From 0, the best of the children, to 100, the worst.
+        children
+            Samples, one at least, among which ranks are taken.
+        tolerance
+            The anchor stays while not further than this from ``percentile``.
+        score_all
+            Scores many children, and the anchor, with the weights as they are; by default one
+            after the other.
+
+        Returns
+        -------
+        bool
+            Whether another child is the anchor from now on.
+        """
+        if not children:
+            raise ValueError("children is empty; an anchor is elected from at least one")
+        held = [] if self.sample is None else [self.sample]
+        ranked = [*held, *children]
+        found = map(self.score, ranked) if score_all is None else score_all(ranked)
+        scores = [float(score) for score in found]
+        if held:
+            self.last_score = scores.pop(0)
+            ahead = sum(better(score, self.last_score, self.mode) for score in scores)
+            if abs(100 * ahead / len(children) - percentile) <= tolerance:
+                return False
+        place = min(int(percentile * len(children) / 100), len(children) - 1)
+        chosen = sorted(range(len(children)), key=lambda i: self._rank(scores[i]))[place]
+        replaced = children[chosen] != self.sample
+        self.replacements += bool(held) and replaced
+        self.sample, self.last_score = children[chosen], scores[chosen]
+        _logger.info(
+            "Anchor %s at the top %g %%, score %.6g",
+            digest(self.sample), percentile, self.last_score,
+        )  # fmt: skip
+        return replaced
+
+    def _rank(self, score: float) -> tuple[bool, float]:
+        """Sorts scores, best first and not-a-number last."""
+        return math.isnan(score), score if self.mode == "min" else -score
 
     def state_dict(self) -> dict[str, Any]:
         """The anchor in plain types."""

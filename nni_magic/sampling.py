@@ -6,7 +6,7 @@ checkpoint.
 
 - :class:`UniformSampler`, SPOS [Guo2020]: every label uniform, independent of the last sample.
 - :class:`GradualSampler`, MAGIC-T [Xu2022]: a random walk in which adjacent samples differ in
-  ``k`` labels.
+  ``k`` labels. :mod:`nni_magic.sampling_interleaved` takes several such walks in turn.
 
 Another method derives from :class:`Sampler` and says how a sample is proposed; constraints,
 restriction and state are the base class's.
@@ -109,16 +109,17 @@ class Sampler(abc.ABC):
         RuntimeError
             If :attr:`tries` proposals in a row are rejected.
         """
-        for _ in range(self.tries):
-            proposal = self.propose()
-            if self.allows(proposal):
-                self.current = proposal
-                return dict(proposal)
-        if self.current is not None and self.candidates != self._all:
+        while True:
+            for _ in range(self.tries):
+                proposal = self.propose()
+                if self.allows(proposal):
+                    self.current = proposal
+                    return dict(proposal)
+            if self.current is None or self.candidates == self._all:
+                break
             _logger.info("Deleted candidates left no way on from the current child: begun anew")
             self.current = None
             self.reseated += 1
-            return self.next()
         start = "from scratch" if self.current is None else f"from the sample {self.current}"
         raise RuntimeError(
             f"no valid sample in {self.tries} tries {start}: {self._constraint()} rejected all of "

@@ -109,6 +109,88 @@ def test_challenge_by_the_anchor_itself_replaces_nothing():
     assert list(values) == [0.3]  # scored once
 
 
+# The anchor at a percentile
+
+
+def scored(n, mode="min"):
+    """Children 0 to n - 1, best first, and their scores."""
+    scores = Scores(**{str(i): float(i if mode == "min" else -i) for i in range(n)})
+    return scores, [child(str(i)) for i in range(n)]
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize(
+    ("percentile", "place"), [(0, 0), (1, 0), (10, 2), (50, 10), (99, 19), (100, 19)]
+)
+def test_elect_at_takes_the_child_with_that_share_ahead(percentile, place, mode):
+    scores, children = scored(20, mode)
+    anchor = Anchor(scores, mode)
+    assert anchor.elect_at(percentile, children[::-1], tolerance=10)
+    assert anchor.sample == children[place]
+    assert abs(anchor.last_score) == place
+    assert anchor.replacements == 0
+
+
+@pytest.mark.parametrize("mode, sign", [("min", 1), ("max", -1)])
+@pytest.mark.parametrize("ahead", range(11))
+def test_elect_at_keeps_an_anchor_within_the_tolerance(ahead, mode, sign):
+    scores, children = scored(10, mode)
+    scores.table["old"] = sign * (ahead - 0.5)
+    anchor = Anchor(scores, mode)
+    anchor.elect([child("old")])
+    stays = abs(10 * ahead - 30) <= 20
+    assert anchor.elect_at(30, children, tolerance=20) != stays
+    assert anchor.sample == (child("old") if stays else children[3])
+    assert anchor.last_score == (scores.table["old"] if stays else sign * 3)
+    assert anchor.replacements == (not stays)
+
+
+def test_elect_at_compares_with_the_anchors_present_score():
+    scores, children = scored(10)
+    scores.table["old"] = 99.0
+    anchor = Anchor(scores, "min")
+    anchor.elect([child("old")])
+    scores.table["old"] = 0.5
+    assert not anchor.elect_at(10, children, tolerance=0)
+    assert anchor.last_score == 0.5
+
+
+def test_elect_at_puts_what_has_no_score_last():
+    scores, children = scored(4)
+    scores.table["1"] = NAN
+    order = []
+    for percentile in (0, 25, 50, 75):
+        anchor = Anchor(scores, "min")
+        anchor.elect_at(percentile, children, tolerance=0)
+        order.append(anchor.sample["op"])
+    assert order == ["0", "2", "3", "1"]
+
+
+def test_elect_at_that_finds_the_anchor_again_counts_no_replacement():
+    scores, children = scored(3)
+    anchor = Anchor(scores, "min")
+    anchor.elect(children[1:2])
+    assert not anchor.elect_at(50, children, tolerance=0)  # 33 %, and nearer there is none
+    assert (anchor.sample, anchor.replacements) == (children[1], 0)
+
+
+def test_elect_at_scores_anchor_and_children_together_where_it_can():
+    asked = []
+    anchor = Anchor(Scores(old=0.0), "min")
+    anchor.elect([child("old")])
+    anchor.elect_at(
+        0, [child("p"), child("q")], tolerance=0,
+        score_all=lambda children: asked.append(children) or [2, 1, 0],
+    )  # fmt: skip
+    assert asked == [[child("old"), child("p"), child("q")]]
+    assert (anchor.sample, anchor.last_score) == (child("q"), 0.0)
+
+
+def test_elect_at_among_none_raises():
+    with pytest.raises(ValueError, match="children is empty"):
+        Anchor(Scores(), "min").elect_at(0, [], tolerance=0)
+
+
 def test_state_round_trip(tmp_path):
     anchor = elected(Scores(p=2.0, q=1.0), "p")
     anchor.challenge(child("q"))

@@ -29,6 +29,7 @@ from spaces import (
 
 from nni_magic import samples
 from nni_magic.sampling import GradualSampler, Sampler, UniformSampler
+from nni_magic.sampling_interleaved import InterleavedSampler
 
 UNEQUAL = {
     label: Categorical(range(n), label=label) for label, n in zip("abcd", (3, 2, 4, 1), strict=True)
@@ -312,6 +313,7 @@ SAMPLERS = [
     pytest.param(lambda space, **kwargs: GradualSampler(space, **kwargs), id="walk"),
     pytest.param(lambda space, **kwargs: GradualSampler(space, k=2, **kwargs), id="walk-2"),
     pytest.param(lambda space, **kwargs: GradualSampler(space, lazy=True, **kwargs), id="lazy"),
+    pytest.param(lambda space, **kwargs: InterleavedSampler(space, walks=3, **kwargs), id="walks"),
 ]
 
 

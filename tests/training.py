@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import (
@@ -18,7 +19,14 @@ from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from nni_magic.strategies import SPOS, MagicA, MagicAT, MagicT
+from nni_magic.strategies import (
+    SPOS,
+    AverageAlignment,
+    MagicA,
+    MagicAT,
+    MagicT,
+    PercentileAnchor,
+)
 from search_spaces import BertSpace
 
 ALIGNED = {"align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4}
@@ -28,6 +36,18 @@ STRATEGIES = {
     "magic_a": (MagicA, ALIGNED),
     "magic_at": (MagicAT, ALIGNED),
 }
+# For analysis. The whole contract takes long, so theirs is marked slow.
+ABLATIONS = {
+    "average": (AverageAlignment, {"align_every": 2, "warmup_epochs": 1, "n_children": 2}),
+    "percentile": (
+        PercentileAnchor,
+        {"align_every": 2, "warmup_epochs": 1, "percentile": 30, "anchor_candidates": 4},
+    ),
+    "magic_t_walks": (MagicT, {"walks": 3}),
+}
+EVERY = [*STRATEGIES, *(pytest.param(name, marks=pytest.mark.slow) for name in ABLATIONS)]
+ANCHORED = ("magic_a", "magic_at", "percentile")
+ALIGNING = (*ANCHORED, "average")
 QUIET = {
     "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
     "enable_model_summary": False, "accelerator": "cpu",
@@ -36,7 +56,7 @@ QUIET = {
 
 def make(name, **settings):
     """A strategy with settings for a short run."""
-    strategy, own = STRATEGIES[name]
+    strategy, own = {**STRATEGIES, **ABLATIONS}[name]
     common = {"seed": 3, "validation_children": 3, "validation_batches": 2}
     return strategy(**{**common, **own, **settings})
 

@@ -11,6 +11,9 @@ The more two children differ, the more their gradients on a shared operator inte
 changes N (C - 1) / C operators a step; MAGIC-T changes ``k = 1`` and still visits all children
 equally often in the long run, see :class:`nni_magic.sampling.GradualSampler`.
 
+With ``walks`` above 1, for study, so many walks take turns: steps t and t + ``walks`` train
+adjacent children of one walk, and the last children trained are not all near each other.
+
 Differences from the paper: a step is an optimizer step, so that under gradient accumulation the
 child stays; ``lazy`` is offered, because with two candidates a block the paper's walk is periodic.
 
@@ -24,6 +27,7 @@ from typing import Any
 from nni.nas.nn.pytorch import ModelSpace
 
 from ..sampling import GradualSampler, Sampler
+from ..sampling_interleaved import InterleavedSampler
 from .supernet import SupernetStrategy, check_positive
 
 __all__ = ["MagicT"]
@@ -39,15 +43,21 @@ class MagicT(SupernetStrategy):
     lazy
         Draw a replacement from all candidates, the present one included. Use it when blocks
         have two candidates.
+    walks
+        Walks that take turns, see :class:`nni_magic.sampling_interleaved.InterleavedSampler`.
     **kwargs
         See :class:`nni_magic.strategies.supernet.SupernetStrategy`.
     """
 
-    def __init__(self, *, k: int = 1, lazy: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, k: int = 1, lazy: bool = False, walks: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive(k=k)
+        check_positive(k=k, walks=walks)
         self.k = k
         self.lazy = lazy
+        self.walks = walks
 
     def make_sampler(self, space: ModelSpace) -> Sampler:
-        return GradualSampler(space, seed=self.seed, filter=self.filter, k=self.k, lazy=self.lazy)
+        walk = {"seed": self.seed, "filter": self.filter, "k": self.k, "lazy": self.lazy}
+        if self.walks == 1:
+            return GradualSampler(space, **walk)
+        return InterleavedSampler(space, **walk, walks=self.walks)

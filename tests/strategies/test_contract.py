@@ -1,11 +1,25 @@
 """What every strategy promises, on every kind of space and evaluator."""
 
+import itertools
+
 import pytest
 import torch
 from nni.nas.experiment import NasExperiment
 from nni.nas.space import model_context
 from spaces import CellSpace, ConvSpace, MixedSpace
-from training import STRATEGIES, Watch, bert, classification, dict_evaluator, make, train
+from training import (
+    ABLATIONS,
+    ALIGNING,
+    ANCHORED,
+    EVERY,
+    STRATEGIES,
+    Watch,
+    bert,
+    classification,
+    dict_evaluator,
+    make,
+    train,
+)
 
 from nni_magic.samples import distance
 
@@ -19,12 +33,12 @@ EVALUATORS = {
 # The last two have fewer blocks in order of execution than ``align_every`` of ``make`` expects.
 OWN = {MIXED: {"align_every": 1}, CELL: {"align_every": 1}}
 
-every_strategy = pytest.mark.parametrize("name", STRATEGIES)
+every_strategy = pytest.mark.parametrize("name", EVERY)
 every_space = pytest.mark.parametrize("kind", SPACES)
 
 
 def settings(name, kind):
-    return OWN.get(kind, {}) if name in ("magic_a", "magic_at") else {}
+    return OWN.get(kind, {}) if name in ALIGNING else {}
 
 
 def run(name, kind, stop_after=None, path=None, checkpoint=None, **more):
@@ -57,9 +71,17 @@ def test_same_seed_gives_the_same_children_and_losses(name, kind):
     assert run(name, kind, seed=4)[1].steps != first.steps
 
 
-@every_strategy
-@pytest.mark.parametrize("kind", [BERT, CNN])
-@pytest.mark.parametrize("stop_after", [1, 4, 6, 7, 11])
+@pytest.mark.parametrize(
+    ("name", "kind", "stop_after"),
+    [
+        *itertools.product(STRATEGIES, [BERT, CNN], [1, 4, 6, 7, 11]),
+        *((name, CNN, 7) for name in ABLATIONS),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in itertools.product(ABLATIONS, [BERT, CNN], [1, 4, 6, 11])
+        ),
+    ],
+)
 def test_stopped_run_goes_on_as_if_it_had_not_stopped(name, kind, stop_after, tmp_path):
     whole_strategy, whole = run(name, kind)
     path = tmp_path / "stopped.ckpt"
@@ -117,7 +139,7 @@ def test_validation_logs_the_evaluators_metrics_of_fixed_children(name):
     assert {"val_loss", "val_acc"} <= watch.validations[-1].keys()
     module = strategy.oneshot_module
     children = module.validated_children()
-    assert children == ([module.anchor.sample] if "magic_a" in name else module.panel)
+    assert children == ([module.anchor.sample] if name in ANCHORED else module.panel)
 
 
 @every_strategy
@@ -215,7 +237,8 @@ def test_space_without_choices_is_refused(name):
 @every_strategy
 def test_checkpoint_of_another_method_is_refused(name, tmp_path):
     path = tmp_path / "stopped.ckpt"
-    other = {"spos": "magic_t", "magic_t": "spos", "magic_a": "magic_at", "magic_at": "spos"}[name]
+    others = {"spos": "magic_t", "magic_a": "magic_at", "magic_t_walks": "magic_t"}
+    other = others.get(name, "spos")
     run(other, CNN, 2, path)
     with pytest.raises(ValueError, match=r"was written by \w+ with \w+, and \w+ with \w+ cannot"):
         run(name, CNN, checkpoint=path)

@@ -7,6 +7,7 @@ from spaces import ConvSpace
 from training import Watch, classification, make, train
 
 from nni_magic.samples import distance
+from nni_magic.sampling_interleaved import InterleavedSampler
 
 
 def distances(**settings):
@@ -25,6 +26,21 @@ def test_adjacent_children_differ_in_k_operators(k):
 
 def test_lazy_walk_also_stays():
     assert set(distances(lazy=True)[1]) == {0, 1}
+
+
+def test_walks_take_turns():
+    watch = Watch()
+    strategy = train(make("magic_t", walks=3, k=2), ConvSpace(), classification(watch, epochs=4))
+    sampler = InterleavedSampler(ConvSpace(), seed=3, k=2, walks=3)
+    children = [child for child, _ in watch.steps]
+    assert children == [sampler.next() for _ in range(24)]
+    assert strategy.oneshot_module.method == "SupernetModule with InterleavedSampler"
+
+
+@pytest.mark.parametrize("walks", [0, 1.5])
+def test_walks_out_of_range(walks):
+    with pytest.raises(ValueError, match=f"walks is {walks}; it must be a whole number of at lea"):
+        make("magic_t", walks=walks)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5])

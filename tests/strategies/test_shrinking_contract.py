@@ -11,11 +11,11 @@ from nni.nas.evaluator.pytorch import DataLoader, Lightning, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from scores import Images, images
 from spaces import ConvSpace, FlatSpace, set_path
-from training import QUIET, STRATEGIES, Stop, Watch, bert, dict_evaluator, make, train
+from training import EVERY, QUIET, STRATEGIES, Stop, Watch, bert, dict_evaluator, make, train
 
 from nni_magic.search import ProgressiveShrinking
 
-every_strategy = pytest.mark.parametrize("name", STRATEGIES)
+every_strategy = pytest.mark.parametrize("name", EVERY)
 
 STEPS, EPOCHS = 3, 3  # two blocks of four candidates need 6 deletions
 
