@@ -43,7 +43,7 @@ class Training:
     batch_size
         Sequences in a batch.
     learning_rate
-        The peak; it falls linearly to 0.
+        The peak; from there it falls linearly to 0.
     warmup_steps
         Optimizer steps until the peak.
     weight_decay
@@ -97,6 +97,8 @@ class Supernets:
         Keyword arguments of the strategy.
     learning_rate
         In place of the plan's.
+    decay
+        Whether the learning rate falls to 0; otherwise it stays at its peak.
     """
 
     strategy: str
@@ -104,6 +106,7 @@ class Supernets:
     seeds: tuple[int, ...]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
+    decay: bool = True
 
 
 @dataclass(frozen=True)

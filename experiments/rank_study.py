@@ -41,6 +41,8 @@ QUIET = {
     "num_sanity_val_steps": 0,
     "devices": 1,
 }
+NEVER = 10**9
+"""Steps after which a learning rate that does not fall would be 0."""
 
 
 class Study:
@@ -138,7 +140,7 @@ class Study:
             **{"seed": seed, "metric": "val_loss", "validation_batches": 8, **supernets.options}
         )
         evaluator = self.evaluator(
-            supernets.steps, seed,
+            supernets.steps if supernets.decay else NEVER, seed,
             {"max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
              "limit_train_batches": self.plan.epoch_steps, "limit_val_batches": 8,
              "callbacks": list(callbacks)},

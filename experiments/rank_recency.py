@@ -1,0 +1,155 @@
+"""Find out whether a supernet favours the children near the last one that it trained.
+
+::
+
+    python -m experiments.rank_recency --plan experiments/plans/bert_8x4.yml \
+        --runs experiments/runs/bert_8x4 --supernets magic_t --threads 1
+
+A walk in small steps ends among neighbours. For supernets that ``experiments.rank_correlation`` has
+trained, random children are scored at every distance from the supernet's last child. The same
+children are scored on the control, the supernet of the same seed that was trained without a walk,
+so that what remains of the difference is not that the last child happens to be a good one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from nni_magic import samples
+from nni_magic.analysis import figures, seeds
+from nni_magic.files import read_json, write_json
+
+# isort: split
+import numpy as np
+import torch
+from nni.mutable import Sample
+
+from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.rank_plan import Plan
+from experiments.rank_study import Study
+
+LABEL = "loss less the control's (nats)"
+
+
+def parse_args(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_report_options(parser)
+    add = parser.add_argument
+    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
+    add("--runs", type=Path, required=True, help="folder of the trainings")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    add("--supernets", nargs="+", required=True, help="names of the plan")
+    add("--control", default="spos")
+    add("--children", type=int, default=24, help="at every distance")
+    return parser.parse_args(arguments)
+
+
+def children_around(
+    last: Sample, candidates: samples.Candidates, n: int, rng: np.random.Generator
+) -> dict[int, list[Sample]]:
+    """Draw n children at every distance from a child; at distance 0 it is the child itself.
+
+    Examples
+    --------
+    >>> found = children_around({"a": 0}, {"a": [0, 1]}, 2, np.random.default_rng(0))
+    >>> found
+    {0: [{'a': 0}], 1: [{'a': 1}, {'a': 1}]}
+    """
+    around = {0: [dict(last)]}
+    for distance in range(1, len(candidates) + 1):
+        around[distance] = [
+            samples.neighbour(last, candidates, rng, k=distance) for _ in range(n)
+        ]
+    return around
+
+
+def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) -> dict[str, Any]:
+    """Mean loss less the control's at every distance from the last child of a supernet.
+
+    Raises
+    ------
+    ValueError
+        If one of the two supernets is not trained.
+    """
+    found = [read_json(study.supernet_file(n, seed)) for n in (name, settings.control)]
+    if None in found:
+        missing = (name, settings.control)[found.index(None)]
+        raise ValueError(f"supernet {missing!r} of seed {seed} is not trained yet")
+    candidates = samples.candidates(study.plan.make_space(vocab_size=8))
+    rng = np.random.default_rng([settings.seed, seed])
+    around = children_around(found[0]["last_child"], candidates, settings.children, rng)
+    children = [child for at in around.values() for child in at]
+    own, control = (
+        np.array(study.score(study.supernet_file(n, seed).with_suffix(".ckpt"), children))
+        for n in (name, settings.control)
+    )
+    ends = np.cumsum([len(at) for at in around.values()])[:-1]
+    return {
+        "difference": [float(part.mean()) for part in np.split(own - control, ends)],
+        "own": [part.tolist() for part in np.split(own, ends)],
+        "control": [part.tolist() for part in np.split(control, ends)],
+    }
+
+
+def over_seeds(found: dict[str, Any]) -> list[Any]:
+    """Mean difference over seeds with its interval, at every distance."""
+    by_seed = np.array([one["difference"] for one in found.values()])
+    return [seeds.over_seeds(column) for column in by_seed.T]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure what is missing, and report."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = parse_args(arguments)
+    torch.set_num_threads(settings.threads)
+    study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
+    found: dict[str, dict[str, Any]] = {}
+    for name in settings.supernets:
+        for seed in study.plan.supernets[name].seeds:
+            path = settings.runs / "recency" / f"{name}_seed{seed}.json"
+            if not path.exists():
+                write_json(path, measure(study, name, seed, settings))
+            found.setdefault(name, {})[str(seed)] = read_json(path)
+    means = {name: over_seeds(by_seed) for name, by_seed in found.items()}
+    rows = [
+        [distance, *(_cell(curve[distance]) for curve in means.values())]
+        for distance in range(len(next(iter(means.values()))))
+    ]
+    text = (
+        f"Mean {LABEL}, by the number of operators that differ from the last child trained; "
+        f"negative: better than on {settings.control}. Student's 95 % interval over seeds; "
+        f"{settings.children} children at every distance and seed.\n\n"
+        + table(["distance", *means], rows)
+    )
+    summary = {name: [dataclasses.asdict(one) for one in curve] for name, curve in means.items()}
+    path, _ = write_report(
+        f"recency_{settings.plan.stem}", settings, arguments, {"recency": found, "means": summary},
+        text, program="experiments.rank_recency",
+    )  # fmt: skip
+    _draw(means, path.with_suffix(""))
+    print(path)
+
+
+def _cell(one: seeds.MeanInterval) -> str:
+    return f"{one.mean:+.3f} ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})"
+
+
+def _draw(means: dict[str, list[seeds.MeanInterval]], stem: Path) -> None:
+    figure, [panel] = figures.panels_of(1, 5.5, 3.5)
+    for i, (name, curve) in enumerate(means.items()):
+        figures.draw_means(panel, range(len(curve)), curve, label=name, **figures.style(i))
+    figures.tidy(panel)
+    figures.label_axes(figure, "operators that differ from the last child", LABEL)
+    figures.write_legend(figure, [panel])
+    figures.save(figure, stem)
+
+
+if __name__ == "__main__":
+    main()

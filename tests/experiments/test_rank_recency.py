@@ -1,0 +1,102 @@
+"""Losses around the last child of a supernet, less those on the control."""
+
+import json
+
+import numpy as np
+import pytest
+from studies import plan_of
+
+from experiments import rank_recency
+from experiments.mlm import warmup_then_decay
+from experiments.rank_study import Study
+from nni_magic.files import read_json
+from nni_magic.samples import candidates, distance
+
+CHANGES = {
+    "children": {"n": 0, "steps": 1},
+    "supernets": {
+        "spos": {"strategy": "spos", "steps": 4, "seeds": [0, 1]},
+        "constant": {"strategy": "magic_t", "steps": 4, "seeds": [0, 1], "decay": False},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def arguments(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recency")
+    plan_of(folder, corpus=str(corpus), **CHANGES)
+    return [
+        "--plan", str(folder / "plan.yml"), "--runs", str(folder / "runs"),
+        "--cache", str(corpus / "cache"), "--output", str(folder / "out"), "--hardware", "cpu",
+        "--threads", "1", "--supernets", "constant", "--children", "3",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(arguments):
+    settings = rank_recency.parse_args(arguments)
+    study = Study(rank_recency.Plan.read(settings.plan), settings.runs, settings.cache)
+    study.work()
+    rank_recency.main(arguments)
+    return study
+
+
+def test_children_lie_at_their_distance(study):
+    space = candidates(study.plan.make_space(vocab_size=8))
+    last = {label: choices[0] for label, choices in space.items()}
+    around = rank_recency.children_around(last, space, 5, np.random.default_rng(0))
+    assert list(around) == [0, 1, 2, 3, 4]
+    assert around[0] == [last]
+    for d in range(1, 5):
+        assert [distance(child, last) for child in around[d]] == [d] * 5
+
+
+def test_differences_are_those_of_the_scores(study):
+    record = read_json(study.output / "recency" / "constant_seed1.json")
+    last = read_json(study.supernet_file("constant", 1))["last_child"]
+    own, control = (
+        study.score(study.supernet_file(name, 1).with_suffix(".ckpt"), [last])[0]
+        for name in ("constant", "spos")
+    )
+    assert record["difference"][0] == pytest.approx(own - control)
+    for d in range(5):
+        assert len(record["own"][d]) == (3 if d else 1)
+        gap = np.mean(record["own"][d]) - np.mean(record["control"][d])
+        assert record["difference"][d] == pytest.approx(gap)
+
+
+def test_report_has_a_row_for_every_distance(study):
+    out = study.output.parent / "out"
+    [page] = out.glob("recency_plan_cpu_*.md")
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["0", "1", "2", "3", "4"]
+    record = json.loads(page.with_suffix(".json").read_text())
+    by_seed = [one["difference"][2] for one in record["recency"]["constant"].values()]
+    assert record["means"]["constant"][2]["mean"] == pytest.approx(np.mean(by_seed))
+    assert page.with_suffix(".png").exists()
+
+
+def test_learning_rate_stays_without_decay(study, monkeypatch):
+    totals = []
+
+    def evaluator(steps, *args):
+        totals.append(steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "evaluator", evaluator)
+    for name in ("spos", "constant"):
+        with pytest.raises(KeyboardInterrupt):
+            study.train_supernet(name, 0)
+    # Optimizer steps until the rate would be 0; the run has four.
+    assert totals[0] == 4
+    assert warmup_then_decay(4, 1, totals[1]) == pytest.approx(1)
+
+
+def test_supernet_that_is_missing_is_named(study, arguments):
+    study.supernet_file("spos", 0).rename(study.output / "spos.json")
+    (study.output / "recency" / "constant_seed0.json").unlink()
+    try:
+        with pytest.raises(ValueError, match="supernet 'spos' of seed 0 is not trained yet"):
+            rank_recency.main(arguments)
+    finally:
+        (study.output / "spos.json").rename(study.supernet_file("spos", 0))
