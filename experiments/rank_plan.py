@@ -47,7 +47,7 @@ class Training:
     warmup_steps
         Optimizer steps until the peak.
     weight_decay
-        Adam's.
+        AdamW's, decoupled from the gradient.
     """
 
     batch_size: int

@@ -182,7 +182,7 @@ class Study:
             learning_rate=learning_rate or training.learning_rate,
             warmup_steps=training.warmup_steps,
             weight_decay=training.weight_decay,
-            optimizer="adam",
+            optimizer="adamw",
             trainer_kwargs={**QUIET, **trainer},
         )
 
