@@ -23,7 +23,7 @@ compare: install
 	    --config experiments/bert_strategies.yml $(if $(KEEP),--keep)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 slow: install
 	$(BIN)/python -m pytest -m slow
