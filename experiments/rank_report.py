@@ -21,7 +21,8 @@ __all__ = ["gather", "statistics", "write"]
 
 BASELINE = "spos"
 TOP_K = (1, 5, 10)
-# Which children: settings may be chosen on the first half, and are reported on the other.
+# Which children: settings may be chosen on the first half, and are then reported on the other.
+# A half is every second child, so that both grow alike while the study runs.
 HALVES = {
     "all": slice(None), "first half": slice(None, None, 2), "second half": slice(1, None, 2)
 }  # fmt: skip
@@ -218,10 +219,9 @@ def _trivial_rows(trivial: Mapping[str, Any]) -> list[list[object]]:
 
 def _means(rankings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Mean rho, precision at 5 and at 10, and regret."""
-    values = [np.mean([one["spearman_rho"] for one in rankings])]
-    cells = [f"{values[0]:.3f}"]
+    cells = [f"{np.mean([one['spearman_rho'] for one in rankings]):.3f}"]
     for k in (5, 10):
-        shares = [one["precision_at"].get(k, one["precision_at"].get(str(k))) for one in rankings]
+        shares = [one["precision_at"].get(k) for one in rankings]
         cells.append("" if None in shares else f"{np.mean(shares):.2f}")
     return [*cells, f"{np.mean([one['regret'] for one in rankings]):.3f}"]
 
