@@ -16,15 +16,14 @@ from pathlib import Path
 
 from nni_magic.checkpoint import load_supernet
 from nni_magic.manager.trial import one_clear_message
-from nni_magic.search import ChildEvaluator, ParetoFront, pareto_search
+from nni_magic.search import ParetoFront, pareto_search
 
 # isort: split
-import torch
 from nni.mutable import Sample
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
-from experiments.bert_training import Parser, add_options, begin, check_settings, make_space
-from experiments.mlm import mlm_search_evaluator
+from experiments.bert_training import Bert, add_options, check_settings
+from experiments.training import Parser
 from nni_magic.files import read_json, write_json
 
 COSTS = {"params": "parameters (thousands)", "flops": "multiply-adds a sequence (millions)"}
@@ -49,15 +48,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def search(settings: argparse.Namespace) -> ParetoFront:
     """Search, keeping what is scored; gives the front."""
-    data = begin(settings)
-    space = make_space(settings, data)
-    tokens = torch.zeros(1, data.max_length, dtype=torch.long)
-    profiler = FlopsParamsProfiler(space, (tokens,))
+    domain = Bert(settings)
+    space = domain.make_space()
+    profiler = FlopsParamsProfiler(space, (domain.example(),))
     supernet = load_supernet(settings.checkpoint, space)
-    evaluator = mlm_search_evaluator(
-        data, batch_size=settings.batch_size, trainer_kwargs={"devices": 1}
-    )
-    evaluate = ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
+    evaluate = domain.child_evaluator(supernet)
     record = settings.output / "scored.json"
     known = read_json(record) or {}
 

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from nni_magic.checkpoint import load_supernet
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
-from nni_magic.search import ChildEvaluator
 
 # isort: split
-from experiments.bert_training import Parser, add_options, begin, check_settings, make_space
-from experiments.mlm import mlm_search_evaluator
+from experiments.bert_training import Bert, add_options, check_settings
+from experiments.training import Parser
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -37,13 +36,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def score(settings: argparse.Namespace, trial: ManagedTrial) -> float:
     """Validation loss of the child that the tuner chose, with inherited weights."""
-    data = begin(settings)
-    supernet = load_supernet(settings.checkpoint, make_space(settings, data))
-    evaluator = mlm_search_evaluator(
-        data, batch_size=settings.batch_size, trainer_kwargs={"devices": 1}
-    )
-    evaluate = ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
-    return evaluate([trial.parameters])[0]
+    domain = Bert(settings)
+    supernet = load_supernet(settings.checkpoint, domain.make_space())
+    return domain.child_evaluator(supernet)([trial.parameters])[0]
 
 
 def main() -> None:

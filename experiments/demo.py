@@ -83,7 +83,9 @@ def _line(number: int, trials: int, job: Any) -> str:
     if job.status == "SUCCEEDED":
         seconds = (job.endTime - job.startTime) / 1000
         result = job.finalMetricData[0].data
-        line += f" after {seconds:.0f} s, validation loss {result['default']:.3f}"
+        line += f" after {seconds:.0f} s, loss {result['default']:.3f}"
+        if "accuracy" in result:
+            line += f", accuracy {result['accuracy']:.3f}"
     return line
 
 

@@ -12,13 +12,18 @@ from typing import Any
 
 import nni
 import torch
-from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
-from pytorch_lightning.trainer.states import TrainerFn
+from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 
-from experiments.loading import EpochSampler
+from experiments.evaluators import (
+    ReportingModule,
+    check_steps,
+    every_step,
+    parameter_groups,
+    search_evaluator,
+    training_evaluator,
+)
 from experiments.masking import mask_tokens
 from experiments.mlm_data import MlmData
 
@@ -42,7 +47,7 @@ def warmup_then_decay(step: int, warmup_steps: int, total_steps: int) -> float:
 
 
 @nni.trace
-class MaskedLanguageModel(LightningModule):
+class MaskedLanguageModel(ReportingModule):
     """Train with dynamic masking, validate on fixed masks.
 
     Logs ``train_loss``, ``val_loss`` (mean cross entropy of the predicted tokens, in nats) and
@@ -96,12 +101,7 @@ class MaskedLanguageModel(LightningModule):
         super().__init__()
         if optimizer not in _OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {sorted(_OPTIMIZERS)}, got {optimizer!r}")
-        if total_steps < 1:
-            raise ValueError(f"total_steps must be at least 1, got {total_steps}")
-        if not 0 <= warmup_steps <= total_steps:
-            raise ValueError(
-                f"warmup_steps must be between 0 and total_steps={total_steps}, got {warmup_steps}"
-            )
+        check_steps(total_steps, warmup_steps)
         if not 0 < mask_probability <= 1:
             raise ValueError(f"mask_probability must be in (0, 1], got {mask_probability}")
         self.pad_id = pad_id
@@ -146,26 +146,13 @@ class MaskedLanguageModel(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam, and a learning rate that changes with every optimizer step."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
+        groups = parameter_groups(self.parameters(), self.weight_decay)
         optimizer = _OPTIMIZERS[self.optimizer](groups, **self.optimizer_settings)
-        scheduler = LambdaLR(optimizer, self.schedule)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return every_step(optimizer, self.schedule)
 
-    def on_validation_end(self) -> None:
-        """Report ``-val_loss`` to NNI when this was a trial that only validates."""
-        trainer = self.trainer
-        # A one-shot strategy passes this hook on from its own validation: not a trial's result.
-        alone = trainer.state.fn == TrainerFn.VALIDATING and trainer.lightning_module is self
-        if alone and trainer.is_global_zero and nni.get_current_parameter() is not None:
-            nni.report_final_result(-trainer.callback_metrics["val_loss"].item())
+    def result(self) -> float:
+        """The negative validation loss."""
+        return -self.trainer.callback_metrics["val_loss"].item()
 
     def _predict(
         self, inputs: Tensor, targets: Tensor, selected: Tensor
@@ -213,25 +200,15 @@ def mlm_evaluator(
     ValueError
         If ``batch_size`` is larger than the training set, which would give no batch at all.
     """
-    _check_batch_size(batch_size)
-    if batch_size > len(data.train):
-        raise ValueError(
-            f"batch_size must be at most the number of training rows, {len(data.train)}, "
-            f"got {batch_size}"
-        )
-    train = DataLoader(
-        data.train,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(data.train), seed),
-        num_workers=num_workers,
-        drop_last=True,
-    )
-    trainer = Trainer(**{"max_steps": total_steps, **(trainer_kwargs or {})})
-    return Lightning(
+    return training_evaluator(
         _module(data, total_steps=total_steps, **settings),
-        trainer,
-        train_dataloaders=train,
-        val_dataloaders=_validation_loader(data, batch_size, num_workers),
+        data.train,
+        data.validation,
+        total_steps=total_steps,
+        batch_size=batch_size,
+        seed=seed,
+        num_workers=num_workers,
+        trainer_kwargs=trainer_kwargs,
     )
 
 
@@ -249,23 +226,13 @@ def mlm_search_evaluator(
     parameters are those of :func:`mlm_evaluator`; the trainer is quiet and writes nothing unless
     ``trainer_kwargs`` says otherwise.
     """
-    _check_batch_size(batch_size)
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return Lightning(
+    return search_evaluator(
         _module(data, **{"total_steps": 1, **settings}),
-        Trainer(**{**quiet, **(trainer_kwargs or {})}),
-        val_dataloaders=_validation_loader(data, batch_size, num_workers),
+        data.validation,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        trainer_kwargs=trainer_kwargs,
     )
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be an int of at least 1, got {batch_size!r}")
 
 
 def _module(data: MlmData, **settings: Any) -> MaskedLanguageModel:
@@ -276,7 +243,3 @@ def _module(data: MlmData, **settings: Any) -> MaskedLanguageModel:
         special_ids=data.special.every,
         **settings,
     )
-
-
-def _validation_loader(data: MlmData, batch_size: int, num_workers: int) -> DataLoader:
-    return DataLoader(data.validation, batch_size=batch_size, num_workers=num_workers)

@@ -14,10 +14,12 @@ __all__ = ["architecture", "pipeline_table", "strategies_table"]
 
 def strategies_table(folders: list[Path]) -> str:
     """Supernets side by side, given by their trials' folders; losses in nats."""
+    results = [_read(folder / "results.json") for folder in folders]
+    retrained = any("retrained" in result for result in results)
+    more = ["FLOPs", "tested loss", "accuracy"] if retrained else []
     rows = _table("strategy", "children's loss", "best child", "its loss", "params", "train",
-                  "search")  # fmt: skip
-    for folder in folders:
-        result = _read(folder / "results.json")
+                  "search", *more)  # fmt: skip
+    for result in results:
         best = result["best_child"]
         rows.add_row(
             [
@@ -28,12 +30,25 @@ def strategies_table(folders: list[Path]) -> str:
                 f"{best['params']:,}",
                 f"{result['train_seconds']:.0f} s",
                 f"{result['search_seconds']:.0f} s",
+                *(_tested(result) if retrained else []),
             ]
         )
     return (
         f"{rows}\nchildren's loss: mean and standard deviation over the same random children for "
-        "all\nstrategies. One seed each: this shows that everything runs, not which is better."
+        "all\nstrategies."
+        + (" tested: the best child, trained from scratch." if retrained else "")
+        + " One seed each: this shows that everything runs, not which is better."
     )
+
+
+def _tested(result: dict[str, Any]) -> list[str]:
+    """Cost and test of the best child, where it was trained from scratch."""
+    tested = result.get("retrained")
+    flops = result["best_child"].get("flops")
+    return [
+        "" if flops is None else f"{flops:,.0f}",
+        *(["", ""] if tested is None else [f"{tested['loss']:.3f}", f"{tested['accuracy']:.3f}"]),
+    ]
 
 
 def pipeline_table(folder: Path) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
-__all__ = ["import_nni_quietly", "load_torchvision", "nni_checkpoint_types"]
+__all__ = ["freeze", "import_nni_quietly", "load_torchvision", "nni_checkpoint_types"]
 
 
 def load_torchvision() -> None:
@@ -76,3 +77,27 @@ def nni_checkpoint_types() -> Iterator[None]:
     numpy_arrays: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
     with torch.serialization.safe_globals([Individual, *numpy_arrays]):
         yield
+
+
+def freeze(supernet: Any, sample: Mapping[str, Any]) -> Any:
+    """Freeze a supernet to a child, also where a convolution has no bias.
+
+    NNI makes an operation of variable shape of every ``MutableConv2d``, and when that is frozen it
+    gives ``None`` for a bias that is not there, at which ``load_state_dict`` stops. So no supernet
+    of NNI's hub could be frozen. What is not there is left out here, for this one call.
+    """
+    from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
+
+    mixed = [module for module in supernet.modules() if isinstance(module, MixedOperation)]
+    for module in mixed:
+        module.__dict__["freeze_weight"] = partial(_weights_there, module)
+    try:
+        return supernet.freeze(sample)
+    finally:
+        for module in mixed:
+            del module.__dict__["freeze_weight"]
+
+
+def _weights_there(module: Any, **arguments: Any) -> dict[str, Any]:
+    weights = type(module).freeze_weight(module, **arguments)
+    return {name: weight for name, weight in weights.items() if weight is not None}

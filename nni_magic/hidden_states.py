@@ -169,7 +169,8 @@ def choice_blocks(model: nn.Module, call: Call) -> list[nn.Module]:
 
 def _outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
-        if isinstance(child, BaseSuperNetModule):
+        # NNI's operations of variable shape take the place of those of fixed shape, too.
+        if isinstance(child, BaseSuperNetModule) and child.simplify():
             yield child
         else:
             yield from _outermost_blocks(child)

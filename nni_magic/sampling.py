@@ -20,7 +20,7 @@ from __future__ import annotations
 import abc
 import itertools
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,12 @@ from nni.mutable.annotation import MutableAnnotation
 from nni.nas.nn.pytorch import MutableModule
 
 from . import samples
+from .constraints import Constraint, as_constraint
 from .samples import Candidates
 
 __all__ = ["GradualSampler", "Sampler", "UniformSampler"]
 
 _logger = logging.getLogger(__name__)
-
-Constraint = Callable[[Sample], bool]
 
 
 class Sampler(abc.ABC):
@@ -49,7 +48,7 @@ class Sampler(abc.ABC):
     seed
         Seeds the sampler's own generator.
     filter
-        Constraint on samples: true for those allowed, e.g. NNI's ``RangeProfilerFilter``.
+        Constraint on samples, in any form of :func:`nni_magic.constraints.as_constraint`.
         Constraints that the space itself holds are always kept.
 
     Attributes
@@ -70,15 +69,16 @@ class Sampler(abc.ABC):
         space: Mutable | Mapping[str, LabeledMutable],
         *,
         seed: int | Sequence[int],
-        filter: Constraint | None = None,
+        filter: Any = None,
     ) -> None:
         self._all = samples.candidates(space)
         self.candidates: dict[str, list[Any]] = dict(self._all)
-        self.filter = filter
+        self.filter: Constraint | None = as_constraint(filter)
         self.current: Sample | None
         self.reseated: int
         self._space = space if isinstance(space, Mutable) else None
         self._conditional = _is_conditional(space)
+        self._active: tuple[Sample, list[str]] = {}, []
         mutables = space.simplify() if isinstance(space, Mutable) else space
         self._annotations = [m for m in mutables.values() if isinstance(m, MutableAnnotation)]
         self.reset(seed)
@@ -139,9 +139,13 @@ class Sampler(abc.ABC):
         """Labels that shape the child model of a sample; all of them in most spaces."""
         if not self._conditional:
             return sample.keys()
-        assert self._space is not None
-        active = samples.active_labels(self._space, sample)
-        return [label for label in sample if label in active]  # a set has no stable order
+        asked, labels = self._active  # a walk asks again for every proposal that is rejected
+        if asked != sample:
+            assert self._space is not None
+            active = samples.active_labels(self._space, sample)
+            labels = [label for label in sample if label in active]  # a set has no stable order
+            self._active = dict(sample), labels
+        return labels
 
     def distance(self, a: Sample, b: Sample) -> int:
         """Count the active labels in which two samples differ."""
@@ -280,7 +284,9 @@ class GradualSampler(Sampler):
 
     A filter makes the walk propose another neighbour, so it visits a sample in proportion to the
     chance that a proposal from there is allowed. A filter that leaves no path of allowed
-    neighbours between two samples keeps the walk on one side.
+    neighbours between two samples keeps the walk on one side. An upper bound alone on a sum over
+    independent labels, such as FLOPs, always leaves one for ``k = 1``: from every sample the walk
+    can go down to the cheapest. Two bounds close together may not.
 
     Parameters
     ----------
@@ -304,7 +310,7 @@ class GradualSampler(Sampler):
         space: Mutable | Mapping[str, LabeledMutable],
         *,
         seed: int | Sequence[int],
-        filter: Constraint | None = None,
+        filter: Any = None,
         k: int = 1,
         lazy: bool = False,
     ) -> None:

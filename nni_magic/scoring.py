@@ -8,6 +8,7 @@ only if the weights and the batches were the same.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -20,6 +21,8 @@ from pytorch_lightning.utilities.data import extract_batch_size
 from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
+from .calibration import Calibrator, Statistics
+from .compat import freeze
 from .resume import isolated_randomness
 from .supernets import on_device
 
@@ -65,6 +68,9 @@ class Scorer:
         share, and all ranks get the same, common score.
     loaders
         The held-out data; by default the trainer's own.
+    calibrator
+        Takes a child's BatchNorm statistics before it is scored; without it the supernet's are
+        used as they are.
     """
 
     def __init__(
@@ -76,12 +82,14 @@ class Scorer:
         mode: Mode,
         n_batches: int,
         loaders: Any = None,
+        calibrator: Calibrator | None = None,
     ) -> None:
         self.module = module
         self.route = route
         self.metric = metric
         self.mode = mode
         self.n_batches = n_batches
+        self.calibrator = calibrator
         self._loaders = loaders
         self._batches: list[Any] | None = None
         self._metrics: list[TorchMetric] = []
@@ -98,12 +106,32 @@ class Scorer:
         Raises
         ------
         ValueError
-            If the metric is not logged, or there are no validation batches.
+            If the metric is not logged, there are no validation batches, or there is BatchNorm to
+            calibrate and no training data.
         """
         with isolated_randomness(), self.session():
             self.route(sample)
             batches = [self.on_device(batch) for batch in self.held_out()]
-            return self.reduce([self.validate(batches)])[0]
+            with self.statistics():
+                return self.reduce([self.validate(batches)])[0]
+
+    def child(self, sample: Sample) -> torch.nn.Module:
+        """Build a stand-alone child with the weights, and the statistics, that are scored.
+
+        It is in the supernet's mode, whose path is then this child's.
+        """
+        model = self.module.training_module.model
+        with isolated_randomness(), self.session():
+            self.route(sample)
+            statistics = self.statistics()
+        with statistics:
+            # A copy, because freezing leaves the chosen candidates shared with the supernet.
+            child = copy.deepcopy(freeze(model, sample))
+        return child.train(model.training)
+
+    def statistics(self) -> Statistics:
+        """BatchNorm statistics of the path that is set, taken within a session."""
+        return Statistics([]) if self.calibrator is None else self.calibrator.statistics()
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -131,8 +159,10 @@ class Scorer:
         return self._logged.value(self.metric)
 
     def reset(self) -> None:
-        """Forget the batches, so that the trainer's present validation data are read."""
+        """Forget the batches, so that the trainer's present data are read."""
         self._batches = None
+        if self.calibrator is not None:
+            self.calibrator.reset()
 
     def held_out(self) -> list[Any]:
         """Read the batches once and keep them, on the CPU, for the whole run.

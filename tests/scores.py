@@ -1,5 +1,6 @@
 """Score children one by one in plain torch, on supernets that look trained."""
 
+import copy
 from itertools import islice
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 from training import QUIET
 
+from nni_magic.compat import freeze
 from nni_magic.samples import candidates, neighbours, random_sample
 
 
@@ -67,7 +69,7 @@ class Rows(Images):
 def lightning(module=None, data=None, batch_size=8, train=None, **trainer):
     return Lightning(
         module or Images(),
-        Trainer(max_epochs=1, **{**QUIET, **trainer}),
+        Trainer(**{"max_epochs": 1, **QUIET, **trainer}),
         train_dataloaders=train,
         val_dataloaders=DataLoader(data or images(), batch_size=batch_size),
     )
@@ -95,6 +97,28 @@ def losses_by_hand(net, samples, evaluator, n_batches=4):
         pairs = outputs_by_hand(net, sample, evaluator, n_batches)
         means = [cross_entropy(logits, labels).item() for logits, labels, _ in pairs]
         losses.append(float(np.average(means, weights=[size for *_, size in pairs])))
+    return losses
+
+
+def recalibrated_losses(net, samples, evaluator, batches):
+    """Of the children frozen out of the supernet: statistics reset, averaged over batches."""
+    losses = []
+    for sample in samples:
+        child = copy.deepcopy(freeze(net, sample))
+        child.train()
+        for module in child.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.momentum = None
+            if isinstance(module, nn.Dropout):
+                module.eval()
+        with torch.no_grad():
+            for batch in batches:
+                child(batch[0])
+            child.eval()
+            pairs = [(child(x), y) for x, y in islice(evaluator.val_dataloaders, 4)]
+        means = [cross_entropy(logits, labels).item() for logits, labels in pairs]
+        losses.append(float(np.average(means, weights=[len(labels) for _, labels in pairs])))
     return losses
 
 

@@ -10,7 +10,16 @@ import torch
 from nni.mutable import Categorical
 from nni.mutable.annotation import ExpressionConstraint
 from nni.nas.hub.pytorch import MobileNetV3Space
-from nni.nas.nn.pytorch import Cell, InputChoice, LayerChoice, ModelSpace, MutableConv2d, Repeat
+from nni.nas.nn.pytorch import (
+    Cell,
+    InputChoice,
+    LayerChoice,
+    ModelSpace,
+    MutableBatchNorm2d,
+    MutableConv2d,
+    MutableLinear,
+    Repeat,
+)
 from nni.nas.nn.pytorch.base import recursive_freeze
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
@@ -162,6 +171,20 @@ class MixedSpace(ModelSpace):
         stem = self.stem(x)
         deep = self.repeat(stem)
         return self.head(self.inputs([stem, deep, self.conv(deep)]).mean((2, 3)))
+
+
+class WidthSpace(ModelSpace):
+    """BatchNorm of variable width; ``(batch, 1, 8, 8)`` to ``(batch, 10)``."""
+
+    def __init__(self):
+        super().__init__()
+        width = nni.choice("width", [2, 4, 6])
+        self.conv = MutableConv2d(1, width, 3, padding=1)
+        self.norm = MutableBatchNorm2d(width)
+        self.head = MutableLinear(width, 10)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
 
 
 class NestedSpace(ModelSpace):

@@ -36,7 +36,7 @@ def test_weights_go_into_a_space_that_is_a_supernet_already(trained):
 
 
 def test_checkpoint_of_a_shrunk_space_fits_the_whole_space(tmp_path):
-    shrinking = ProgressiveShrinking(n_drop=3, evaluations=10, calibration_batches=1)
+    shrinking = ProgressiveShrinking(n_drop=3, evaluations=10)
     path = tmp_path / "shrunk.ckpt"
     train(make("spos", shrinking=shrinking), ConvSpace(), classification(Watch(9, path), epochs=4))
     check_space(read_checkpoint(path), ConvSpace())

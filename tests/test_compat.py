@@ -7,10 +7,16 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from nni.nas.hub.pytorch import ProxylessNAS
+from nni.nas.space import model_context
+from scores import trained
+from spaces import set_path
 
 from nni_magic import compat
+from nni_magic.samples import candidates, random_sample
 
 ROOT = Path(__file__).parents[1]
 
@@ -226,3 +232,24 @@ from nni.nas.strategy import DARTS, RandomOneShot
 DARTS(), RandomOneShot()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def hub():
+    # NNI's supernet takes BatchNorm's default, whatever the space was made with.
+    return ProxylessNAS(10, width_mult=0.25, bn_eps=1e-5)
+
+
+def test_supernet_of_the_hub_is_frozen_with_its_weights():
+    sample = random_sample(candidates(hub()), np.random.default_rng(0))
+    net = trained(hub).eval()
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"bias"'):
+        net.freeze(sample)
+    child = compat.freeze(net, sample).eval()
+    with model_context(sample):
+        anew = hub().eval()
+    anew.load_state_dict(child.state_dict())
+    set_path(net, sample)
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(child(x), net(x))
+    torch.testing.assert_close(anew(x), net(x))
+    assert not any("freeze_weight" in module.__dict__ for module in net.modules())

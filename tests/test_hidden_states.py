@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from nni.nas.hub.pytorch import ProxylessNAS
 from spaces import ConvSpace, FlatSpace, MixedSpace, NestedSpace, set_path, supernet
 from torch import nn
 
@@ -11,6 +12,7 @@ from nni_magic.hidden_states import (
     Call,
     as_anchor,
     capture_call,
+    choice_blocks,
     hooked,
     recorded,
     select_layers,
@@ -347,3 +349,10 @@ def test_select_layers_unknown_raises(layer):
 def test_select_layers_none_raises():
     with pytest.raises(ValueError, match=r"aligned_layers is \[\], so none would be aligned"):
         select_layers(conv_net(), Call((IMAGES,), {}), align_every=1, layers=[])
+
+
+def test_choice_blocks_of_the_hub_are_those_with_choices():
+    net = supernet(ProxylessNAS(10, width_mult=0.25))
+    set_path(net, {label: mutable.values[0] for label, mutable in net.simplify().items()})
+    blocks = choice_blocks(net, Call((torch.zeros(2, 3, 32, 32),), {}))
+    assert blocks == list(net.blocks)[1:]

@@ -72,7 +72,7 @@ def trained(evaluator=None, space=None, val=None, trainer=None, **kwargs):
         "max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_progress_bar": False,
         "enable_checkpointing": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
     }  # fmt: skip
-    strategy = SPOS(seed=0, validation_children=2, **kwargs)
+    strategy = SPOS(seed=0, validation_children=2, **{"calibration_batches": 0, **kwargs})
     lightning = Lightning(
         evaluator or Evaluator(),
         Trainer(**{**settings, **(trainer or {})}),
@@ -316,7 +316,7 @@ def test_score_of_a_batch_whose_size_only_the_evaluator_knows():
 
     torch.manual_seed(0)
     data = loader(collate_fn=Opaque)
-    strategy = SPOS(seed=0, validation_children=2)
+    strategy = SPOS(seed=0, validation_children=2, calibration_batches=0)
     lightning = Lightning(
         Own(),
         Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False,

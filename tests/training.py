@@ -57,7 +57,9 @@ QUIET = {
 def make(name, **settings):
     """A strategy with settings for a short run."""
     strategy, own = {**STRATEGIES, **ABLATIONS}[name]
-    common = {"seed": 3, "validation_children": 3, "validation_batches": 2}
+    common = {
+        "seed": 3, "validation_children": 3, "validation_batches": 2, "calibration_batches": 1,
+    }  # fmt: skip
     return strategy(**{**common, **own, **settings})
 
 

@@ -29,7 +29,8 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from ..calibration import tracking_norms
+from ..compat import freeze
 from ..records import count_flops, count_params
 from ..samples import candidates, check_sample, digest
 from .pictures import draw_architecture
@@ -58,6 +61,8 @@ def export_children(
     supernet: ModelSpace,
     ranked: Sequence[tuple[Sample, float]],
     folder: str | Path,
+    *,
+    child: Callable[[Sample], nn.Module] | None = None,
     **options: Any,
 ) -> list[Path]:
     """Export children with the weights that they inherit; the supernet stays as it is.
@@ -72,6 +77,11 @@ def export_children(
         Samples and scores, best first.
     folder
         Where the children's folders are made.
+    child
+        Makes the stand-alone child of a sample; needed with BatchNorm, where it is usually
+        ``evaluate.child`` of the :class:`nni_magic.search.ChildEvaluator` that scored the
+        children, so that they carry the statistics of their scores. By default
+        the supernet is frozen.
     **options
         The keyword arguments of :func:`export_child`, except ``rank`` and ``space``.
 
@@ -83,15 +93,24 @@ def export_children(
     Raises
     ------
     ValueError
-        If there are no children, or a sample is not in the space; nothing is written then.
+        If there are no children, a sample is not in the space, or ``child`` is needed; nothing is
+        written then.
         Otherwise as :func:`export_child`; the children written before the error remain.
     """
     if not ranked:
         raise ValueError("ranked is empty; at least one sample and its score are needed")
     for sample, _ in ranked:
         _check_sample(supernet, sample)
+    if child is None:
+        if tracking_norms([supernet]):
+            raise ValueError(
+                f"{type(supernet).__name__} has BatchNorm, and the supernet's statistics fit no "
+                "child: pass child=evaluate.child of the ChildEvaluator that scored the children, "
+                "or child=supernet.freeze for the supernet's statistics as they are"
+            )
+        child = partial(freeze, supernet)
     written = [
-        export_child(supernet.freeze(sample), sample, score, folder,
+        export_child(child(sample), sample, score, folder,
                      rank=rank, space=supernet, **options)
         for rank, (sample, score) in enumerate(ranked, 1)
     ]  # fmt: skip

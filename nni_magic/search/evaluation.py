@@ -12,11 +12,9 @@ call of the model is answered with what was computed before.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -25,16 +23,14 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from torch import nn
-from torch.utils._pytree import tree_flatten
 
+from ..calibration import Calibrator
 from ..chain import answering, chain_of, single_step
-from ..hidden_states import Call, capture_call
 from ..resume import isolated_randomness, seed_generators
 from ..samples import check_sample
 from ..sampling import UniformSampler
 from ..scoring import Metric, Mode, Scorer, Value
 from ..supernets import as_supernet, check_evaluator, connect
-from .calibration import Calibration, tracking_norms
 from .execution import ChainRunner, prefix_tree
 from .observation import Observer, canonical
 
@@ -102,46 +98,32 @@ class ChildEvaluator:
         scorer = Scorer(
             module, lambda sample: None, metric=metric, mode=mode, n_batches=n_batches,
             loaders=[] if loaders is None else loaders,
+            calibrator=Calibrator(
+                module, lambda: evaluator.train_dataloaders, calibration_batches
+            ),
         )  # fmt: skip
-        self._begin(scorer, evaluator.train_dataloaders, calibration_batches, memory)
+        self._begin(scorer, memory)
 
     @classmethod
-    def in_training(
-        cls,
-        scorer: Scorer,
-        training_data: Any,
-        *,
-        calibration_batches: int = 4,
-        memory: int = 2**28,
-    ) -> ChildEvaluator:
+    def in_training(cls, scorer: Scorer, *, memory: int = 2**28) -> ChildEvaluator:
         """Score children while a strategy trains their supernet.
 
         Parameters
         ----------
         scorer
             That of the strategy's Lightning module.
-        training_data
-            Loader of the training data, for BatchNorm.
-        calibration_batches, memory
+        memory
             As for the class.
         """
         evaluator = cls.__new__(cls)
         evaluator._connect = lambda: None  # type: ignore[assignment]  # the trainer has done it
-        evaluator._begin(scorer, training_data, calibration_batches, memory)
+        evaluator._begin(scorer, memory)
         return evaluator
 
-    def _begin(
-        self, scorer: Scorer, training_data: Any, calibration_batches: int, memory: int
-    ) -> None:
-        for name, value, least in (
-            ("n_batches", scorer.n_batches, 1),
-            ("calibration_batches", calibration_batches, 0),
-            ("memory", memory, 1),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"{name} is {value!r}; it must be a whole number of at least {least}"
-                )
+    def _begin(self, scorer: Scorer, memory: int) -> None:
+        for name, value in (("n_batches", scorer.n_batches), ("memory", memory)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
         if scorer.mode not in ("min", "max"):
             raise ValueError(f"mode is {scorer.mode!r}; accepted are 'min' and 'max'")
         self.mode = scorer.mode
@@ -150,8 +132,6 @@ class ChildEvaluator:
         self._model: ModelSpace = scorer.module.training_module.model
         self._space = UniformSampler(self._model, seed=0)
         self._whole = single_step(self._model)
-        self._training_data = training_data
-        self._calibration_batches = calibration_batches if tracking_norms([self._model]) else 0
         self._memory = memory
         self._prepared: _Prepared | None = None
         self._known: dict[str, float] = {}
@@ -184,6 +164,22 @@ class ChildEvaluator:
             self._known.update(zip(missing, self._scorer.reduce(values), strict=True))
         return [self._known[name] for name in names]
 
+    def child(self, sample: Sample) -> nn.Module:
+        """Build the stand-alone child that a score is of, to export it or to train it further.
+
+        It has a copy of the weights that it inherits, and BatchNorm statistics of its own, taken
+        on the same batches as for the score, and is in the supernet's mode.
+
+        Raises
+        ------
+        ValueError
+            If the sample is not of this space, or there is BatchNorm and no training data.
+        """
+        check_sample(sample, self._space.candidates)
+        self._connect()
+        self._whole[0].route(sample)
+        return self._scorer.child(sample)
+
     def needed_calls(self, samples: Sequence[Sample]) -> int:
         """Steps to run for different children when every shared beginning runs once."""
         children = [canonical(self._space, sample) for sample in samples]
@@ -192,9 +188,9 @@ class ChildEvaluator:
     def _values(self, children: list[Sample]) -> list[Value]:
         if self._prepared is None:
             self._prepared = self._prepare(children[0])
-        runner, batches, calibration = self._prepared
+        runner, batches = self._prepared
         if runner is None:
-            return [self._alone(child, batches, calibration) for child in children]
+            return [self._alone(child, batches) for child in children]
         values: dict[int, Value] = {}
         before = runner.n_calls
         for index, outputs in runner.outputs(children):
@@ -204,10 +200,10 @@ class ChildEvaluator:
         self.calls += runner.n_calls - before
         return [values[index] for index in range(len(children))]
 
-    def _alone(self, child: Sample, batches: list[Any], calibration: list[Call]) -> Value:
+    def _alone(self, child: Sample, batches: list[Any]) -> Value:
         """Score a child by the evaluator's own calls of the model."""
         self._whole[0].route(child)
-        with _calibrated(self._model, calibration):
+        with self._scorer.statistics():
             return self._validate(batches)
 
     def _validate(self, batches: list[Any]) -> Value:
@@ -219,14 +215,13 @@ class ChildEvaluator:
 
     def _prepare(self, child: Sample) -> _Prepared:
         batches = [self._scorer.on_device(batch) for batch in self._scorer.held_out()]
-        calibration = self._calibration_calls(child)
         observer = Observer(self._model, self._space, self._scorer.validate, child, batches)
         if observer.calls is None:
             _logger.info(
                 "Every child is run alone: validation_step does not call the model once a batch, "
                 "or not with the same inputs for every child"
             )
-            return _Prepared(None, batches, calibration)
+            return _Prepared(None, batches)
         steps = chain_of(self._model)
         runner = partial(ChainRunner, memory=self._memory, probe=child)
         if problem := observer.difference(partial(runner, steps)):
@@ -235,63 +230,13 @@ class ChildEvaluator:
                 "is run alone", type(self._model).__name__, problem,
             )  # fmt: skip
             steps = self._whole
-        return _Prepared(runner(steps, observer.calls, calibration), batches, calibration)
-
-    def _calibration_calls(self, child: Sample) -> list[Call]:
-        """Calls of the model that training steps make, read once."""
-        if not self._calibration_batches:
-            return []
-        loaders = [] if self._training_data is None else tree_flatten(self._training_data)[0]
-        if not loaders:
-            raise ValueError(
-                f"{type(self._model).__name__} has BatchNorm, whose statistics are taken anew for "
-                "every child: give the evaluator train_dataloaders, or calibration_batches=0 to "
-                "use the supernet's statistics as they are"
-            )
-        self._whole[0].route(child)
-        evaluator = self._scorer.module.training_module
-        calls = []
-        with _own_generator_kept(loaders[0]):
-            torch.manual_seed(0)
-            for index, batch in enumerate(islice(loaders[0], self._calibration_batches)):
-                batch = self._scorer.on_device(batch)
-                step = partial(evaluator.training_step, batch, index)
-                calls.append(capture_call(self._model, step))
-        return calls
+        calibration = [] if self._scorer.calibrator is None else self._scorer.calibrator.calls()
+        return _Prepared(runner(steps, observer.calls, calibration), batches)
 
 
 class _Prepared(NamedTuple):
     runner: ChainRunner | None
     batches: list[Any]
-    calibration: list[Call]
-
-
-@contextlib.contextmanager
-def _calibrated(model: nn.Module, calls: list[Call]) -> Iterator[None]:
-    """BatchNorm statistics of the present path, taken on calls; with none, the supernet's own."""
-    with Calibration(tracking_norms([model]) if calls else []) as calibration:
-        for index, call in enumerate(calls):
-            with calibration.batch(index):
-                model(*call.args, **call.kwargs)
-        yield
-
-
-@contextlib.contextmanager
-def _own_generator_kept(loader: Any) -> Iterator[None]:
-    """Seed the generator that a loader was given, and bring it back to where it was.
-
-    A training run goes on with it, and a resumed one reads the same batches as one never stopped.
-    """
-    generator = getattr(loader, "generator", None)
-    if generator is None:
-        yield
-        return
-    state = generator.get_state()
-    generator.manual_seed(0)
-    try:
-        yield
-    finally:
-        generator.set_state(state)
 
 
 def _fingerprint(model: nn.Module) -> tuple[Any, ...]:

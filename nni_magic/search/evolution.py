@@ -26,6 +26,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import Strategy
 
+from ..listing import listed
 from ..scoring import Metric, Mode
 from .evaluation import ChildEvaluator
 from .population import Population, Score, check_count, check_direction
@@ -97,6 +98,7 @@ class Evolution(Strategy):
             "start": list(start),
         }
         self._population: Population | None = None
+        self._evaluate: ChildEvaluator | None = None
         self._loaded: dict[str, Any] = {}
 
     def search(self, space: Mutable, score: Score) -> list[tuple[Sample, float]]:
@@ -162,16 +164,19 @@ class Evolution(Strategy):
 
     def _run(self) -> None:
         space = cast(RawFormatModelSpace, self.model_space)
-        score = ChildEvaluator(
+        self._evaluate = ChildEvaluator(
             space.model_space, space.evaluator,
             metric=self.metric, mode=self.mode, n_batches=self.n_batches,
         )  # fmt: skip
-        self.search(space.model_space, score)
+        self.search(space.model_space, self._evaluate)
 
     def list_models(
         self, sort: bool = True, limit: int | None = 1
     ) -> Iterator[RawFormatModelSpace]:
         """Give the best children scored, best first, each with its score as ``metric``.
+
+        With BatchNorm their models have the statistics that they were scored with, and weights of
+        their own; else they share theirs with the supernet.
 
         Parameters
         ----------
@@ -182,15 +187,14 @@ class Evolution(Strategy):
         """
         if not sort:
             raise ValueError("sort is False; Evolution lists its best models only")
-        if self._population is None:
+        if self._population is None or self._evaluate is None:
             raise RuntimeError("Evolution has not run: there are no models to list")
         best = self._population.best(limit)
         if limit is not None and limit > len(best):
             _logger.warning("%d models are requested, but %d are known", limit, len(best))
+        space = cast(RawFormatModelSpace, self.model_space)
         for sample, score in best:
-            model = cast(RawFormatModelSpace, self.model_space).freeze(sample)
-            model.metrics.final = score
-            yield model
+            yield listed(space, sample, score, self._evaluate.child)
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last whole generation, in plain types; empty before a search."""

@@ -11,9 +11,9 @@ from nni.mutable import Sample
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from ..calibration import Statistics, tracking_norms
 from ..chain import Step
 from ..hidden_states import Call
-from .calibration import Calibration, tracking_norms
 from .prefixes import PrefixTree
 
 __all__ = ["ChainRunner", "prefix_tree"]
@@ -148,10 +148,10 @@ class ChainRunner:
 
     def _run_calibrated(self, depth: int, states: States) -> States:
         results, step = [], self.steps[depth]
-        with Calibration(self._norms[depth]) as calibration:
+        with Statistics(self._norms[depth]) as statistics:
             for i, (state, given) in enumerate(zip(states, self._given[depth], strict=True)):
                 if i < self._n_calibration:
-                    with calibration.batch(i):
+                    with statistics.batch(i):
                         results.append(step.run(state, **given))
                 else:
                     results.append(step.run(state, **given))

@@ -23,7 +23,6 @@ from nni.mutable import LabeledMutable, Mutable, Sample
 from ..samples import Candidates, check_sample, crossover, neighbour
 from ..sampling import UniformSampler
 from ..scoring import Mode
-from .constraints import as_constraint
 
 __all__ = ["Population", "Score", "check_count", "check_direction", "checked_scores", "mutate"]
 
@@ -46,8 +45,8 @@ class Population:
     mode
         Whether a smaller (``min``) or a larger (``max``) score is better.
     filter
-        Constraint on children, checked before they are given: a callable, the arguments of NNI's
-        ``RangeProfilerFilter`` in a dict, or a sequence of these.
+        Constraint on children, checked before they are given; see
+        :func:`nni_magic.constraints.as_constraint`.
     start
         Children of the first generation, which is filled up with random ones.
     tournament
@@ -101,7 +100,7 @@ class Population:
         self.crossover = crossover
         self.mutation = mutation
         self.generation = 0
-        self.sampler = UniformSampler(space, seed=seed, filter=as_constraint(filter))
+        self.sampler = UniformSampler(space, seed=seed, filter=filter)
         self._scored: dict[str, tuple[Sample, float]] = {}  # by the child's name, in order
         self._asked: dict[str, Sample] | None = None
         self._start = [dict(sample) for sample in start]

@@ -133,7 +133,7 @@ class ProgressiveShrinking:
         Candidates deleted after an epoch.
     evaluations
         Different random children scored after an epoch; the paper's are 10,000.
-    calibration_batches, memory
+    memory
         See :class:`nni_magic.search.ChildEvaluator`.
 
     Attributes
@@ -150,7 +150,6 @@ class ProgressiveShrinking:
         *,
         n_drop: int = 5,
         evaluations: int = 1000,
-        calibration_batches: int = 4,
         memory: int = 2**28,
     ) -> None:
         for name, value in (("n_drop", n_drop), ("evaluations", evaluations)):
@@ -159,7 +158,7 @@ class ProgressiveShrinking:
         self.n_drop = n_drop
         self.evaluations = evaluations
         self.history: list[dict[str, Any]] = []
-        self._settings = {"calibration_batches": calibration_batches, "memory": memory}
+        self._memory = memory
         self._evaluate: ChildEvaluator | None = None
 
     def begin(self, module: Any) -> None:
@@ -206,9 +205,7 @@ class ProgressiveShrinking:
         if self.history and self.history[-1]["epoch"] >= epochs:
             return
         if self._evaluate is None:
-            self._evaluate = ChildEvaluator.in_training(
-                module.scorer, module.training_data, **self._settings
-            )
+            self._evaluate = ChildEvaluator.in_training(module.scorer, memory=self._memory)
         mode = module.scorer.mode
         children = module.draw_children(self.evaluations, 4, epochs)
         scores = self._evaluate(children)

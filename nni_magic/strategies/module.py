@@ -19,8 +19,10 @@ from typing import Any, Protocol, cast
 import pytorch_lightning as pl
 from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
+from ..calibration import Calibrator, Statistics
 from ..checkpoint import CHECKPOINT_KEY
 from ..leaderboard import Leaderboard
 from ..resume import RandomState, Replay
@@ -74,8 +76,9 @@ class SupernetModule(RandomSamplingLightningModule):
         Gives the child of every optimizer step.
     seed
         Seeds the sampler and the panel; rank 0's is used on all ranks.
-    metric, mode, validation_batches
-        How children are scored; see :class:`nni_magic.scoring.Scorer`.
+    metric, mode, validation_batches, calibration_batches
+        How children are scored; see :class:`nni_magic.scoring.Scorer` and
+        :class:`nni_magic.calibration.Calibrator`.
     validation_children
         Size of the panel: children drawn once, by the seed, that validation scores.
     shrinking
@@ -96,6 +99,7 @@ class SupernetModule(RandomSamplingLightningModule):
         metric: str | None,
         mode: Mode,
         validation_batches: int,
+        calibration_batches: int,
         validation_children: int,
         shrinking: Shrinking | None = None,
     ) -> None:
@@ -105,16 +109,18 @@ class SupernetModule(RandomSamplingLightningModule):
         self.sampler = sampler
         self.seed = seed
         self.scorer = Scorer(
-            self, self.route, metric=metric, mode=mode, n_batches=validation_batches
-        )
+            self, self.route, metric=metric, mode=mode, n_batches=validation_batches,
+            calibrator=Calibrator(self, lambda: self.training_data, calibration_batches),
+        )  # fmt: skip
         self.validation_children = validation_children
         self.child: Sample | None = None
         self.child_step = -1
         self.leaderboard = Leaderboard(self.scorer, mode, name=self.sampler.name)
         self.replay = Replay()
         self._panel: list[Sample] = []
+        self._validated: list[tuple[Sample, Statistics]] = []
         self._routed: Sample = {}
-        self._by_label: dict[str, list[Callable[[Sample], Any]]] = {}
+        self._by_label: dict[str, list[BaseSuperNetModule]] = {}
 
     # Which child
 
@@ -122,8 +128,8 @@ class SupernetModule(RandomSamplingLightningModule):
         """Set the supernet's path to a sample; only the modules that change are touched."""
         for label, choice in sample.items():
             if label not in self._routed or self._routed[label] != choice:
-                for resample in self._by_label[label]:
-                    resample(sample)
+                for module in self._by_label[label]:
+                    module.resample(sample)
         self._routed = dict(sample)
 
     def resample(self) -> Sample:
@@ -136,8 +142,11 @@ class SupernetModule(RandomSamplingLightningModule):
         super().set_model(model)
         self._routed, self._by_label = {}, defaultdict(list)
         for module in self.supernet_modules():
-            for label in module.simplify():
-                self._by_label[str(label)].append(module.resample)
+            labels = list(module.simplify())
+            for label in labels:
+                self._by_label[str(label)].append(module)
+            if not labels:  # NNI's operations of fixed shape want it too, once
+                module.resample({})
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, *args: Any) -> Any:
         """Take the next child if the optimizer has stepped since the present one was taken."""
@@ -216,11 +225,19 @@ class SupernetModule(RandomSamplingLightningModule):
 
     def validation_step(self, *args: Any, **kwargs: Any) -> None:
         """Run the evaluator's validation step on each of the validated children."""
-        children = self.validated_children()
-        for child in children:
+        for child, statistics in self._validated:
             self.route(child)
-            self.training_module.validation_step(*args, **kwargs)
-        self.log("supernet/validated_children", float(len(children)), batch_size=1)
+            with statistics:
+                self.training_module.validation_step(*args, **kwargs)
+        self.log("supernet/validated_children", float(len(self._validated)), batch_size=1)
+
+    def _statistics(self, child: Sample) -> Statistics:
+        """A child's BatchNorm statistics; Lightning's check before training has no data for it."""
+        if self.trainer.sanity_checking:
+            return Statistics([])
+        with self.scorer.session():
+            self.route(child)
+            return self.scorer.statistics()
 
     # Which candidates
 
@@ -280,7 +297,22 @@ class SupernetModule(RandomSamplingLightningModule):
         self.scorer.reset()
         _logger.info("%s, seed %d", self.method, self.seed)
         _require_unused_parameters(self.trainer.strategy)
+        self._require_choices()
         return super().on_fit_start()
+
+    def _require_choices(self) -> None:
+        """BatchNorm of variable width must not have become a SyncBatchNorm of one width."""
+        present = {id(module) for module in self.modules()}
+        lost = [
+            label
+            for label, modules in self._by_label.items()
+            if not present.issuperset(map(id, modules))
+        ]
+        if lost:
+            raise ValueError(
+                f"the trainer has replaced modules that choose {lost}: torch's SyncBatchNorm has "
+                "no variable width, pass sync_batchnorm=False"
+            )
 
     def on_train_start(self) -> None:
         # The first score shows a wrong metric name or missing data now and not an epoch later.
@@ -295,6 +327,7 @@ class SupernetModule(RandomSamplingLightningModule):
 
     def on_validation_start(self) -> None:
         self._before_validation = RandomState.capture()
+        self._validated = [(child, self._statistics(child)) for child in self.validated_children()]
         return super().on_validation_start()
 
     def on_validation_end(self) -> None:

@@ -91,7 +91,7 @@ class PercentileAnchor(AlignedStrategy):
         does, one child after the other. For many children, with a fast scorer::
 
             def score_children(module, children):
-                return ChildEvaluator.in_training(module.scorer, module.training_data)(children)
+                return ChildEvaluator.in_training(module.scorer)(children)
 
     **kwargs
         See :class:`nni_magic.strategies.aligned.AlignedStrategy`; with ``warmup_epochs`` over

@@ -17,6 +17,7 @@ from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
 from torch.utils._pytree import tree_map
 
+from ..listing import listed
 from ..resume import resumable
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode
@@ -44,6 +45,10 @@ class SupernetStrategy(RandomOneShot):
         ``min`` if a smaller metric is better, ``max`` if a larger one is.
     validation_batches
         Batches of the validation data on which a child is scored.
+    calibration_batches
+        Training batches on which a child's BatchNorm statistics are taken anew before it is
+        scored or validated; with 0 the supernet's are used as they are, which fit no child. Of no
+        meaning without BatchNorm.
     validation_children
         Children on a fixed, seeded panel whose mean the validation metrics are.
     shrinking
@@ -63,6 +68,7 @@ class SupernetStrategy(RandomOneShot):
         metric: str | None = None,
         mode: Mode = "min",
         validation_batches: int = 4,
+        calibration_batches: int = 4,
         validation_children: int = 8,
         shrinking: Shrinking | None = None,
         **kwargs: Any,
@@ -78,10 +84,11 @@ class SupernetStrategy(RandomOneShot):
             _logger.warning("No seed is given; drew %d, which repeats this run", seed)
         self.seed = seed
         self.shrinking = shrinking
-        self.scoring = {
+        self.scoring: dict[str, Any] = {
             "metric": metric,
             "mode": mode,
             "validation_batches": validation_batches,
+            "calibration_batches": calibration_batches,
             "validation_children": validation_children,
         }
 
@@ -116,6 +123,9 @@ class SupernetStrategy(RandomOneShot):
     ) -> Iterator[RawFormatModelSpace]:
         """Give the best children seen, best first, each with its score as ``metric``.
 
+        With BatchNorm their models have the statistics that they were scored with, and weights of
+        their own; else they share theirs with the supernet.
+
         Parameters
         ----------
         sort
@@ -126,13 +136,13 @@ class SupernetStrategy(RandomOneShot):
         if not sort:
             raise ValueError("sort is False; one-shot strategies list their best models only")
         self.oneshot_module.set_model(self.supernet)
-        best = cast(SupernetModule, self.oneshot_module).best_children()
+        module = cast(SupernetModule, self.oneshot_module)
+        best = module.best_children()
         if limit is not None and limit > len(best):
             _logger.warning("%d models are requested, but %d are known", limit, len(best))
+        space = cast(RawFormatModelSpace, self.model_space)
         for sample, score in best[:limit]:
-            model = cast(RawFormatModelSpace, self.model_space).freeze(sample)
-            model.metrics.final = score
-            yield model
+            yield listed(space, sample, score, module.scorer.child)
 
 
 def check_positive(**settings: int) -> None:

@@ -19,9 +19,11 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from training import QUIET, Watch
 
-from experiments import bert
+from experiments import bert, strategy_trial
+from experiments.bert_training import Bert, check_settings
 from experiments.mlm import MaskedLanguageModel, mlm_evaluator
 from experiments.mlm_data import prepare
+from experiments.training import STRATEGIES, make_strategy
 from nni_magic.samples import digest
 from nni_magic.search import ChildEvaluator
 from search_spaces import BertSpace
@@ -50,6 +52,14 @@ def settings(*words):
     return bert.parse_args(["--strategy", "spos", *words])
 
 
+def apply_parameters(chosen, parameters):
+    strategy_trial.apply_parameters(chosen, parameters, bert.parse_args, check_settings)
+
+
+def run(chosen, trial):
+    return strategy_trial.run(Bert(chosen), trial)
+
+
 def results_of(folder):
     return json.loads((folder / "results.json").read_text())
 
@@ -66,7 +76,7 @@ def command_of(config):
 
 def test_parameters_of_the_tuner_replace_settings_of_their_names():
     chosen = settings("--k", "2", "--seed", "5")
-    bert.apply_parameters(chosen, {"strategy": "magic_t", "k": 3, "alignment_weight": 0.25})
+    apply_parameters(chosen, {"strategy": "magic_t", "k": 3, "alignment_weight": 0.25})
     assert (chosen.strategy, chosen.k, chosen.alignment_weight, chosen.seed) == (
         "magic_t", 3, 0.25, 5,
     )  # fmt: skip
@@ -87,7 +97,7 @@ def test_parameters_of_the_tuner_replace_settings_of_their_names():
 )
 def test_parameter_gets_the_type_of_its_setting(name, value, expected):
     chosen = settings()
-    bert.apply_parameters(chosen, {name: value})
+    apply_parameters(chosen, {name: value})
     assert getattr(chosen, name) == expected
     assert type(getattr(chosen, name)) is type(expected)
 
@@ -108,12 +118,12 @@ def test_parameter_gets_the_type_of_its_setting(name, value, expected):
 )
 def test_wrong_parameter_is_named(parameters, message):
     with pytest.raises(ValueError, match=message):
-        bert.apply_parameters(settings(), parameters)
+        apply_parameters(settings(), parameters)
 
 
 def test_strategy_must_be_given():
     with pytest.raises(ValueError, match="strategy is None; accepted are spos, magic_t"):
-        bert.apply_parameters(bert.parse_args([]), {})
+        apply_parameters(bert.parse_args([]), {})
 
 
 @pytest.mark.parametrize(
@@ -150,15 +160,15 @@ def test_wrong_argument_is_named(words, message):
 )
 def test_number_out_of_range_is_named(more, message, arguments, trial):
     with pytest.raises(ValueError if "tokenizer" not in more else FileNotFoundError, match=message):
-        bert.run(bert.parse_args(arguments("magic_at", more=more)), trial)
+        run(bert.parse_args(arguments("magic_at", more=more)), trial)
 
 
 def test_strategies_get_the_settings_that_they_know():
     words = "--k 2 --alignment-weight 0.25 --align-every 2 --warmup-epochs 5 --anchor-interval 7"
     chosen = settings(*words.split(), "--seed", "9", "--metric", "val_accuracy", "--mode", "max")
-    for name, strategy_type in bert.STRATEGIES.items():
+    for name, strategy_type in STRATEGIES.items():
         chosen.strategy = name
-        strategy = bert.make_strategy(chosen)
+        strategy = make_strategy(chosen)
         assert type(strategy) is strategy_type
         assert strategy.seed == 9
         assert (strategy.scoring["metric"], strategy.scoring["mode"]) == ("val_accuracy", "max")
@@ -176,7 +186,7 @@ def test_strategies_get_the_settings_that_they_know():
 
 def test_run_writes_what_it_found(arguments, trial, tmp_path):
     chosen = bert.parse_args(arguments("magic_at"))
-    results = bert.run(chosen, trial)
+    results = run(chosen, trial)
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == {
         "best_child.json", "results.json", "metrics.csv", "supernet.ckpt",
@@ -212,7 +222,7 @@ def test_evolution_begins_with_the_same_children_for_every_strategy(
     monkeypatch.setattr(ChildEvaluator, "__call__", recorded)
     for name in ("spos", "magic_t"):
         asked = []
-        bert.run(bert.parse_args(arguments(name, name, "--epochs 1 --epoch-steps 2")), trial)
+        run(bert.parse_args(arguments(name, name, "--epochs 1 --epoch-steps 2")), trial)
         first[name] = asked[:2]  # for the mean of random children, then by evolution
     assert first["spos"] == first["magic_t"]
     assert first["spos"][0] == first["spos"][1]
@@ -221,7 +231,7 @@ def test_evolution_begins_with_the_same_children_for_every_strategy(
 
 def test_shrinking_run_ends_with_one_child_and_its_history(arguments, trial, tmp_path):
     more = "--n-drop 6 --evaluations 20 --epochs 4 --search-children 3"
-    results = bert.run(bert.parse_args(arguments("magic_at", more=more)), trial)
+    results = run(bert.parse_args(arguments("magic_at", more=more)), trial)
     with (tmp_path / "out" / "shrinking.csv").open() as file:
         rows = list(csv.DictReader(file))
     deleted = {(row["label"], row["candidate"]) for row in rows if row["deleted"] == "1"}
@@ -233,9 +243,9 @@ def test_shrinking_run_ends_with_one_child_and_its_history(arguments, trial, tmp
 
 def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):
     chosen = bert.parse_args(arguments("magic_at"))
-    first = bert.run(chosen, trial)
+    first = run(chosen, trial)
     curve = (tmp_path / "out" / "metrics.csv").read_text()
-    second = bert.run(chosen, trial)
+    second = run(chosen, trial)
     assert {k: v for k, v in first.items() if k not in MOVING} == {
         k: v for k, v in second.items() if k not in MOVING
     }
@@ -245,13 +255,13 @@ def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):
 def test_diverged_training_is_said_and_nothing_is_written(arguments, trial, tmp_path):
     chosen = bert.parse_args(arguments("spos", more="--learning-rate 1e30"))
     with pytest.raises(ValueError, match=r"6 of 6 children have no finite .*learning_rate is 1e\+"):
-        bert.run(chosen, trial)
+        run(chosen, trial)
     assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_other_ranks_only_train(arguments, trial, tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "is_first_rank", False)
-    assert bert.run(bert.parse_args(arguments("spos", more="--epochs 1")), trial) == {}
+    assert run(bert.parse_args(arguments("spos", more="--epochs 1")), trial) == {}
     assert not (tmp_path / "out" / "results.json").exists()
 
 
@@ -296,7 +306,7 @@ def test_killed_run_started_again_ends_as_if_never_killed(arguments, trial, tmp_
     again = start(arguments("magic_at", "killed"), tmp_path)
     output, _ = again.communicate(timeout=200)
     assert again.returncode == 0, output
-    bert.run(bert.parse_args(arguments("magic_at", "whole")), trial)
+    run(bert.parse_args(arguments("magic_at", "whole")), trial)
 
     one, other = results_of(whole), results_of(killed)
     assert one["random_children_loss"] == other["random_children_loss"]
@@ -332,11 +342,11 @@ def test_shipped_experiment_runs_all_four_methods_one_at_a_time(name):
     config = config_of(name)
     chosen = config["searchSpace"]["strategy"]
     assert chosen == {"_type": "choice", "_value": ["spos", "magic_t", "magic_a", "magic_at"]}
-    assert chosen["_value"] == list(bert.STRATEGIES)
+    assert chosen["_value"] == list(STRATEGIES)
     assert (config["maxTrialNumber"], config["trialConcurrency"]) == (4, 1)
     assert (ROOT / "experiments" / config["trialCodeDirectory"]).resolve() == ROOT
     for strategy in chosen["_value"]:
-        bert.apply_parameters(bert.parse_args(command_of(config)), {"strategy": strategy})
+        apply_parameters(bert.parse_args(command_of(config)), {"strategy": strategy})
 
 
 def test_base_experiment_has_the_papers_settings():
@@ -370,7 +380,7 @@ def test_shrinking_experiment_has_the_papers_settings_and_ends_with_one_child():
     assert chosen.epochs * chosen.epoch_steps == 250_000
     assert chosen.batch_size * chosen.accumulate * int(chosen.devices) == 1024
     chosen.strategy = "magic_at"
-    assert bert.make_strategy(chosen).shrinking.n_drop == 5
+    assert make_strategy(chosen).shrinking.n_drop == 5
 
 
 @pytest.mark.slow
@@ -388,7 +398,7 @@ def test_base_preset_takes_real_steps(corpus, monkeypatch):
         weight_decay=chosen.weight_decay, optimizer="adam",
         trainer_kwargs={**QUIET, "limit_val_batches": 1, "callbacks": [watch]},
     )  # fmt: skip
-    strategy = bert.make_strategy(chosen)
+    strategy = make_strategy(chosen)
     strategy.scoring.update(validation_batches=1, validation_children=2)
     strategy.alignment["anchor_candidates"] = 2
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())

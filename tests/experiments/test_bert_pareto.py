@@ -6,6 +6,9 @@ import json
 import pytest
 
 from experiments import bert, bert_pareto
+from experiments.bert_training import Bert
+from experiments.strategy_trial import run
+from nni_magic.search import ChildEvaluator
 
 
 @pytest.fixture
@@ -13,7 +16,7 @@ def arguments(corpus, trial, tmp_path):
     where = ["--corpus", str(corpus), "--cache", str(corpus / "cache")]
     small = "--strategy spos --epochs 1 --epoch-steps 2 --batch-size 4 --warmup-steps 1"
     search = ["--search-children", "2", "--population", "2", "--search-batches", "1"]
-    bert.run(bert.parse_args([*where, *small.split(), *search, "--output", str(tmp_path)]), trial)
+    run(Bert(bert.parse_args([*where, *small.split(), *search, "--output", str(tmp_path)])), trial)
     (tmp_path / "front").mkdir()
     return [
         *where, "--checkpoint", str(tmp_path / "supernet.ckpt"), "--output",
@@ -35,6 +38,6 @@ def test_front_is_written_and_a_second_start_continues(cost, arguments, tmp_path
     known = json.loads((tmp_path / "front" / "scored.json").read_text())
     assert len(known) == 18
     whole = (tmp_path / "front" / "front.csv").read_text()
-    monkeypatch.setattr(bert_pareto.ChildEvaluator, "__call__", None)  # nothing is left to score
+    monkeypatch.setattr(ChildEvaluator, "__call__", None)  # nothing is left to score
     bert_pareto.main()
     assert (tmp_path / "front" / "front.csv").read_text() == whole

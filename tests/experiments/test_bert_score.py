@@ -10,8 +10,9 @@ from nnictl import ENDED, NnictlExperiment, log_of
 from training import QUIET
 
 from experiments import bert, bert_score
-from experiments.bert_training import begin, make_space
+from experiments.bert_training import Bert
 from experiments.mlm import mlm_search_evaluator
+from experiments.strategy_trial import run
 from nni_magic.checkpoint import load_supernet
 from nni_magic.search import ChildEvaluator
 
@@ -30,7 +31,7 @@ def where(corpus):
 def results(where, trial, tmp_path):
     """Of a supernet whose checkpoint is ``tmp_path / "supernet.ckpt"``."""
     words = [*where, *MODEL.split(), *TRAINING.split(), *SEARCH.split(), "--output", str(tmp_path)]
-    return bert.run(bert.parse_args(words), trial)
+    return run(Bert(bert.parse_args(words)), trial)
 
 
 def options(where, folder):
@@ -48,9 +49,9 @@ def space_of(folder):
 
 def loss_alone(settings, sample):
     """Validation loss of the child with inherited weights, computed outside of any supernet."""
-    data = begin(settings)
-    child = load_supernet(settings.checkpoint, make_space(settings, data)).freeze(sample)
-    evaluator = mlm_search_evaluator(data, batch_size=settings.batch_size)
+    domain = Bert(settings)
+    child = load_supernet(settings.checkpoint, domain.make_space()).freeze(sample)
+    evaluator = mlm_search_evaluator(domain.data, batch_size=settings.batch_size)
     evaluator.module.set_model(child)
     trainer = pl.Trainer(**{**QUIET, "limit_val_batches": settings.search_batches})
     [metrics] = trainer.validate(evaluator.module, evaluator.val_dataloaders, verbose=False)
@@ -65,10 +66,10 @@ def test_score_is_that_of_the_search_on_the_same_checkpoint(results, where, tria
     assert score == best["val_loss"]
     assert score == pytest.approx(loss_alone(settings, best["sample"]), abs=1e-5)
 
-    data = begin(settings)
+    domain = Bert(settings)
     evaluate = ChildEvaluator(
-        load_supernet(settings.checkpoint, make_space(settings, data)),
-        mlm_search_evaluator(data, batch_size=4), n_batches=2,
+        load_supernet(settings.checkpoint, domain.make_space()),
+        mlm_search_evaluator(domain.data, batch_size=4), n_batches=2,
     )  # fmt: skip
     other = dict.fromkeys(best["sample"], "ffn")  # no attention
     trial.parameters = other

@@ -10,6 +10,7 @@ import yaml
 from nni.experiment.config import ExperimentConfig
 
 from experiments import bert_search
+from experiments.bert_training import Bert
 from experiments.reports import pipeline_table
 from nni_magic.manager.pipeline import Pipeline
 from nni_magic.samples import distance
@@ -32,20 +33,16 @@ def work(corpus, tmp_path, trial):
         settings.output.mkdir(exist_ok=True)
         trial.parameters = parameters
         pipeline = Pipeline(trial, tmp_path / "shared")
-        return pipeline, bert_search.BertPipeline(settings, trial, pipeline.folder)
+        return pipeline, bert_search.BertPipeline(
+            Bert(settings), trial, pipeline.folder
+        )
 
     return make
 
 
 def run(work, **parameters):
     pipeline, stages = work(**parameters)
-    return pipeline.run(
-        train_supernet=stages.train_supernet,
-        population=stages.population,
-        score=lambda samples: stages.score(samples),
-        retrain=stages.retrain,
-        train_baseline=stages.train_baseline,
-    )
+    return stages.run(pipeline)
 
 
 def test_stages_follow_each_other_to_the_final_table(work, tmp_path):
@@ -76,7 +73,7 @@ def test_children_have_no_more_parameters_than_the_baseline(work):
     baseline = stages.baseline()
     assert list(baseline.values()) == ["mha4", "ffn"] * 4
     children = stages.population().ask()
-    space = bert_search.make_space(stages.settings, stages.data)
+    space = stages.domain.make_space()
 
     def params(sample):
         return sum(p.numel() for p in space.freeze(sample).parameters())

@@ -101,7 +101,7 @@ def test_follow_prints_every_start_and_end_once(folder, capsys):
     assert demo.follow(experiment, 2) == done
     assert capsys.readouterr().out.splitlines() == [
         "trial 1/2  spos                   running",
-        "trial 1/2  spos                   succeeded after 12 s, validation loss 4.250",
+        "trial 1/2  spos                   succeeded after 12 s, loss 4.250",
         "trial 2/2  magic_at               running",
         "trial 2/2  magic_at               failed",
     ]
@@ -216,7 +216,7 @@ def test_demo_runs_from_start_to_stop(environment):
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout  # one of the two trials failed
-    assert re.search(r"trial 1/5  magic_t +succeeded after \d+ s, validation loss", done.stdout)
+    assert re.search(r"trial 1/5  magic_t +succeeded after \d+ s, loss", done.stdout)
     assert re.search(r"^\| magic_t  \|", done.stdout, re.MULTILINE)
     assert "error: strategy is 'none'" in done.stdout
     assert "Traceback" not in done.stdout

@@ -28,6 +28,18 @@ def test_strategies_table_shows_a_trial_in_a_row(tmp_path):
     ]  # fmt: skip
 
 
+def test_strategies_table_shows_the_test_of_a_child_trained_from_scratch(tmp_path):
+    best = {**SUPERNET["best_child"], "flops": 205856.0}
+    tested = {**SUPERNET, "best_child": best, "retrained": {"loss": 0.1675, "accuracy": 0.9778}}
+    for name, result in {"old": SUPERNET, "new": tested}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(json.dumps(result))
+    header, old, new = rows(reports.strategies_table([tmp_path / "old", tmp_path / "new"]))
+    assert header[-3:] == ["FLOPs", "tested loss", "accuracy"]
+    assert old[-3:] == ["", "", ""]
+    assert new[-3:] == ["205,856", "0.168", "0.978"]
+
+
 def write(folder, name, loss, **more):
     report = {"default": loss, "params": 1000.0, "flops": 12345.0, "accuracy": 0.25}
     (folder / f"{name}.json").write_text(json.dumps({"report": report, **more}))

@@ -63,7 +63,9 @@ def conv(tmp_path_factory):
     """A supernet, and the folders of two of its children in all formats."""
     folder, net = tmp_path_factory.mktemp("conv"), trained(ConvSpace())
     ranked = [(CONV, 0.25), (CONV_2, 0.5)]
-    return net, export_children(net, ranked, folder, args=(images(),), **ORIGIN)
+    return net, export_children(
+        net, ranked, folder, child=net.freeze, args=(images(),), **ORIGIN
+    )
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +185,9 @@ def test_weights_of_a_mixed_space_load_into_the_child_that_nni_builds_anew(tmp_p
               "inputs": [2]}  # fmt: skip
     net = trained(MixedSpace())
     [folder] = export_children(
-        net, [(sample, 1.0)], tmp_path, args=(images(),), formats=["program"], **ORIGIN
-    )
+        net, [(sample, 1.0)], tmp_path, child=net.freeze, args=(images(),), formats=["program"],
+        **ORIGIN,
+    )  # fmt: skip
     with model_context(sample):
         child = MixedSpace()
     child.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
@@ -212,7 +215,7 @@ def test_supernet_and_random_state_stay_as_they_were(tmp_path):
     set_path(net, CONV_2)
     assert any(isinstance(m, BaseSuperNetModule) for m in net.modules())
     before = everything(net)
-    export_children(net, [(CONV, 1.0)], tmp_path, args=[images()], **ORIGIN)
+    export_children(net, [(CONV, 1.0)], tmp_path, child=net.freeze, args=[images()], **ORIGIN)
     after = everything(net)
     torch.testing.assert_close(after[0], before[0], rtol=0, atol=0)
     assert after[1:4] == before[1:4] and torch.equal(after[4], before[4])

@@ -53,12 +53,12 @@ class Record(pl.Callback):
         }})
 
 
-def evaluator(record, distributed):
+def evaluator(record, distributed, **more):
     return Classification(
         num_classes=10, learning_rate=0.01, max_epochs={epochs}, callbacks=[record],
         train_dataloaders=DataLoader(data, batch_size=8, shuffle=True),
         val_dataloaders=DataLoader(images(20), batch_size=4),
-        devices=2, strategy=distributed, **QUIET,
+        devices=2, strategy=distributed, **QUIET, **more,
     )
 
 
@@ -71,8 +71,15 @@ try:
 except ValueError as error:
     refusal = str(error)
 
-shrinking = ProgressiveShrinking(n_drop=6, evaluations=12, calibration_batches=2)
-result = {{"refusal": refusal, "rank": RANK}}
+unused = "ddp_find_unused_parameters_true"
+try:
+    train(make("spos"), ConvSpace(), evaluator(Record(), unused, sync_batchnorm=True))
+    synchronised = "trained"
+except ValueError as error:
+    synchronised = str(error)
+
+shrinking = ProgressiveShrinking(n_drop=6, evaluations=12)
+result = {{"refusal": refusal, "synchronised": synchronised, "rank": RANK}}
 for run, strategy in {{
     "magic_t": make("magic_t", seed=3 + RANK),
     "magic_at": make("magic_at", seed=3 + RANK, **ALIGNED),
@@ -82,7 +89,7 @@ for run, strategy in {{
     record = Record()
     torch.manual_seed(5)
     own_seed = strategy.seed
-    train(strategy, ConvSpace(), evaluator(record, "ddp_find_unused_parameters_true"), seed=RANK)
+    train(strategy, ConvSpace(), evaluator(record, unused), seed=RANK)
     module = strategy.oneshot_module
     result[run] = {{
         "own_seed": own_seed,
@@ -220,3 +227,9 @@ def test_epochs_shuffle_the_data_anew(ranks, run):
 def test_ddp_without_unused_parameters_is_refused(ranks):
     for rank in ranks:
         assert rank["refusal"].endswith("pass strategy='ddp_find_unused_parameters_true'")
+
+
+def test_sync_batchnorm_goes_as_far_as_torch_lets_it_without_a_gpu(ranks):
+    """The rest is in ``test_batchnorm``, in one process, where it needs no GPU."""
+    for rank in ranks:
+        assert rank["synchronised"].startswith("SyncBatchNorm expected input tensor to be on GPU")

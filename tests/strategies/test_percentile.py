@@ -70,7 +70,7 @@ def test_anchor_is_at_the_percentile_or_stays_near_it(percentile=30, tolerance=2
 
 def test_a_fast_scorer_gives_the_same_anchors():
     def score_children(module, children):
-        return ChildEvaluator.in_training(module.scorer, module.training_data)(children)
+        return ChildEvaluator.in_training(module.scorer)(children)
 
     settings = {"warmup_epochs": 1, "anchor_candidates": 8, "percentile": 50}
     slow = run(bert, dict_evaluator, **settings)

@@ -31,12 +31,10 @@ def lightning(watch, epochs=EPOCHS, module=None, shuffle=True, **trainer):
 
 
 def run(name, watch=None, checkpoint=None, *, space=lambda: ConvSpace(2), evaluator=lightning,
-        n_drop=2, evaluations=6, calibration_batches=1, settings=None, **trainer):  # fmt: skip
+        n_drop=2, evaluations=6, settings=None, **trainer):  # fmt: skip
     watch = watch or Watch()
     torch.manual_seed(11)
-    shrinking = ProgressiveShrinking(
-        n_drop=n_drop, evaluations=evaluations, calibration_batches=calibration_batches
-    )
+    shrinking = ProgressiveShrinking(n_drop=n_drop, evaluations=evaluations)
     strategy = make(name, shrinking=shrinking, **(settings or {}))
     train(strategy, space(), evaluator(watch, **trainer), checkpoint)
     return strategy, watch, shrinking
@@ -202,14 +200,16 @@ def test_shrinking_leaves_data_and_random_numbers_of_training_alone(own):
             evaluator.train_dataloaders = DataLoader(
                 images(24), batch_size=8, shuffle=True, generator=torch.Generator().manual_seed(9)
             )
-        shrinking = ProgressiveShrinking(
-            n_drop=2, evaluations=6, calibration_batches=calibration_batches
+        strategy = make(
+            "spos",
+            shrinking=ProgressiveShrinking(n_drop=2, evaluations=6) if shrinks else None,
+            calibration_batches=calibration_batches,
         )
         torch.manual_seed(11)
         space = ConvSpace(2, dropout=0.0)  # torch draws for dropout with whatever probability
         for block in space.blocks:
             block["drop"][1] = torch.nn.Identity()
-        train(make("spos", shrinking=shrinking if shrinks else None), space, evaluator)
+        train(strategy, space, evaluator)
         assert len(module.seen) == EPOCHS * STEPS
         seen.append(module.seen)
     assert seen[0] == seen[1] == seen[2]
@@ -296,9 +296,9 @@ def test_a_last_epoch_cut_short_counts(max_steps, accumulated, n_drop, epochs):
 
 
 def test_batchnorm_needs_training_data_that_a_strategy_always_has():
-    _, _, shrinking = run("spos", calibration_batches=2)
+    _, _, shrinking = run("spos", settings={"calibration_batches": 2})
     assert len(shrinking.history) == EPOCHS
-    with_supernets = run("spos", calibration_batches=0)[2]
+    with_supernets = run("spos", settings={"calibration_batches": 0})[2]
     assert with_supernets.history[0]["score"] != shrinking.history[0]["score"]
 
 

@@ -8,6 +8,8 @@ import torch
 
 from experiments import bert
 from experiments.benchmarks import search_methods
+from experiments.bert_training import Bert
+from experiments.strategy_trial import run
 from nni_magic.manager.trial import ManagedTrial
 from search_spaces import BertSpace
 
@@ -21,7 +23,7 @@ def results(corpus, trial, tmp_path):
          "--output", str(tmp_path)]
     )  # fmt: skip
     assert isinstance(trial, ManagedTrial)
-    bert.run(chosen, trial)
+    run(Bert(chosen), trial)
     return search_methods.main(
         [*where, "--checkpoint", str(tmp_path / "supernet.ckpt"), "--batch-size", "2",
          "--seeds", "2", "--generations", "3", "--population", "4", "--threads", "1",

@@ -1,0 +1,162 @@
+"""The whole pipeline as the trials of one ``nnictl`` experiment, whatever the space and the data.
+
+A supernet is trained, its children are searched by evolution on inherited weights, and the best
+ones trained from scratch beside a hand-made baseline. Which of these a trial does is what
+:class:`nni_magic.manager.tuner.MagicTuner` gives it; see :mod:`nni_magic.manager.pipeline` for the
+files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nni_magic.checkpoint import load_supernet
+from nni_magic.manager.pipeline import Pipeline
+from nni_magic.manager.trial import ManagedTrial, one_clear_message
+from nni_magic.search import ChildEvaluator, Population
+
+# isort: split
+from nni.mutable import Sample
+
+from experiments.training import (
+    Domain,
+    add_retraining_options,
+    plain,
+    train_child,
+    train_supernet,
+)
+from nni_magic.export import export_child
+from nni_magic.records import provenance
+
+__all__ = ["SearchPipeline", "add_pipeline_options", "run_trial"]
+
+
+def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the search and the training of the best children need."""
+    parser.add_argument("--population", type=int, default=50, help="children of a generation")
+    add_retraining_options(parser, epochs=5)
+
+
+class SearchPipeline(ABC):
+    """What the stages of the pipeline do.
+
+    Parameters
+    ----------
+    domain
+        The space and the data; its ``settings.output`` is the folder of this trial.
+    trial
+        The line to the manager.
+    folder
+        Where the trials of the experiment share files.
+    """
+
+    baseline_name: str
+    """What the tuner calls the baseline."""
+
+    def __init__(self, domain: Domain, trial: ManagedTrial, folder: Path) -> None:
+        self.domain = domain
+        self.settings = domain.settings
+        self.trial = trial
+        self.folder = folder
+
+    @abstractmethod
+    def baseline(self) -> Sample:
+        """A child made by hand."""
+
+    def filter(self) -> Any:
+        """Constraint on the children that are searched."""
+        return self.domain.filter
+
+    def run(self, pipeline: Pipeline) -> Mapping[str, float]:
+        """Do the part that the tuner wants of this trial."""
+        self.domain.test_data()  # an error comes now, and not when the first child is trained
+        return pipeline.run(
+            train_supernet=self.train_supernet,
+            population=self.population,
+            score=lambda samples: self.score(samples),
+            retrain=self.retrain,
+            train_baseline=self.train_baseline,
+        )
+
+    # The stages
+
+    def train_supernet(self) -> Mapping[str, float]:
+        """Train it into the shared folder; its metric is the loss of the best child known."""
+        strategy = train_supernet(
+            self.domain, self.domain.make_space(), self.trial, self.folder
+        )
+        return {"default": next(strategy.list_models()).metrics.final}
+
+    def population(self) -> Population:
+        """The children before the first generation."""
+        settings = self.settings
+        return Population(
+            self.domain.make_space(), size=settings.population, seed=settings.seed,
+            filter=self.filter(),
+        )  # fmt: skip
+
+    @cached_property
+    def score(self) -> ChildEvaluator:
+        """Scores children with the weights that they inherit from the supernet."""
+        supernet = load_supernet(self.folder / "supernet.ckpt", self.domain.make_space())
+        return self.domain.child_evaluator(supernet)
+
+    def retrain(self, child: Sample) -> Mapping[str, float]:
+        """Train a found child from scratch, and export it."""
+        return self._train(child, "children", rank=self.trial.parameters["rank"])
+
+    def train_baseline(self, name: str) -> Mapping[str, float]:
+        """Train the baseline as a found child is."""
+        if name != self.baseline_name:
+            raise ValueError(f"baseline is {name!r}; accepted is {self.baseline_name}")
+        return self._train(self.baseline(), "baseline", rank=1)
+
+    def _train(self, sample: Sample, kind: str, rank: int) -> Mapping[str, float]:
+        checkpoint = self.folder / f"{kind}_{rank}.ckpt"
+        child, metrics = train_child(
+            self.domain, sample, self.trial, checkpoint, self.settings.output
+        )
+        if not self.trial.is_first_rank:
+            return {}
+        folder = export_child(
+            child,
+            sample,
+            metrics["loss"],
+            self.folder / kind,
+            rank=rank,
+            space=self.domain.make_space(),
+            metric="val_loss",
+            args=(self.domain.example(),),
+            provenance=provenance(
+                seed=self.settings.seed, checkpoint=checkpoint, settings=plain(self.settings)
+            ),
+        )
+        record = json.loads((folder / "child.json").read_text())
+        return {
+            "default": metrics["loss"],
+            "accuracy": metrics["accuracy"],
+            "params": record["params"],
+            "flops": record["flops"],
+            **self.domain.costs(sample),
+        }
+
+
+def run_trial(
+    parse: Callable[[], argparse.Namespace],
+    domain: type[Domain],
+    stages: type[SearchPipeline],
+) -> None:
+    """Run one trial as its program's ``main``."""
+    with one_clear_message():
+        settings = parse()
+        trial = ManagedTrial()
+        settings.output = Path(os.environ["NNI_OUTPUT_DIR"])
+        pipeline = Pipeline(trial)
+        stages(domain(settings), trial, pipeline.folder).run(pipeline)
