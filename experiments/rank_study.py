@@ -7,7 +7,7 @@ import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ __all__ = ["Study", "claimed"]
 
 _logger = logging.getLogger(__name__)
 
-QUIET = {
+QUIET: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
     "enable_progress_bar": False,
@@ -83,11 +83,11 @@ class Study:
         """Files that are not there yet, each with the function that gives its content."""
         for child, seed in self.plan.trainings():
             if not (path := self.child_file(child, seed)).exists():
-                yield path, lambda child=child, seed=seed: self.train_child(child, seed)
+                yield path, partial(self.train_child, child, seed)
         for name, supernets in self.plan.supernets.items():
             for seed in supernets.seeds:
                 if not (path := self.supernet_file(name, seed)).exists():
-                    yield path, lambda name=name, seed=seed: self.train_supernet(name, seed)
+                    yield path, partial(self.train_supernet, name, seed)
 
     def work(self) -> None:
         """Train and score what is missing and claimed by no other process."""
@@ -125,7 +125,7 @@ class Study:
         rows = range(self.plan.score_rows, len(self.data.validation))
         loader = DataLoader(Subset(self.data.validation, rows), EVALUATION_BATCH)
         trainer = pl.Trainer(**QUIET)
-        return trainer.validate(evaluator.module, loader, verbose=False)[0]
+        return dict(trainer.validate(evaluator.module, loader, verbose=False)[0])
 
     # The supernets
 

@@ -77,7 +77,7 @@ def run(study: Study, trial: ManagedTrial) -> None:
     ValueError
         If the plan has no such supernets.
     """
-    name = trial.parameters.get("supernets")
+    name = str(trial.parameters.get("supernets"))
     if name not in study.plan.supernets:
         raise ValueError(
             f"supernets is {name!r}; accepted are {', '.join(study.plan.supernets)}, as in the plan"

@@ -9,7 +9,7 @@ from typing import Any
 from nni.mutable import LabeledMutable, Mutable, Sample
 
 from .samples import Candidates
-from .sampling import Constraint, GradualSampler
+from .sampling import GradualSampler
 
 __all__ = ["InterleavedSampler"]
 
@@ -39,7 +39,7 @@ class InterleavedSampler(GradualSampler):
         space: Mutable | Mapping[str, LabeledMutable],
         *,
         seed: int | Sequence[int],
-        filter: Constraint | None = None,
+        filter: Any = None,
         k: int = 1,
         lazy: bool = False,
         walks: int,

@@ -95,6 +95,7 @@ def make_modules(
             mode="min",
             validation_batches=1,
             validation_children=1,
+            calibration_batches=0,
         )
         ours[name].set_model(supernet)
     return theirs, ours
