@@ -232,4 +232,4 @@ def test_ddp_without_unused_parameters_is_refused(ranks):
 def test_sync_batchnorm_goes_as_far_as_torch_lets_it_without_a_gpu(ranks):
     """The rest is in ``test_batchnorm``, in one process, where it needs no GPU."""
     for rank in ranks:
-        assert rank["synchronised"].startswith("SyncBatchNorm expected input tensor to be on GPU")
+        assert rank["synchronised"].startswith("SyncBatchNorm layers only work with GPU modules")
