@@ -28,6 +28,7 @@ from ..leaderboard import Leaderboard
 from ..resume import RandomState, Replay
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode, Scorer
+from .distributed import require_choices, require_unused_parameters
 
 __all__ = ["LossTerm", "Shrinking", "SupernetModule"]
 
@@ -296,23 +297,9 @@ class SupernetModule(RandomSamplingLightningModule):
             self.leaderboard.load([])
         self.scorer.reset()
         _logger.info("%s, seed %d", self.method, self.seed)
-        _require_unused_parameters(self.trainer.strategy)
-        self._require_choices()
+        require_unused_parameters(self.trainer.strategy)
+        require_choices(self, self._by_label)
         return super().on_fit_start()
-
-    def _require_choices(self) -> None:
-        """BatchNorm of variable width must not have become a SyncBatchNorm of one width."""
-        present = {id(module) for module in self.modules()}
-        lost = [
-            label
-            for label, modules in self._by_label.items()
-            if not present.issuperset(map(id, modules))
-        ]
-        if lost:
-            raise ValueError(
-                f"the trainer has replaced modules that choose {lost}: torch's SyncBatchNorm has "
-                "no variable width, pass sync_batchnorm=False"
-            )
 
     def on_train_start(self) -> None:
         # The first score shows a wrong metric name or missing data now and not an epoch later.
@@ -410,15 +397,3 @@ for _name in (
     "transfer_batch_to_device",
 ):  # fmt: skip
     setattr(SupernetModule, _name, _forward(_name))
-
-
-def _require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
-    """DDP must expect parameters without gradient: those of the candidates not on the path."""
-    if not isinstance(strategy, pl.strategies.DDPStrategy):
-        return
-    if not strategy._ddp_kwargs.get("find_unused_parameters", False):
-        raise ValueError(
-            "the trainer's strategy is DDP without find_unused_parameters, but a step trains one "
-            "child and leaves the other candidates unused: "
-            "pass strategy='ddp_find_unused_parameters_true'"
-        )

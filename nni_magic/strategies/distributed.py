@@ -1,0 +1,52 @@
+"""What a supernet asks of Lightning's distributed training, checked before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pytorch_lightning as pl
+from torch import nn
+
+__all__ = ["require_choices", "require_unused_parameters"]
+
+
+def require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
+    """DDP must expect parameters without gradient: those of the candidates not on the path.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if not isinstance(strategy, pl.strategies.DDPStrategy):
+        return
+    if not strategy._ddp_kwargs.get("find_unused_parameters", False):
+        raise ValueError(
+            "the trainer's strategy is DDP without find_unused_parameters, but a step trains one "
+            "child and leaves the other candidates unused: "
+            "pass strategy='ddp_find_unused_parameters_true'"
+        )
+
+
+def require_choices(module: nn.Module, by_label: Mapping[str, Iterable[nn.Module]]) -> None:
+    """BatchNorm of variable width must not have become a SyncBatchNorm of one width.
+
+    Parameters
+    ----------
+    module
+        The Lightning module, as it is trained.
+    by_label
+        What chose by each label when the supernet was made.
+
+    Raises
+    ------
+    ValueError
+        If some of that is not in the module any more.
+    """
+    present = {id(part) for part in module.modules()}
+    lost = [label for label, parts in by_label.items() if not present.issuperset(map(id, parts))]
+    if lost:
+        raise ValueError(
+            f"the trainer has replaced modules that choose {lost}: torch's SyncBatchNorm has no "
+            "variable width, pass sync_batchnorm=False"
+        )
