@@ -75,7 +75,7 @@ class Bert(Domain):
         return torch.zeros(2, self.data.max_length, dtype=torch.long)
 
     def evaluator(self, **settings: Any) -> Lightning:
-        return mlm_evaluator(self.data, optimizer="adam", **settings)
+        return mlm_evaluator(self.data, **settings)
 
     def search_evaluator(self, **settings: Any) -> Lightning:
         return mlm_search_evaluator(self.data, **settings)

@@ -114,7 +114,6 @@ def bert(settings: argparse.Namespace) -> Workload:
             total_steps=steps,
             batch_size=settings.batch_size,
             seed=seed,
-            optimizer="adam",
             trainer_kwargs=_trainer(settings, steps, callbacks),
         )
 

@@ -395,7 +395,7 @@ def test_base_preset_takes_real_steps(corpus, monkeypatch):
     watch = Watch()
     evaluator = mlm_evaluator(
         data, total_steps=2, batch_size=2, learning_rate=chosen.learning_rate,
-        weight_decay=chosen.weight_decay, optimizer="adam",
+        weight_decay=chosen.weight_decay,
         trainer_kwargs={**QUIET, "limit_val_batches": 1, "callbacks": [watch]},
     )  # fmt: skip
     strategy = make_strategy(chosen)
