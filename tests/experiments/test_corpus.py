@@ -145,6 +145,7 @@ def test_blank_corpus_has_no_documents(tmp_path):
         ("a.txt.xz", b"not xz"),
         ("a.txt.xz", lzma.compress(b"cut short" * 99)[:-12]),
     ],
+    ids=["not UTF-8", "not gzip", "gzip cut short", "not xz", "xz cut short"],
 )
 def test_damaged_file_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
