@@ -55,7 +55,7 @@ class Bert(Domain):
 
     def load(self) -> MlmData:
         settings = self.settings
-        shape = PRESETS[settings.preset]
+        shape = {**PRESETS[settings.preset], **self.space}
         corpus = settings.corpus if len(settings.corpus) > 1 else settings.corpus[0]
         return prepare(
             corpus, settings.cache, shape["vocab_size"], shape["max_length"],
@@ -66,8 +66,9 @@ class Bert(Domain):
         return {"corpus": self.data.corpus_digest, "tokenizer": self.data.tokenizer_digest}
 
     def make_space(self) -> BertSpace:
+        chosen = {"dropout": self.settings.dropout, **self.space}
         return BertSpace.preset(
-            self.settings.preset, vocab_size=self.data.vocab_size, dropout=self.settings.dropout
+            self.settings.preset, **{**chosen, "vocab_size": self.data.vocab_size}
         )
 
     def example(self) -> torch.Tensor:

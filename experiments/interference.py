@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nni_magic import samples
 from nni_magic.analysis import plots
 from nni_magic.analysis.interference import InterferenceStudy, interference_study
 from nni_magic.checkpoint import load_supernet
@@ -72,7 +73,7 @@ class Measurements:
     def __init__(self, study: Study, settings: argparse.Namespace) -> None:
         self.study = study
         self.settings = settings
-        n_layers = study.plan.space["n_layers"]
+        n_layers = len(samples.candidates(study.domain.make_space()))
         self.wanted = [
             (j, m) for j in settings.shared_layers for m in settings.differences
             if j + m <= n_layers
@@ -100,11 +101,11 @@ class Measurements:
 
     def measure(self, name: str, seed: int) -> None:
         """Measure what is missing of a supernet, and save it setting by setting."""
-        plan, data = self.study.plan, self.study.data
+        plan, domain = self.study.plan, self.study.domain
         checkpoint = self.study.supernet_file(name, seed).with_suffix(".ckpt")
-        supernet = load_supernet(checkpoint, plan.make_space(data.vocab_size))
+        supernet = load_supernet(checkpoint, domain.make_space())
         rows = DataLoader(
-            Subset(data.train, range(self.settings.rows)), plan.training.batch_size
+            Subset(domain.data.train, range(self.settings.rows)), plan.training.batch_size
         )
         go_on = partial(
             interference_study, supernet,

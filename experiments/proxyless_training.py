@@ -42,19 +42,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--download", action="store_true", help="what is missing")
     data.add_argument("--cache", type=Path, default=Path("experiments/runs/cache"))
     data.add_argument("--resolution", type=int, help="in pixels; by default that of the data")
-    data.add_argument("--held-out", type=float, default=0.1,
-                      help="share of the training set to search on")
-    data.add_argument("--skip-unreadable", action="store_true",
-                      help="leave images out that cannot be read")
+    data.add_argument(
+        "--held-out", type=float, default=0.1, help="share of the training set to search on"
+    )
+    data.add_argument(
+        "--skip-unreadable", action="store_true", help="leave images out that cannot be read"
+    )
 
     space = parser.add_argument_group("space")
     space.add_argument("--preset", default="tiny", help="of search_spaces.ProxylessNASSpace")
     space.add_argument("--candidates", nargs="+", help="of every block, if not those of the preset")
     space.add_argument("--width", type=float, default=1.0, help="multiplies the channels")
     space.add_argument("--dropout", type=float, default=0.0)
-    space.add_argument("--budget", default="60%",
-                       help="multiply-adds of a child at most, such as 600M; or in %% of the way "
-                            "from the smallest child to the largest")
+    space.add_argument(
+        "--budget",
+        default="60%",
+        help="multiply-adds of a child at most, such as 600M; or in %% of the way "
+        "from the smallest child to the largest",
+    )
 
 
 def check_settings(settings: argparse.Namespace) -> None:
@@ -126,12 +131,15 @@ class Proxyless(Domain):
         chosen = {"candidates": settings.candidates} if settings.candidates else {}
         return ProxylessNASSpace.preset(
             settings.preset,
-            resolution=self.data.resolution,
-            in_channels=self.data.channels,
-            n_classes=len(self.data.classes),
-            width=settings.width,
-            dropout=settings.dropout,
-            **chosen,
+            **{
+                "resolution": self.data.resolution,
+                "in_channels": self.data.channels,
+                "n_classes": len(self.data.classes),
+                "width": settings.width,
+                "dropout": settings.dropout,
+                **chosen,
+                **self.space,
+            },
         )
 
     def example(self) -> torch.Tensor:

@@ -14,11 +14,17 @@ from nni_magic import samples, strategies
 
 # isort: split
 from nni.mutable import Sample
+from nni.nas.nn.pytorch import ModelSpace
 
+from experiments import bert_training, proxyless_training
+from experiments.bert_training import Bert
+from experiments.proxyless_training import Proxyless
+from experiments.training import Domain, Parser
 from nni_magic.sampling import UniformSampler
-from search_spaces import BertSpace
 
-__all__ = ["EVALUATION_BATCH", "STRATEGIES", "Children", "Plan", "Supernets", "Training"]
+__all__ = [
+    "DOMAINS", "EVALUATION_BATCH", "STRATEGIES", "Children", "Plan", "Supernets", "Training",
+]  # fmt: skip
 
 STRATEGIES = {
     "spos": strategies.SPOS,
@@ -29,9 +35,10 @@ STRATEGIES = {
     "percentile_anchor": strategies.PercentileAnchor,
 }
 
+DOMAINS = {"bert": (bert_training, Bert), "proxyless": (proxyless_training, Proxyless)}
 
 EVALUATION_BATCH = 64
-"""Sequences in a batch when children are evaluated."""
+"""Rows or images in a batch when children are evaluated."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,20 @@ class Training:
     batch_size
         Sequences in a batch.
     learning_rate
-        The peak; from there it falls linearly to 0.
+        The peak; from there it falls to 0.
     warmup_steps
         Optimizer steps until the peak.
     weight_decay
-        AdamW's, decoupled from the gradient.
+        Not applied to biases and norms.
+    options
+        Further arguments of the evaluator.
     """
 
     batch_size: int
     learning_rate: float
     warmup_steps: int
     weight_decay: float = 0.01
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class Plan:
     Parameters
     ----------
     space
-        Arguments of :class:`search_spaces.BertSpace`.
+        Arguments of the search space, in place of those of its preset.
     training, children
         See there.
     supernets
@@ -124,10 +134,12 @@ class Plan:
     epoch_steps
         Optimizer steps of a supernet's epoch, after which it validates.
     score_rows
-        Held-out rows that score children with inherited weights; the others are the ground
-        truth's, so that the two share no text.
-    corpus
-        See ``experiments/corpus.py``.
+        Held-out rows, or images, that score children with inherited weights. The ground truth is
+        measured on others.
+    domain
+        One of :data:`DOMAINS`.
+    options
+        Of the command line of the domain's programs, such as ``corpus`` or ``dataset``.
     """
 
     space: Mapping[str, Any]
@@ -136,7 +148,8 @@ class Plan:
     supernets: Mapping[str, Supernets]
     epoch_steps: int
     score_rows: int = 1024
-    corpus: str = "sotu"
+    domain: str = "bert"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -164,6 +177,8 @@ class Plan:
         return plan
 
     def _check(self) -> None:
+        if self.domain not in DOMAINS:
+            raise ValueError(f"domain is {self.domain!r}; accepted are {', '.join(DOMAINS)}")
         for name, supernets in self.supernets.items():
             if supernets.strategy not in STRATEGIES:
                 raise ValueError(
@@ -185,13 +200,36 @@ class Plan:
                 f"{self.children.n}"
             )
 
-    def make_space(self, vocab_size: int) -> BertSpace:
-        """Build the space anew, for a tokenizer that has learned so many tokens."""
-        return BertSpace(**{**self.space, "vocab_size": vocab_size})
+    def make_domain(self, cache: Path) -> Domain:
+        """Open the data and the search space.
 
-    def draw_children(self) -> list[Sample]:
-        """Draw the different children of the ground truth; of the vocabulary they are free."""
-        sampler = UniformSampler(self.make_space(vocab_size=8), seed=self.children.seed)
+        Parameters
+        ----------
+        cache
+            Folder of prepared data.
+
+        Raises
+        ------
+        ValueError
+            If an option is not one of the domain's programs, or not accepted.
+        """
+        module, kind = DOMAINS[self.domain]
+        parser = Parser(None)
+        module.add_options(parser)
+        settings = parser.parse_args(_as_arguments(self.options))
+        settings.cache, settings.batch_size = cache, EVALUATION_BATCH
+        settings.search_batches = self.score_rows // EVALUATION_BATCH
+        return kind(settings, self.space)
+
+    def draw_children(self, space: ModelSpace) -> list[Sample]:
+        """Draw the different children of the ground truth.
+
+        Raises
+        ------
+        ValueError
+            If the space has too few.
+        """
+        sampler = UniformSampler(space, seed=self.children.seed)
         drawn: dict[str, Sample] = {}
         for _ in range(100 * self.children.n):
             if len(drawn) < self.children.n:
@@ -213,6 +251,20 @@ class Plan:
             i * self.children.n // self.children.repeated for i in range(self.children.repeated)
         ]
         yield from ((child, seed) for seed in self.children.seeds[1:] for child in repeated)
+
+
+def _as_arguments(options: Mapping[str, Any]) -> list[str]:
+    """Write options as on a command line.
+
+    >>> _as_arguments({"held_out": 0.1, "candidates": ["ffn", "mha4"], "download": True})
+    ['--held-out', '0.1', '--candidates', 'ffn', 'mha4', '--download']
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words += map(str, value if isinstance(value, list) else [value])
+    return words
 
 
 def _made(kind: Any, settings: Any, name: str) -> Any:

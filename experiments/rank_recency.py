@@ -64,9 +64,7 @@ def children_around(
     """
     around = {0: [dict(last)]}
     for distance in range(1, len(candidates) + 1):
-        around[distance] = [
-            samples.neighbour(last, candidates, rng, k=distance) for _ in range(n)
-        ]
+        around[distance] = [samples.neighbour(last, candidates, rng, k=distance) for _ in range(n)]
     return around
 
 
@@ -82,7 +80,7 @@ def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) ->
     if None in found:
         missing = (name, settings.control)[found.index(None)]
         raise ValueError(f"supernet {missing!r} of seed {seed} is not trained yet")
-    candidates = samples.candidates(study.plan.make_space(vocab_size=8))
+    candidates = samples.candidates(study.domain.make_space())
     rng = np.random.default_rng([settings.seed, seed])
     around = children_around(found[0]["last_child"], candidates, settings.children, rng)
     children = [child for at in around.values() for child in at]

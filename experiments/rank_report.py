@@ -35,7 +35,8 @@ def gather(study: Study) -> dict[str, Any]:
     -------
     dict
         ``children``: for each that is trained its sample, size and ground truth by seed;
-        ``supernets``: name to seed to what was found with it.
+        ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
+        statistics of the training, not taken anew for every child, come as ``uncalibrated``.
     """
     children: dict[int, dict[str, Any]] = {}
     for number, seed in study.plan.trainings():
@@ -57,6 +58,13 @@ def gather(study: Study) -> dict[str, Any]:
         }
         if found_by_seed:
             supernets[name] = found_by_seed
+        uncalibrated = {
+            seed: {**found, "scores": found["uncalibrated"]}
+            for seed, found in found_by_seed.items()
+            if "uncalibrated" in found
+        }
+        if uncalibrated:
+            supernets[f"{name}, uncalibrated"] = uncalibrated
     return {
         "plan": dataclasses.asdict(study.plan),
         "children": [children[number] for number in sorted(children)],

@@ -7,10 +7,11 @@ import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nni_magic.calibration import tracking_norms
 from nni_magic.checkpoint import CHECKPOINT_KEY, load_supernet, read_checkpoint
 from nni_magic.files import write_json
 from nni_magic.records import count_flops, count_params
@@ -18,15 +19,11 @@ from nni_magic.search import ChildEvaluator
 
 # isort: split
 import pytorch_lightning as pl
-import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
-from torch.utils.data import DataLoader, Subset
 
-from experiments.mlm import mlm_evaluator, mlm_search_evaluator
-from experiments.mlm_data import MlmData, prepare
 from experiments.rank_plan import EVALUATION_BATCH, STRATEGIES, Plan
 
 __all__ = ["Study", "claimed"]
@@ -56,20 +53,15 @@ class Study:
         Folder of the results: ``children/<number>_seed<seed>.json``,
         ``supernets/<name>_seed<seed>.json`` and their checkpoints.
     cache
-        Folder of the tokenized text.
+        Folder of prepared data.
     """
 
     def __init__(self, plan: Plan, output: Path, cache: Path) -> None:
         self.plan = plan
         self.output = output
-        self.cache = cache
-        self.children = plan.draw_children()
-
-    @cached_property
-    def data(self) -> MlmData:
-        """The text."""
-        space = self.plan.space
-        return prepare(self.plan.corpus, self.cache, space["vocab_size"], space["max_length"])
+        self.domain = plan.make_domain(cache)
+        # This also loads the data, which seeds the process: not to be left until a training.
+        self.children = plan.draw_children(self.domain.make_space())
 
     def child_file(self, child: int, seed: int) -> Path:
         """Where the ground truth of a child lies."""
@@ -100,11 +92,11 @@ class Study:
     # The ground truth
 
     def train_child(self, number: int, seed: int) -> dict[str, Any]:
-        """Train a child from scratch; gives its loss on the rows that score nothing."""
+        """Train a child from scratch; gives its loss on data that score nothing."""
         sample = self.children[number]
         pl.seed_everything(seed, verbose=False)
         with model_context(sample):
-            child = self.plan.make_space(self.data.vocab_size)
+            child = self.domain.make_space()
         evaluator = self.evaluator(self.plan.children.steps, seed, {"limit_val_batches": 0})
         started = time.process_time()
         evaluator.evaluate(child)
@@ -114,18 +106,15 @@ class Study:
             "seed": seed,
             **self.truth(evaluator),
             "params": count_params(child),
-            "flops": count_flops(
-                child.eval(), (torch.zeros(1, self.data.max_length, dtype=torch.long),)
-            ),
+            "flops": count_flops(child.eval(), (self.domain.example()[:1],)),
             "cpu_seconds": seconds,
         }
 
     def truth(self, evaluator: Lightning) -> dict[str, float]:
-        """Metrics on the rows of the ground truth."""
-        rows = range(self.plan.score_rows, len(self.data.validation))
-        loader = DataLoader(Subset(self.data.validation, rows), EVALUATION_BATCH)
+        """Metrics on the data of the ground truth."""
         trainer = pl.Trainer(**QUIET)
-        return dict(trainer.validate(evaluator.module, loader, verbose=False)[0])
+        [found] = trainer.validate(evaluator.module, self.domain.test_data(), verbose=False)
+        return {"val_loss": found["val_loss"], "val_accuracy": found[self.domain.accuracy]}
 
     # The supernets
 
@@ -135,7 +124,7 @@ class Study:
         """Train a supernet; gives its scores of the children."""
         supernets = self.plan.supernets[name]
         pl.seed_everything(seed, verbose=False)
-        space = self.plan.make_space(self.data.vocab_size)
+        space = self.domain.make_space()
         strategy = STRATEGIES[supernets.strategy](
             **{"seed": seed, "metric": "val_loss", "validation_batches": 8, **supernets.options}
         )
@@ -155,35 +144,45 @@ class Study:
         return {
             "supernets": name,
             "seed": seed,
-            "scores": self.score(checkpoint, self.children),
+            **self.scores(checkpoint),
             "last_child": read_checkpoint(checkpoint)[CHECKPOINT_KEY]["child"],
             "cpu_seconds": seconds,
         }
 
-    def score(self, checkpoint: Path, children: list[Sample]) -> list[float]:
+    def scores(self, checkpoint: Path) -> dict[str, list[float]]:
+        """Scores of the ground truth's children; where it matters, also without calibration."""
+        scores = {"scores": self.score(checkpoint, self.children)}
+        if tracking_norms([self.domain.make_space()]):
+            scores["uncalibrated"] = self.score(checkpoint, self.children, calibration_batches=0)
+        return scores
+
+    def score(
+        self, checkpoint: Path, children: list[Sample], calibration_batches: int = 4
+    ) -> list[float]:
         """Validation losses of children with the weights that they inherit."""
-        supernet = load_supernet(checkpoint, self.plan.make_space(self.data.vocab_size))
-        evaluator = mlm_search_evaluator(
-            self.data, batch_size=EVALUATION_BATCH, trainer_kwargs={"devices": 1}
+        supernet = load_supernet(checkpoint, self.domain.make_space())
+        evaluator = self.domain.search_evaluator(
+            batch_size=EVALUATION_BATCH, trainer_kwargs={"devices": 1}
         )
         n_batches = self.plan.score_rows // EVALUATION_BATCH
-        return ChildEvaluator(supernet, evaluator, n_batches=n_batches)(children)
+        return ChildEvaluator(
+            supernet, evaluator, n_batches=n_batches, calibration_batches=calibration_batches
+        )(children)
 
     def evaluator(
         self, steps: int, seed: int, trainer: dict[str, Any], learning_rate: float | None = None
     ) -> Lightning:
         """Make the evaluator of a training; ``trainer`` is for Lightning's."""
         training = self.plan.training
-        return mlm_evaluator(
-            self.data,
+        return self.domain.evaluator(
             total_steps=steps,
             batch_size=training.batch_size,
             seed=seed,
             learning_rate=learning_rate or training.learning_rate,
             warmup_steps=training.warmup_steps,
             weight_decay=training.weight_decay,
-            optimizer="adamw",
             trainer_kwargs={**QUIET, **trainer},
+            **training.options,
         )
 
 

@@ -89,9 +89,7 @@ class SearchPipeline(ABC):
 
     def train_supernet(self) -> Mapping[str, float]:
         """Train it into the shared folder; its metric is the loss of the best child known."""
-        strategy = train_supernet(
-            self.domain, self.domain.make_space(), self.trial, self.folder
-        )
+        strategy = train_supernet(self.domain, self.domain.make_space(), self.trial, self.folder)
         return {"default": next(strategy.list_models()).metrics.final}
 
     def population(self) -> Population:

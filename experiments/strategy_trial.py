@@ -91,9 +91,7 @@ def _word(value: Any) -> str:
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def search(
-    domain: Domain, supernet: ModelSpace, survivor: Sample | None = None
-) -> dict[str, Any]:
+def search(domain: Domain, supernet: ModelSpace, survivor: Sample | None = None) -> dict[str, Any]:
     """Search the children by evolution, on the weights that they inherit.
 
     Parameters

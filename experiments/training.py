@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -67,8 +67,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--devices", default="auto")
     train.add_argument("--precision", default="32-true")
     train.add_argument("--distributed", default="auto", help="Lightning's strategy, e.g. for DDP")
-    train.add_argument("--sync-batchnorm", action="store_true",
-                       help="take BatchNorm's statistics over the batches of all devices")
+    train.add_argument(
+        "--sync-batchnorm",
+        action="store_true",
+        help="take BatchNorm's statistics over the batches of all devices",
+    )
 
     method = parser.add_argument_group("method")
     method.add_argument("--k", type=int, default=1)
@@ -78,12 +81,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     method.add_argument("--anchor-interval", type=int, default=100)
     method.add_argument("--metric", default="val_loss", help="by which children are scored")
     method.add_argument("--mode", default="min", help="max if a larger metric is better")
-    method.add_argument("--n-drop", type=int, default=0,
-                        help="candidates deleted after an epoch (progressive shrinking); 0: none")
-    method.add_argument("--evaluations", type=int, default=1000,
-                        help="children scored after an epoch when shrinking")
-    method.add_argument("--search-batches", type=int, default=4,
-                        help="validation batches that score a child")
+    method.add_argument(
+        "--n-drop",
+        type=int,
+        default=0,
+        help="candidates deleted after an epoch (progressive shrinking); 0: none",
+    )
+    method.add_argument(
+        "--evaluations",
+        type=int,
+        default=1000,
+        help="children scored after an epoch when shrinking",
+    )
+    method.add_argument(
+        "--search-batches", type=int, default=4, help="validation batches that score a child"
+    )
 
 
 def check_names(settings: argparse.Namespace, **known: Collection[str]) -> None:
@@ -106,6 +118,8 @@ class Domain(ABC):
     ----------
     settings
         The command line.
+    space
+        Arguments of the search space, in place of those of its preset.
     """
 
     accuracy: str
@@ -114,8 +128,11 @@ class Domain(ABC):
     packages: tuple[str, ...] = ("nni", "numpy", "pytorch-lightning", "torch")
     """What results depend on."""
 
-    def __init__(self, settings: argparse.Namespace) -> None:
+    def __init__(
+        self, settings: argparse.Namespace, space: Mapping[str, Any] | None = None
+    ) -> None:
         self.settings = settings
+        self.space = dict(space or {})
 
     @cached_property
     def data(self) -> Any:
@@ -150,7 +167,8 @@ class Domain(ABC):
         ----------
         **settings
             ``total_steps``, ``batch_size``, ``seed``, ``num_workers``, ``learning_rate``,
-            ``warmup_steps``, ``weight_decay`` and ``trainer_kwargs``.
+            ``warmup_steps``, ``weight_decay``, ``trainer_kwargs``, and what the evaluator of this
+            domain takes besides.
         """
 
     @abstractmethod
@@ -263,8 +281,9 @@ def add_retraining_options(parser: argparse.ArgumentParser, epochs: int) -> None
     """Add what the training of a found child from scratch needs."""
     retrain = parser.add_argument_group("retraining")
     retrain.add_argument("--retrain-epochs", type=int, default=epochs, help="of a found child")
-    retrain.add_argument("--retrain-learning-rate", type=float,
-                         help="by default that of the supernet")
+    retrain.add_argument(
+        "--retrain-learning-rate", type=float, help="by default that of the supernet"
+    )
 
 
 def _evaluator(

@@ -22,9 +22,7 @@ __all__ = ["count_flops", "count_params", "provenance"]
 _logger = logging.getLogger(__name__)
 
 
-def provenance(
-    *, seed: int, checkpoint: str | Path | None = None, **extra: Any
-) -> dict[str, Any]:
+def provenance(*, seed: int, checkpoint: str | Path | None = None, **extra: Any) -> dict[str, Any]:
     """Record where children come from; without a date, so that the same input gives the same.
 
     Parameters

@@ -166,9 +166,7 @@ def random_sample(candidates: Candidates, rng: np.random.Generator) -> Sample:
     }
 
 
-def distance(
-    a: Sample, b: Sample, active: Callable[[Sample], Iterable[str]] | None = None
-) -> int:
+def distance(a: Sample, b: Sample, active: Callable[[Sample], Iterable[str]] | None = None) -> int:
     """Count the labels in which two samples differ (Hamming distance).
 
     Parameters

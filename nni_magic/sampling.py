@@ -332,9 +332,7 @@ class GradualSampler(Sampler):
             redrawn = {labels[i]: self.candidates[labels[i]] for i in picked}
             return {**self.current, **samples.random_sample(redrawn, self._rng)}
         movable = [
-            label
-            for label in self.active_labels(self.current)
-            if len(self.candidates[label]) > 1
+            label for label in self.active_labels(self.current) if len(self.candidates[label]) > 1
         ]
         if not movable:
             return dict(self.current)

@@ -131,8 +131,13 @@ class BertSpace(ModelSpace):
     ):
         super().__init__()
         embedding_size = hidden if embedding_size is None else embedding_size
-        _check_sizes(n_layers=n_layers, hidden=hidden, vocab_size=vocab_size,
-                     max_length=max_length, embedding_size=embedding_size)
+        _check_sizes(
+            n_layers=n_layers,
+            hidden=hidden,
+            vocab_size=vocab_size,
+            max_length=max_length,
+            embedding_size=embedding_size,
+        )
         _check_options(hidden, embedding_size, dropout, candidates)
         self.stem = Stem(hidden, vocab_size, max_length, embedding_size, dropout)
         self.layers = nn.ModuleList(
@@ -257,5 +262,7 @@ def _check_inputs(
         raise TypeError(f"positions must be a boolean tensor, got {positions.dtype}")
     for name, tensor in (("attention_mask", attention_mask), ("positions", positions)):
         if tensor is not None and tensor.shape != token_ids.shape:
-            raise ValueError(f"{name} must have the shape of token_ids, "
-                             f"{tuple(token_ids.shape)}, got {tuple(tensor.shape)}")
+            raise ValueError(
+                f"{name} must have the shape of token_ids, "
+                f"{tuple(token_ids.shape)}, got {tuple(tensor.shape)}"
+            )

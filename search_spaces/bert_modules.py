@@ -42,8 +42,9 @@ class Stem(ProfiledModule):
         """Embed ``token_ids`` of shape ``(batch, seq)`` to ``(batch, seq, hidden)``."""
         length, max_length = token_ids.shape[1], self.position.num_embeddings
         if length > max_length:
-            raise ValueError(f"token_ids must have at most max_length={max_length} columns, "
-                             f"got {length}")
+            raise ValueError(
+                f"token_ids must have at most max_length={max_length} columns, got {length}"
+            )
         embedded = self.token(token_ids) + self.position.weight[:length]
         return self.project(self.dropout(self.norm(embedded)))
 

@@ -153,8 +153,13 @@ class ProxylessNASSpace(ModelSpace):
     ) -> None:
         super().__init__()
         stages = [Stage(*stage) for stage in stages]
-        _check_sizes(n_classes=n_classes, in_channels=in_channels, stem_channels=stem_channels,
-                     first_channels=first_channels, head_channels=head_channels)
+        _check_sizes(
+            n_classes=n_classes,
+            in_channels=in_channels,
+            stem_channels=stem_channels,
+            first_channels=first_channels,
+            head_channels=head_channels,
+        )
         _check_layout(stages, resolution, stem_stride)
         _check_options(width, dropout, candidates)
         norm = {"momentum": bn_momentum, "eps": bn_eps}

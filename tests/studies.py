@@ -29,13 +29,15 @@ def written(folder, settings):
     return path
 
 
-def plan_of(folder, **changes):
-    return Plan.read(written(folder, {**PLAN, **changes}))
+def plan_of(folder, corpus="sotu", **changes):
+    options = {"corpus": [str(corpus)]}
+    return Plan.read(written(folder, {**PLAN, "options": options, **changes}))
 
 
-def made_up(folder, **changes):
+def made_up(folder, corpus, **changes):
     """A finished study: supernet ``spos`` ranks at random, any other as the ground truth does."""
-    study = Study(plan_of(folder, **changes), folder / "runs", folder / "cache")
+    plan = plan_of(folder, corpus, **changes)
+    study = Study(plan, folder / "runs", corpus / "cache")
     rng = np.random.default_rng(0)
     truth = 4 + rng.normal(size=len(study.children))
     for child, seed in study.plan.trainings():

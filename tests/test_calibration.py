@@ -106,9 +106,7 @@ def test_score_is_that_of_the_recalibrated_child(space):
     assert all(version == after[name]._version for name, (_, version) in before.items())
     assert all(module.training for module in net.modules())
     batches = list(islice(training_data(), 2))
-    assert found == pytest.approx(
-        recalibrated_losses(net, children, evaluator, batches), rel=1e-5
-    )
+    assert found == pytest.approx(recalibrated_losses(net, children, evaluator, batches), rel=1e-5)
 
 
 @pytest.mark.parametrize("space", [ChainSpace, ConvSpace, WidthSpace])

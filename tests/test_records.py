@@ -65,9 +65,7 @@ class UncountedSpace(ModelSpace):
         (UncountedSpace, {"op": "scale"}, "finds 0 of the child's 4 parameters"),
     ],
 )
-def test_flops_that_nni_cannot_count_are_left_out_with_one_warning(
-    space, sample, message, caplog
-):
+def test_flops_that_nni_cannot_count_are_left_out_with_one_warning(space, sample, message, caplog):
     child, x = supernet(space()).freeze(sample), torch.ones(2, 4)
     logger = logging.getLogger("nni.nas.profiler")
     level = logger.level

@@ -87,9 +87,7 @@ class Watch(pl.Callback):
 
 def images(n=48):
     generator = torch.Generator().manual_seed(0)
-    return TensorDataset(
-        torch.randn(n, 1, 8, 8, generator=generator), torch.arange(n) % 10
-    )
+    return TensorDataset(torch.randn(n, 1, 8, 8, generator=generator), torch.arange(n) % 10)
 
 
 def classification(watch, epochs=3, **trainer):
@@ -123,8 +121,9 @@ class DictModule(LightningModule):
 
     def _loss(self, batch):
         logits = self.model(batch["input_ids"], attention_mask=batch["attention_mask"])
-        return nn.functional.cross_entropy(logits[batch["attention_mask"]],
-                                           batch["labels"][batch["attention_mask"]])
+        return nn.functional.cross_entropy(
+            logits[batch["attention_mask"]], batch["labels"][batch["attention_mask"]]
+        )
 
     def training_step(self, batch, batch_idx):
         return {"loss": self._loss(batch), "extra": len(batch)}

@@ -182,9 +182,7 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
         budgets = []
         for share in settings.shares:
             budget = RangeProfilerFilter(profiler, max=float(np.quantile(costs, share)))
-            samplers = {
-                name: compare(space, name, budget, training, settings) for name in SAMPLERS
-            }
+            samplers = {name: compare(space, name, budget, training, settings) for name in SAMPLERS}
             budgets.append({"share": share, "max": budget.max_value, "samplers": samplers})
             print(f"{preset}: done with {share:.0%} of the children", flush=True)
         results[preset] = {"budgets": budgets, "latency": latency(space, settings)}

@@ -82,9 +82,9 @@ def evolution(
         losses.extend(found)
         return found
 
-    Evolution(
-        generations=settings.generations, population=settings.population, seed=seed
-    ).search(space, score)
+    Evolution(generations=settings.generations, population=settings.population, seed=seed).search(
+        space, score
+    )
     return losses
 
 

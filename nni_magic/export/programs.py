@@ -152,6 +152,4 @@ def _check_agreement(
         with torch.no_grad():
             expected = tree_leaves(child(*args, **kwargs))
             actual = tree_leaves(run(*args, **kwargs))
-        torch.testing.assert_close(
-            actual, expected, rtol=tolerance, atol=tolerance, equal_nan=True
-        )
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -151,9 +151,7 @@ class Pipeline:
         write_json(file, {**about, "report": report})
         return report
 
-    def _baseline(
-        self, name: str, train: Callable[[str], Mapping[str, float]] | None
-    ) -> Report:
+    def _baseline(self, name: str, train: Callable[[str], Mapping[str, float]] | None) -> Report:
         if train is None:
             raise ValueError(f"the tuner wants baseline {name!r}, but train_baseline is not given")
         return self._once(f"baseline_{name}", {"baseline": name}, lambda: train(name))

@@ -37,6 +37,7 @@ from .timing import Prepare, example_call, fresh, median_milliseconds
 
 __all__ = ["LatencyTable", "StepLatency", "TableError", "table_error"]
 
+
 @dataclass(frozen=True)
 class StepLatency:
     """Latency of one step of a chain.

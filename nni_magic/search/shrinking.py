@@ -292,9 +292,7 @@ def _feasibility(module: Any, evaluated: Sequence[Sample]) -> Callable[[Candidat
     def feasible(candidates: Candidates) -> bool:
         if any(_holds(child, candidates) for child in valid):
             return True
-        sampler = UniformSampler(
-            module.training_module.model, seed=0, filter=module.sampler.filter
-        )
+        sampler = UniformSampler(module.training_module.model, seed=0, filter=module.sampler.filter)
         sampler.restrict(candidates)
         try:
             valid.append(sampler.next())

@@ -173,8 +173,13 @@ def test_half_precision_loses_no_gradient():
         ("magic_t", bert, masking, {"precision": "bf16-mixed", "epochs": 1}),
         ("magic_a", ConvSpace, classification, {"accumulate_grad_batches": 2}),
         pytest.param("spos", bert, masking, {}, marks=pytest.mark.slow),
-        pytest.param("magic_at", ConvSpace, classification, {"gradient_clip_val": 0.5},
-                     marks=pytest.mark.slow),
+        pytest.param(
+            "magic_at",
+            ConvSpace,
+            classification,
+            {"gradient_clip_val": 0.5},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_training_is_the_same_bit_for_bit(name, space, evaluator, settings):

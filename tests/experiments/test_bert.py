@@ -210,9 +210,7 @@ def test_run_writes_what_it_found(arguments, trial, tmp_path):
     assert len(curve) == 4
 
 
-def test_evolution_begins_with_the_same_children_for_every_strategy(
-    arguments, trial, monkeypatch
-):
+def test_evolution_begins_with_the_same_children_for_every_strategy(arguments, trial, monkeypatch):
     first, score = {}, ChildEvaluator.__call__
 
     def recorded(self, samples):

@@ -33,9 +33,7 @@ def work(corpus, tmp_path, trial):
         settings.output.mkdir(exist_ok=True)
         trial.parameters = parameters
         pipeline = Pipeline(trial, tmp_path / "shared")
-        return pipeline, bert_search.BertPipeline(
-            Bert(settings), trial, pipeline.folder
-        )
+        return pipeline, bert_search.BertPipeline(Bert(settings), trial, pipeline.folder)
 
     return make
 

@@ -127,9 +127,7 @@ def test_default_resolution_of_a_folder_is_that_of_imagenet(folder):
 
 def test_small_folder_is_read_once_into_memory(folder):
     (folder / "train" / "a" / "2.png").write_text("no image")
-    data = prepare(
-        "imagefolder", root=folder, held_out=0.3, resolution=24, skip_unreadable=True
-    )
+    data = prepare("imagefolder", root=folder, held_out=0.3, resolution=24, skip_unreadable=True)
     assert isinstance(data.train.source, MemoryImages)
     assert len(data.train) + len(data.validation) == 11
     assert data.train.source.labels.tolist() == [0] * 5 + [1] * 6

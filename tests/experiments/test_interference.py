@@ -24,7 +24,7 @@ WANTED = {(1, 1), (1, 3), (3, 1)}
 def run(corpus, tmp_path_factory):
     """Runs the program with further words; gives the folder of its reports."""
     folder = tmp_path_factory.mktemp("interference")
-    plan_of(folder, corpus=str(corpus), **CHANGES)
+    plan_of(folder, corpus, **CHANGES)
 
     def main(*words):
         interference.main([
@@ -98,7 +98,7 @@ def test_layers_that_do_not_exist_raise(run):
 
 
 def test_nothing_measured_raises(corpus, tmp_path):
-    plan = plan_of(tmp_path, corpus=str(corpus), **CHANGES)
+    plan = plan_of(tmp_path, corpus, **CHANGES)
     settings = interference.parse_args([
         "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
         "--shared-layers", "1", "--differences", "1",

@@ -93,9 +93,7 @@ def test_budget_outside_of_the_space_is_told_with_both_figures(budget, trial, tm
 )
 def test_wrong_parameter_is_named(parameters, message):
     with pytest.raises(ValueError, match=message):
-        strategy_trial.apply_parameters(
-            parsed(), parameters, proxyless.parse_args, check_settings
-        )
+        strategy_trial.apply_parameters(parsed(), parameters, proxyless.parse_args, check_settings)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The plan of a rank-correlation study: what it draws, in which order, and what it refuses."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -8,30 +9,35 @@ from studies import PLAN, plan_of, written
 
 from experiments.rank_plan import Plan
 from nni_magic.samples import digest
+from search_spaces import BertSpace
 
+SPACE = BertSpace(**PLAN["space"])
 PLANS = sorted((Path(__file__).parents[2] / "experiments" / "plans").glob("*.yml"))
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
-def test_shipped_plans_are_read(path):
+def test_shipped_plans_are_read(path, tmp_path):
     plan = Plan.read(path)
     assert plan.supernets
-    assert len(plan.draw_children()) == plan.children.n
-    plan.make_space(vocab_size=8)
+    domain = plan.make_domain(tmp_path)
+    domain.data = SimpleNamespace(
+        vocab_size=8, channels=1, resolution=28, classes="0123456789", max_length=8
+    )
+    assert len(plan.draw_children(domain.make_space())) == plan.children.n
 
 
 def test_children_are_different_and_follow_the_seed(tmp_path):
-    children = plan_of(tmp_path).draw_children()
+    children = plan_of(tmp_path).draw_children(SPACE)
     assert len({digest(child) for child in children}) == 8
-    assert plan_of(tmp_path).draw_children() == children
+    assert plan_of(tmp_path).draw_children(SPACE) == children
     other = {**PLAN["children"], "seed": 1}
-    assert plan_of(tmp_path, children=other).draw_children() != children
+    assert plan_of(tmp_path, children=other).draw_children(SPACE) != children
 
 
 def test_more_children_begin_with_the_same(tmp_path):
     more = {**PLAN["children"], "n": 12}
-    children = plan_of(tmp_path).draw_children()
-    assert plan_of(tmp_path, children=more).draw_children()[:8] == children
+    children = plan_of(tmp_path).draw_children(SPACE)
+    assert plan_of(tmp_path, children=more).draw_children(SPACE)[:8] == children
 
 
 def test_trainings_begin_with_all_children_and_repeat_some(tmp_path):
@@ -49,6 +55,7 @@ def test_trainings_begin_with_all_children_and_repeat_some(tmp_path):
      r"supernets: a: strategy is 'darts'; accepted are spos, magic_t"),
     ({"supernets": {"a": {"strategy": "spos", "steps": 5, "seeds": [0]}}},
      r"supernets: a: steps is 5; accepted are multiples of epoch_steps, 2"),
+    ({"domain": "audio"}, r"domain is 'audio'; accepted are bert, proxyless"),
     ({"score_rows": 65}, r"score_rows is 65; accepted are multiples of 64"),
 ])  # fmt: skip
 def test_bad_plan_is_named(tmp_path, change, message):
@@ -59,7 +66,16 @@ def test_bad_plan_is_named(tmp_path, change, message):
 def test_more_children_than_the_space_has_raises(tmp_path):
     plan = plan_of(tmp_path, children={**PLAN["children"], "n": 17})
     with pytest.raises(ValueError, match=r"n is 17, but the space has hardly more than 16"):
-        plan.draw_children()
+        plan.draw_children(SPACE)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"epsilon": 3}, "unrecognized arguments: --epsilon 3"),
+    ({"dropout": "much"}, "argument --dropout: invalid float value: 'much'"),
+])  # fmt: skip
+def test_bad_option_is_named(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        plan_of(tmp_path, options=options).make_domain(tmp_path)
 
 
 def test_empty_plan_raises(tmp_path):

@@ -24,7 +24,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def arguments(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recency")
-    plan_of(folder, corpus=str(corpus), **CHANGES)
+    plan_of(folder, corpus, **CHANGES)
     return [
         "--plan", str(folder / "plan.yml"), "--runs", str(folder / "runs"),
         "--cache", str(corpus / "cache"), "--output", str(folder / "out"), "--hardware", "cpu",
@@ -42,7 +42,7 @@ def study(arguments):
 
 
 def test_children_lie_at_their_distance(study):
-    space = candidates(study.plan.make_space(vocab_size=8))
+    space = candidates(study.domain.make_space())
     last = {label: choices[0] for label, choices in space.items()}
     around = rank_recency.children_around(last, space, 5, np.random.default_rng(0))
     assert list(around) == [0, 1, 2, 3, 4]

@@ -8,12 +8,12 @@ import scipy.stats
 from studies import made_up
 
 from experiments import rank_correlation, rank_report
-from nni_magic.files import read_json
+from nni_magic.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return made_up(tmp_path_factory.mktemp("study"))
+def study(tmp_path_factory, corpus):
+    return made_up(tmp_path_factory.mktemp("study"), corpus)
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def found(study):
     return rank_report.statistics(rank_report.gather(study[0]))
 
 
-def test_gather_takes_what_there_is(tmp_path):
-    study, truth = made_up(tmp_path)
+def test_gather_takes_what_there_is(tmp_path, corpus):
+    study, truth = made_up(tmp_path, corpus)
     study.child_file(5, 0).unlink()
     study.child_file(2, 1).unlink()
     study.supernet_file("magic_t", 1).unlink()
@@ -49,8 +49,8 @@ def test_tau_is_that_of_scipy(study, found):
     assert found["supernets"]["magic_t"]["all"]["kendall_tau"]["mean"] == pytest.approx(1)
 
 
-def test_children_that_are_not_trained_are_left_out_of_the_scores(tmp_path):
-    study, _ = made_up(tmp_path)
+def test_children_that_are_not_trained_are_left_out_of_the_scores(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
     for seed in (0, 1, 2):
         study.child_file(2, seed).unlink()
     found = rank_report.statistics(rank_report.gather(study))
@@ -105,8 +105,18 @@ def test_report_is_written_with_its_pictures(study, tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == len(list(tmp_path.glob("*.svg"))) == 2
 
 
-def test_too_few_children_raise(tmp_path):
-    study, _ = made_up(tmp_path)
+def test_scores_without_calibration_are_ranked_too(tmp_path, corpus):
+    study, truth = made_up(tmp_path, corpus)
+    path = study.supernet_file("magic_t", 0)
+    write_json(path, {**read_json(path), "uncalibrated": (-truth).tolist()})
+    found = rank_report.statistics(rank_report.gather(study))["supernets"]
+    assert found.keys() == {"spos", "magic_t", "magic_t, uncalibrated"}
+    ranking = found["magic_t, uncalibrated"]["all"]["seeds"]["0"]
+    assert ranking["kendall_tau"] == pytest.approx(-1)
+
+
+def test_too_few_children_raise(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
     for number in range(1, 8):
         for seed in (0, 1, 2):
             study.child_file(number, seed).unlink(missing_ok=True)

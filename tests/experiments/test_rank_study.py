@@ -30,7 +30,7 @@ FILES = {
 
 def study_of(corpus, folder, **changes):
     folder.mkdir(exist_ok=True)
-    plan = plan_of(folder, corpus=str(corpus), **{**SMALL, **changes})
+    plan = plan_of(folder, corpus, **{**SMALL, **changes})
     return Study(plan, folder / "runs", corpus / "cache")
 
 
@@ -87,7 +87,8 @@ def test_repeated_training_is_of_the_same_child_and_another_start(finished):
 
 
 def test_ground_truth_and_scores_share_no_text(finished, monkeypatch):
-    validation = finished.data.validation
+    data = finished.domain.data
+    validation = data.validation
     rows = []
 
     class Watched(torch.utils.data.Dataset):
@@ -98,9 +99,8 @@ def test_ground_truth_and_scores_share_no_text(finished, monkeypatch):
             rows.append(index)
             return validation[index]
 
-    data = finished.data
     monkeypatch.setitem(
-        finished.__dict__, "data", type(data)(**{**vars(data), "validation": Watched()})
+        finished.domain.__dict__, "data", type(data)(**{**vars(data), "validation": Watched()})
     )
     checkpoint = finished.supernet_file("spos", 0).with_suffix(".ckpt")
     finished.score(checkpoint, finished.children[:1])
@@ -109,6 +109,20 @@ def test_ground_truth_and_scores_share_no_text(finished, monkeypatch):
     finished.train_child(0, 0)
     assert scored == set(range(64))
     assert set(rows) == set(range(64, len(validation)))
+
+
+def test_images_are_scored_with_and_without_calibration(tmp_path):
+    plan = plan_of(
+        tmp_path, domain="proxyless", space={"candidates": ["mb3_3x3", "zero"]},
+        options={"dataset": "digits", "held_out": 0.1}, **SMALL,
+    )  # fmt: skip
+    study = Study(plan, tmp_path / "runs", tmp_path / "cache")
+    study.work()
+    assert results(study).keys() == FILES
+    found = results(study)["supernets/spos_seed0.json"]
+    assert len(found["scores"]) == len(found["uncalibrated"]) == 3
+    assert found["scores"] != found["uncalibrated"]
+    assert 0 <= results(study)["children/000_seed0.json"]["val_accuracy"] <= 1
 
 
 def hold(path, held):
@@ -155,8 +169,11 @@ def test_trial_reports_tau_and_shares_the_ground_truth(finished, corpus, tmp_pat
     children = {name: r for name, r in results(study).items() if name.startswith("children")}
     assert children == {n: r for n, r in results(finished).items() if n in children}
     assert len(children) == 3
-    assert results(study)["supernets/spos_seed0.json"] == (
-        results(finished)["supernets/spos_seed0.json"]  # to report changes nothing
+    assert (
+        results(study)["supernets/spos_seed0.json"]
+        == (
+            results(finished)["supernets/spos_seed0.json"]  # to report changes nothing
+        )
     )
     assert len(line.intermediate) == 2
     assert -1 <= line.final <= 1
@@ -165,4 +182,3 @@ def test_trial_reports_tau_and_shares_the_ground_truth(finished, corpus, tmp_pat
 def test_trial_of_unknown_supernets_raises(finished):
     with pytest.raises(ValueError, match="supernets is 'darts'; accepted are magic_at, spos"):
         rank_trial.run(finished, Line(supernets="darts"))
-

@@ -46,9 +46,7 @@ def built_anew(space, folder):
         (ours, {}, []),
         pytest.param(ours, {}, ["program", "onnx"], marks=pytest.mark.slow),
         (hub, {"size": 32, "channels": 3}, []),
-        pytest.param(
-            hub, {"size": 32, "channels": 3}, ["program", "onnx"], marks=pytest.mark.slow
-        ),
+        pytest.param(hub, {"size": 32, "channels": 3}, ["program", "onnx"], marks=pytest.mark.slow),
     ],
 )
 def test_exported_children_give_their_recorded_scores(space, data, formats, tmp_path):

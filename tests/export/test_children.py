@@ -63,9 +63,7 @@ def conv(tmp_path_factory):
     """A supernet, and the folders of two of its children in all formats."""
     folder, net = tmp_path_factory.mktemp("conv"), trained(ConvSpace())
     ranked = [(CONV, 0.25), (CONV_2, 0.5)]
-    return net, export_children(
-        net, ranked, folder, child=net.freeze, args=(images(),), **ORIGIN
-    )
+    return net, export_children(net, ranked, folder, child=net.freeze, args=(images(),), **ORIGIN)
 
 
 @pytest.fixture(scope="module")

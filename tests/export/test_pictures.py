@@ -41,10 +41,16 @@ def boxes(figure):
         if type(patch).__name__ != "FancyBboxPatch":
             continue
         x, y, w, h = *patch.get_bbox().p0, patch.get_width(), patch.get_height()
-        inside = [t.get_text() for t in axes.texts
-                  if x < t.get_position()[0] < x + w and y < t.get_position()[1] < y + h]
-        [label] = [t.get_text() for t in axes.texts
-                   if x < t.get_position()[0] < x + w and 0 < y - t.get_position()[1] < 0.2]
+        inside = [
+            t.get_text()
+            for t in axes.texts
+            if x < t.get_position()[0] < x + w and y < t.get_position()[1] < y + h
+        ]
+        [label] = [
+            t.get_text()
+            for t in axes.texts
+            if x < t.get_position()[0] < x + w and 0 < y - t.get_position()[1] < 0.2
+        ]
         found[label] = ([text for text in inside if text], patch)
     return found  # fmt: skip
 
@@ -96,6 +102,7 @@ def test_more_candidates_than_colours_still_look_different(drawn, tmp_path):
 
 def contrast(one, other):
     """Contrast of two colours [WCAG 2.2, 1.4.3], from 1 to 21."""
+
     def luminance(colour):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))

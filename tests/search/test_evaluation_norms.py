@@ -48,9 +48,7 @@ def test_scores_are_those_of_recalibrated_children(space, memory, caplog):
     assert all(version == after[name]._version for name, (_, version) in before.items())
     assert own == {name: id(t) for name, t in net.named_buffers()}
     batches = list(islice(training_data(), 2))
-    assert found == pytest.approx(
-        recalibrated_losses(net, children, evaluator, batches), rel=1e-5
-    )
+    assert found == pytest.approx(recalibrated_losses(net, children, evaluator, batches), rel=1e-5)
     assert "alone" not in caplog.text
     if space is ChainSpace and memory > 1:
         assert evaluate.calls == evaluate.needed_calls(children)
@@ -184,8 +182,7 @@ def test_evolution_lists_children_with_the_statistics_of_their_scores():
         assert model.status.frozen() and net.contains(model.sample)
         child = model.executable_model().eval()
         losses = [
-            cross_entropy(child(x), y, reduction="sum").item()
-            for x, y in evaluator.val_dataloaders
+            cross_entropy(child(x), y, reduction="sum").item() for x, y in evaluator.val_dataloaders
         ]
         assert sum(losses) / 20 == pytest.approx(model.metric, rel=1e-5)
         assert weights.isdisjoint(id(t) for t in child.state_dict(keep_vars=True).values())
@@ -209,11 +206,10 @@ def test_the_supernets_statistics_misrank_children():
     net = train(make("spos", validation_children=1), space, evaluator).supernet
     children = population(net, 12, seed=1)[:12]
     truth = recalibrated_losses(net, children, evaluator, list(DataLoader(training, 256)))
-    scores = {
-        n: ChildEvaluator(net, evaluator, calibration_batches=n)(children) for n in (0, 4)
-    }
+    scores = {n: ChildEvaluator(net, evaluator, calibration_batches=n)(children) for n in (0, 4)}
     taus = {n: kendalltau(truth, found).statistic for n, found in scores.items()}
     assert taus[4] > 0.7 and taus[0] < 0.4, taus
-    errors = {n: max(abs(a - b) for a, b in zip(found, truth, strict=True))
-              for n, found in scores.items()}
+    errors = {
+        n: max(abs(a - b) for a, b in zip(found, truth, strict=True)) for n, found in scores.items()
+    }
     assert errors[0] > 5 * errors[4], errors

@@ -50,9 +50,7 @@ def true_front(points):
 
 def everything():
     labels = [f"block_{n}" for n in range(1, 6)]
-    return [
-        dict(zip(labels, each, strict=True)) for each in itertools.product(range(3), repeat=5)
-    ]
+    return [dict(zip(labels, each, strict=True)) for each in itertools.product(range(3), repeat=5)]
 
 
 @pytest.fixture(scope="module")
@@ -198,9 +196,7 @@ def test_values_that_are_not_finite_are_left_out_counted_and_named(space, caplog
         return INF if sample["block_3"] == 0 else cost(sample)
 
     with caplog.at_level(logging.WARNING):
-        front = pareto_search(
-            space, failing, {"c": no_cost}, seed=0, generations=8, population=25
-        )
+        front = pareto_search(space, failing, {"c": no_cost}, seed=0, generations=8, population=25)
     bad = [c for c in front.scored if 0 in (c.sample[f"block_{n}"] for n in (1, 2, 3))]
     assert front.failed == [child.name for child in bad]
     assert f"The score or a cost of {len(bad)} children is not finite" in caplog.text
@@ -271,9 +267,7 @@ def drawn(front, monkeypatch, tmp_path, **settings):
         ({"cost": "latency (ms)"}, "latency (ms)", [(1.0, 2.5), (9.0, 2.0)]),
     ],
 )
-def test_plot_shows_all_children_and_the_front(
-    front, settings, label, line, monkeypatch, tmp_path
-):
+def test_plot_shows_all_children_and_the_front(front, settings, label, line, monkeypatch, tmp_path):
     axes, size = drawn(front, monkeypatch, tmp_path, score_label="loss (nats)", **settings)
     assert min(size) > 600
     assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "loss (nats)")

@@ -49,9 +49,7 @@ def test_panels_hold_differences_deletions_and_what_is_left():
 
 def test_larger_promise_is_better_where_scores_are_maximized():
     history = [{**record, "mode": "max"} for record in HISTORY]
-    values, _, _ = shrinking_history._panels(
-        history, ["a", "b"], ["conv", "ffn", "3", "[0, 1]"]
-    )
+    values, _, _ = shrinking_history._panels(history, ["a", "b"], ["conv", "ffn", "3", "[0, 1]"])
     assert values[0, 0, 0] == -0.5
 
 

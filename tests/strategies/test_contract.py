@@ -183,8 +183,11 @@ def test_works_with_autocast(name):
     before = {key: value.clone() for key, value in space.named_parameters()}
     train(make(name), space, dict_evaluator(watch, precision="bf16-mixed"))
     assert len(watch.steps) == 12
-    still = [key for key, value in space.named_parameters()
-             if "operator" not in key and torch.equal(value, before[key])]
+    still = [
+        key
+        for key, value in space.named_parameters()
+        if "operator" not in key and torch.equal(value, before[key])
+    ]
     assert still == []
 
 

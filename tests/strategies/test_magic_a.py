@@ -106,8 +106,11 @@ def test_alignment_changes_what_is_learned():
     for weight in (0.0, 5.0):
         watch = Watch()
         torch.manual_seed(11)
-        train(make("magic_a", alignment_weight=weight, warmup_epochs=0), bert(),
-              dict_evaluator(watch, epochs=20))
+        train(
+            make("magic_a", alignment_weight=weight, warmup_epochs=0),
+            bert(),
+            dict_evaluator(watch, epochs=20),
+        )
         losses.append(watch.validations[-1]["supernet/alignment_loss"])
     assert losses[1] < losses[0]
 

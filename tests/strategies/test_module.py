@@ -30,6 +30,7 @@ def called_by_lightning(module, wrap):
             return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
 
     for name in HOOKS:
+
         def hook(self, *args, _name=name, **kwargs):
             seen.add(_name)
             return getattr(super(Noting, self), _name)(*args, **kwargs)
@@ -129,7 +130,14 @@ def test_best_children_need_a_run():
 
 def test_foreign_checkpoint_is_refused(tmp_path):
     path = tmp_path / "foreign.ckpt"
-    torch.save({"state_dict": {}, "epoch": 0, "global_step": 0,
-                "pytorch-lightning_version": pl.__version__}, path)
+    torch.save(
+        {
+            "state_dict": {},
+            "epoch": 0,
+            "global_step": 0,
+            "pytorch-lightning_version": pl.__version__,
+        },
+        path,
+    )
     with pytest.raises(ValueError, match="no state of nni_magic"):
         train(make("spos"), bert(), dict_evaluator(Watch()), path)

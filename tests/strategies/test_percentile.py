@@ -48,9 +48,7 @@ def test_elections_are_at_the_end_of_the_warm_start_and_of_every_epoch():
 
 
 def test_anchor_is_at_the_percentile_or_stays_near_it(percentile=30, tolerance=20):
-    watch = run(
-        warmup_epochs=0, percentile=percentile, tolerance=tolerance, anchor_candidates=10
-    )
+    watch = run(warmup_epochs=0, percentile=percentile, tolerance=tolerance, anchor_candidates=10)
     anchor = None
     for epoch in range(3):
         found = [(c, score) for step, c, score in watch.scored if step == 6 * epoch]

@@ -22,8 +22,11 @@ def test_filter_may_be_a_dict_as_in_nni():
     profiler = NumParamsProfiler(ConvSpace(), torch.randn(1, 1, 8, 8))
     watch = Watch()
     limit = profiler.profile(dict.fromkeys(ConvSpace().simplify(), "conv1"))
-    train(make("spos", filter={"profiler": profiler, "max": limit}), ConvSpace(),
-          classification(watch))
+    train(
+        make("spos", filter={"profiler": profiler, "max": limit}),
+        ConvSpace(),
+        classification(watch),
+    )
     assert all(profiler.profile(child) <= limit for child, _ in watch.steps)
 
 
