@@ -15,7 +15,7 @@ import nni_magic.strategies
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_is_a_random_one_shot(name):
     assert isinstance(make(name), RandomOneShot)
-    assert {s.__name__ for s, _ in STRATEGIES.values()} == set(nni_magic.strategies.__all__)
+    assert STRATEGIES[name][0].__name__ in nni_magic.strategies.__all__
 
 
 def test_filter_may_be_a_dict_as_in_nni():
