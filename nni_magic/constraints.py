@@ -11,7 +11,7 @@ from nni.nas.profiler import Profiler
 
 from .costs import CostSum, tabulated
 
-__all__ = ["Budget", "Constraint", "as_constraint"]
+__all__ = ["Budget", "Constraint", "as_constraint", "each_of"]
 
 Constraint = Callable[[Sample], bool]
 
@@ -51,6 +51,13 @@ def as_constraint(filter: Any) -> Constraint | None:
         f"filter is {filter!r}; accepted are a callable sample -> bool, a dict of arguments for "
         'NNI\'s RangeProfilerFilter such as {"profiler": ..., "max": ...}, or a sequence of these'
     )
+
+
+def each_of(constraint: Constraint | None) -> list[Constraint]:
+    """Take apart what :func:`as_constraint` made of several constraints."""
+    if isinstance(constraint, _All):
+        return [one for each in constraint.constraints for one in each_of(each)]
+    return [] if constraint is None else [constraint]
 
 
 class Budget(RangeProfilerFilter):

@@ -29,6 +29,7 @@ from nni.mutable.annotation import MutableAnnotation
 from nni.nas.nn.pytorch import MutableModule
 
 from . import samples
+from .budgeted import BudgetedDraws, draws_inside
 from .constraints import Constraint, as_constraint
 from .samples import Candidates
 
@@ -74,6 +75,7 @@ class Sampler(abc.ABC):
         self._all = samples.candidates(space)
         self.candidates: dict[str, list[Any]] = dict(self._all)
         self.filter: Constraint | None = as_constraint(filter)
+        self._draws: tuple[Candidates, BudgetedDraws | None] | None = None
         self.current: Sample | None
         self.reseated: int
         self._space = space if isinstance(space, Mutable) else None
@@ -88,6 +90,16 @@ class Sampler(abc.ABC):
         self._rng = np.random.default_rng(seed)
         self.current = None
         self.reseated = 0
+
+    def draw(self, candidates: Candidates) -> Sample:
+        """Draw a sample uniformly from anywhere, inside the filter's budget where it has one.
+
+        See :mod:`nni_magic.budgeted`. Other constraints may reject the sample.
+        """
+        if self._draws is None or self._draws[0] is not candidates:
+            self._draws = candidates, draws_inside(self.filter, candidates)
+        inside = self._draws[1]
+        return samples.random_sample(candidates, self._rng) if inside is None else inside(self._rng)
 
     @abc.abstractmethod
     def propose(self) -> Sample:
@@ -200,8 +212,10 @@ class Sampler(abc.ABC):
         if not gone:
             return
         assert self.current is not None
-        near = ({**self.current, **self._drawn(gone)} for _ in range(self.tries))
-        anywhere = (self._drawn(kept) for _ in range(self.tries))
+        near = (
+            {**self.current, **samples.random_sample(gone, self._rng)} for _ in range(self.tries)
+        )
+        anywhere = (self.draw(kept) for _ in range(self.tries))
         replacement = next(filter(self.allows, itertools.chain(near, anywhere)), None)
         if replacement is None:
             raise RuntimeError(
@@ -212,9 +226,6 @@ class Sampler(abc.ABC):
         _logger.info("Deleted candidates of %s were in the current child: replaced", sorted(gone))
         self.current = replacement
         self.reseated += 1
-
-    def _drawn(self, candidates: Candidates) -> Sample:
-        return samples.random_sample(candidates, self._rng)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next sample depends on, in plain types."""
@@ -258,7 +269,7 @@ class UniformSampler(Sampler):
 
     def propose(self) -> Sample:
         """Draw every label anew."""
-        return samples.random_sample(self.candidates, self._rng)
+        return self.draw(self.candidates)
 
 
 class GradualSampler(Sampler):
@@ -325,7 +336,7 @@ class GradualSampler(Sampler):
     def propose(self) -> Sample:
         """Draw a neighbour of the current sample, or the walk's first sample."""
         if self.current is None:
-            return samples.random_sample(self.candidates, self._rng)
+            return self.draw(self.candidates)
         if self.lazy:
             labels = list(self.candidates)
             picked = self._rng.choice(len(labels), self.k, replace=False)

@@ -109,12 +109,7 @@ class _Crossover(Crossover):
         super().__init__(n_parents=2, n_offsprings=1, prob=prob)
 
     def _do(
-        self,
-        problem: Any,
-        X: np.ndarray,
-        *args: Any,
-        random_state: Any,
-        **kwargs: Any,  # noqa: N803
+        self, problem: Any, X: np.ndarray, *args: Any, random_state: Any, **kwargs: Any  # noqa: N803
     ) -> np.ndarray:
         """Cross parents, ``(2, matings, 1)``, to offspring, ``(1, matings, 1)``."""
         children = [crossover(a, b, random_state) for a, b in X[:, :, 0].T]
@@ -128,12 +123,7 @@ class _Mutation(Mutation):
         self.probability = probability
 
     def _do(
-        self,
-        problem: Any,
-        X: np.ndarray,
-        *args: Any,
-        random_state: Any,
-        **kwargs: Any,  # noqa: N803
+        self, problem: Any, X: np.ndarray, *args: Any, random_state: Any, **kwargs: Any  # noqa: N803
     ) -> np.ndarray:
         return _individuals(
             [mutate(child, self.candidates, random_state, self.probability) for child in X[:, 0]]
