@@ -296,14 +296,14 @@ def _in_memory(source: Any, resolution: int, left_out: list[str]) -> MemoryImage
 
 def _transforms(name: str, resolution: int) -> tuple[Transform, Transform]:
     """As it is, and augmented for training; both to ``uint8`` tensors of the resolution."""
-    flip = v2.RandomHorizontalFlip()
+    # A digit mirrored is no digit.
+    flip = [] if name == "digits" else [v2.RandomHorizontalFlip()]
     if resolution <= SMALL:
         crop = v2.RandomCrop(resolution, padding=max(1, resolution // 8))
-        # A digit mirrored is no digit.
-        return v2.Identity(), crop if name == "digits" else v2.Compose([crop, flip])
+        return v2.Identity(), v2.Compose([crop, *flip])
     as_tensor = [v2.ToImage(), v2.ToPureTensor()]
     # As ProxylessNAS trains on ImageNet [Cai2019]; no cutout, no mixup.
     colours = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
     plain = [v2.Resize(round(resolution * 8 / 7)), v2.CenterCrop(resolution)]
-    augmented = [v2.RandomResizedCrop(resolution, scale=(0.08, 1.0)), flip, colours]
+    augmented = [v2.RandomResizedCrop(resolution, scale=(0.08, 1.0)), *flip, colours]
     return v2.Compose([*plain, *as_tensor]), v2.Compose([*augmented, *as_tensor])

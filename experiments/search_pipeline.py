@@ -28,6 +28,7 @@ from nni.mutable import Sample
 from experiments.training import (
     Domain,
     add_retraining_options,
+    check_retraining,
     plain,
     train_child,
     train_supernet,
@@ -76,7 +77,7 @@ class SearchPipeline(ABC):
 
     def run(self, pipeline: Pipeline) -> Mapping[str, float]:
         """Do the part that the tuner wants of this trial."""
-        self.domain.test_data()  # an error comes now, and not when the first child is trained
+        check_retraining(self.domain)
         return pipeline.run(
             train_supernet=self.train_supernet,
             population=self.population,
@@ -133,7 +134,10 @@ class SearchPipeline(ABC):
             metric="val_loss",
             args=(self.domain.example(),),
             provenance=provenance(
-                seed=self.settings.seed, checkpoint=checkpoint, settings=plain(self.settings)
+                seed=self.settings.seed,
+                checkpoint=checkpoint,
+                settings=plain(self.settings),
+                data=self.domain.describe(),
             ),
         )
         record = json.loads((folder / "child.json").read_text())

@@ -28,6 +28,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from experiments.training import (
     Domain,
     add_retraining_options,
+    check_retraining,
     plain,
     train_child,
     train_supernet,
@@ -163,7 +164,7 @@ def run(domain: Domain, trial: ManagedTrial) -> dict[str, Any]:
     settings.output.mkdir(parents=True, exist_ok=True)
     space = domain.make_space()
     if settings.retrain_epochs:
-        domain.test_data()  # an error comes now, and not after the training
+        check_retraining(domain)
     clock = Clock()
     strategy = train_supernet(domain, space, trial, settings.output)
     if not trial.is_first_rank:

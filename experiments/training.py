@@ -79,8 +79,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     method.add_argument("--align-every", type=int, default=4)
     method.add_argument("--warmup-epochs", type=int, default=2, help="before there is an anchor")
     method.add_argument("--anchor-interval", type=int, default=100)
-    method.add_argument("--metric", default="val_loss", help="by which children are scored")
-    method.add_argument("--mode", default="min", help="max if a larger metric is better")
     method.add_argument(
         "--n-drop",
         type=int,
@@ -173,7 +171,13 @@ class Domain(ABC):
 
     @abstractmethod
     def search_evaluator(self, **settings: Any) -> Lightning:
-        """Make an evaluator for a search; takes ``batch_size`` and ``trainer_kwargs``."""
+        """Make an evaluator for a search.
+
+        Parameters
+        ----------
+        **settings
+            ``batch_size``, ``num_workers`` and ``trainer_kwargs``.
+        """
 
     @abstractmethod
     def test_data(self) -> DataLoader:
@@ -196,10 +200,12 @@ class Domain(ABC):
 
     def child_evaluator(self, supernet: ModelSpace) -> ChildEvaluator:
         """Score children with the weights that they inherit."""
+        settings = self.settings
         evaluator = self.search_evaluator(
-            batch_size=self.settings.batch_size, trainer_kwargs={"devices": 1}
-        )
-        return ChildEvaluator(supernet, evaluator, n_batches=self.settings.search_batches)
+            batch_size=settings.batch_size, num_workers=settings.workers,
+            trainer_kwargs={"devices": 1, "precision": settings.precision},
+        )  # fmt: skip
+        return ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
 
     def versions(self) -> dict[str, str]:
         """Versions of what a result depends on."""
@@ -223,7 +229,7 @@ def make_strategy(settings: argparse.Namespace, filter: Any = None) -> strategie
             n_drop=settings.n_drop, evaluations=settings.evaluations
         )
     return cast(Any, STRATEGIES[settings.strategy])(
-        seed=settings.seed, metric=settings.metric, mode=settings.mode, filter=filter,
+        seed=settings.seed, metric="val_loss", filter=filter,
         validation_batches=settings.search_batches, **own
     )  # fmt: skip
 
@@ -275,6 +281,24 @@ def train_child(
     evaluator.evaluate(child)
     [tested] = evaluator.trainer.test(evaluator.module, domain.test_data(), verbose=False)
     return child, {"loss": tested["val_loss"], "accuracy": tested[domain.accuracy]}
+
+
+def check_retraining(domain: Domain) -> None:
+    """Make sure that a child can be trained and tested, before hours go into its supernet.
+
+    Raises
+    ------
+    ValueError
+        If no data are left to test on, or the warm-up is longer than the training.
+    """
+    settings = domain.settings
+    domain.test_data()
+    steps = settings.retrain_epochs * settings.epoch_steps
+    if settings.warmup_steps > steps:
+        raise ValueError(
+            f"warmup_steps is {settings.warmup_steps}, but a child is trained in {steps} steps: "
+            f"retrain_epochs is {settings.retrain_epochs} and epoch_steps {settings.epoch_steps}"
+        )
 
 
 def add_retraining_options(parser: argparse.ArgumentParser, epochs: int) -> None:

@@ -148,7 +148,7 @@ class Calibrator:
         Raises
         ------
         ValueError
-            If there is BatchNorm, and no training data.
+            If there is BatchNorm, and no batch of training data.
         """
         if self._calls is None:
             calibrates = self.n_batches and tracking_norms([self._model])
@@ -173,19 +173,20 @@ class Calibrator:
 
     def _read(self) -> list[Call]:
         data = self._training_data()
-        loaders = [] if data is None else tree_flatten(data)[0]
-        if not loaders:
+        evaluator = self.module.training_module
+        calls: list[Call] = []
+        for loader in ([] if data is None else tree_flatten(data)[0])[:1]:
+            with _order_kept(loader):
+                seed_generators(0)
+                for index, batch in enumerate(islice(loader, self.n_batches)):
+                    step = partial(evaluator.training_step, on_device(self.module, batch), index)
+                    calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
+        if not calls:
             raise ValueError(
                 f"{type(self._model).__name__} has BatchNorm, whose statistics are taken anew for "
-                "every child: give the evaluator train_dataloaders, or calibration_batches=0 to "
-                "use the supernet's statistics as they are"
+                "every child: give the evaluator train_dataloaders with at least one batch, or "
+                "calibration_batches=0 to use the supernet's statistics as they are"
             )
-        evaluator, calls = self.module.training_module, []
-        with _own_generator_kept(loaders[0]):
-            seed_generators(0)
-            for index, batch in enumerate(islice(loaders[0], self.n_batches)):
-                step = partial(evaluator.training_step, on_device(self.module, batch), index)
-                calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
         return calls
 
 
@@ -197,18 +198,26 @@ def _to_device(call: Call, device: torch.device | None) -> Call:
 
 
 @contextlib.contextmanager
-def _own_generator_kept(loader: Any) -> Iterator[None]:
-    """Seed the generator that a loader was given, and bring it back to where it was.
+def _order_kept(loader: Any) -> Iterator[None]:
+    """Read a loader's first epoch in an order of its own, and bring it back to where it was.
 
-    A training run goes on with it, and a resumed one reads the same batches as one never stopped.
+    The order is that of epoch 0 with generators seeded anew, so that the same batches are read at
+    any time, by a resumed run too. A training run goes on with its own.
     """
-    generator = getattr(loader, "generator", None)
-    if generator is None:
-        yield
-        return
-    state = generator.get_state()
-    generator.manual_seed(0)
+    sampler: Any = getattr(loader, "sampler", None)
+    generators = [
+        each.generator for each in (loader, sampler) if getattr(each, "generator", None) is not None
+    ]
+    states = [generator.get_state() for generator in generators]
+    epoch = getattr(sampler, "epoch", None) if hasattr(sampler, "set_epoch") else None
+    for generator in generators:
+        generator.manual_seed(0)
+    if epoch is not None:
+        sampler.set_epoch(0)
     try:
         yield
     finally:
-        generator.set_state(state)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        if epoch is not None:
+            sampler.set_epoch(epoch)

@@ -152,8 +152,6 @@ def test_wrong_argument_is_named(words, message):
         ("--align-every 0", "align_every is 0; it must be a whole number of at least 1"),
         ("--alignment-weight -1", "alignment_weight is -1.0; it must not be negative"),
         ("--warmup-epochs -1", "warmup_epochs is -1; accepted are 0, 1, 2"),
-        ("--metric val_f1", "metric 'val_f1' is not logged .*'val_accuracy', 'val_loss'"),
-        ("--mode best", "mode is 'best'; accepted are 'min' and 'max'"),
         ("--search-batches 0", "validation_batches is 0; it must be a whole number of at least 1"),
         ("--tokenizer nowhere.json", "tokenizer must be a tokenizer.json file, got 'nowhere.json'"),
     ],
@@ -165,13 +163,13 @@ def test_number_out_of_range_is_named(more, message, arguments, trial):
 
 def test_strategies_get_the_settings_that_they_know():
     words = "--k 2 --alignment-weight 0.25 --align-every 2 --warmup-epochs 5 --anchor-interval 7"
-    chosen = settings(*words.split(), "--seed", "9", "--metric", "val_accuracy", "--mode", "max")
+    chosen = settings(*words.split(), "--seed", "9")
     for name, strategy_type in STRATEGIES.items():
         chosen.strategy = name
         strategy = make_strategy(chosen)
         assert type(strategy) is strategy_type
         assert strategy.seed == 9
-        assert (strategy.scoring["metric"], strategy.scoring["mode"]) == ("val_accuracy", "max")
+        assert (strategy.scoring["metric"], strategy.scoring["mode"]) == ("val_loss", "min")
         if name in ("magic_t", "magic_at"):
             assert strategy.k == 2
         if name in ("magic_a", "magic_at"):

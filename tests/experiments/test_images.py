@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms import v2
 
 from experiments import images
 from experiments.image_sources import MemoryImages, open_digits
@@ -106,6 +107,12 @@ def test_natural_images_are_also_mirrored():
     torch.manual_seed(0)
     middle = [augment(ramp)[0, 16] for _ in range(20)]
     assert {bool(row[20] > row[12]) for row in middle} == {True, False}
+
+
+@pytest.mark.parametrize("resolution", [8, 96])
+def test_digits_are_not_mirrored(resolution):
+    _, augment = images._transforms("digits", resolution)
+    assert not any(isinstance(each, v2.RandomHorizontalFlip) for each in augment.transforms)
 
 
 def test_large_folder_is_cropped_to_the_resolution(folder):

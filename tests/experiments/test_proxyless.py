@@ -102,6 +102,10 @@ def test_wrong_parameter_is_named(parameters, message):
         ("--epoch-steps 99", r"epoch_steps is 99, but the training data have 80 steps of 16 rows"),
         ("--resolution 3", "resolution is 3, too small for the strides, which reduce it by 4"),
         ("--held-out 2", r"held_out must be in \(0, 1\), got 2"),
+        (
+            "--epochs 5 --warmup-steps 9",
+            r"warmup_steps is 9, but a child is trained in \d steps: retrain_epochs is 1",
+        ),
     ],
 )
 def test_setting_that_does_not_fit_is_named(more, message, trial, tmp_path):

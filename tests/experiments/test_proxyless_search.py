@@ -45,6 +45,7 @@ def test_stages_follow_each_other_to_the_final_table(formats, trial, tmp_path, m
     [folder] = (tmp_path / "shared" / "children").iterdir()
     record = json.loads((folder / "child.json").read_text())
     assert (record["params"], record["score"]) == (found["params"], found["default"])
+    assert record["provenance"]["data"]["unreadable"] == []
     with model_context(record["sample"]):
         child = work.domain.make_space()
     child.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))

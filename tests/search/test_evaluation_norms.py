@@ -21,7 +21,7 @@ from scores import (
 from sklearn.datasets import load_digits
 from spaces import ChainSpace, ConvSpace, MixedSpace, WidthSpace
 from torch.nn.functional import cross_entropy
-from torch.utils.data import TensorDataset
+from torch.utils.data import DistributedSampler, RandomSampler, TensorDataset
 from training import Watch, bert, dict_evaluator, make, train
 
 from nni_magic.search import ChildEvaluator, Evolution
@@ -102,7 +102,26 @@ def test_a_loaders_own_generator_stays_where_it_was():
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("loaders", [None, []])
+def test_a_samplers_epoch_and_generator_stay_where_they_were():
+    net, generator = trained(ChainSpace), torch.Generator().manual_seed(9)
+    children = population(net, 6)[:5]
+    by_epoch = DistributedSampler(TRAIN, num_replicas=1, rank=0)
+    for sampler in (by_epoch, RandomSampler(TRAIN, generator=generator)):
+        scores = []
+        for epoch in (0, 3):
+            by_epoch.set_epoch(epoch)
+            before = generator.get_state()
+            evaluator = lightning(train=training_data(sampler=sampler))
+            scores.append(ChildEvaluator(net, evaluator, calibration_batches=2)(children))
+            assert torch.equal(generator.get_state(), before)
+            assert by_epoch.epoch == epoch
+            torch.rand(1, generator=generator)  # training goes on
+        assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("loaders", [
+    None, [], DataLoader(TRAIN, batch_size=64, drop_last=True),
+])  # fmt: skip
 def test_batchnorm_without_training_data_raises(loaders):
     evaluate = ChildEvaluator(trained(ChainSpace), lightning(train=loaders))
     with pytest.raises(ValueError, match=r"ChainSpace has BatchNorm.*train_dataloaders.*=0 to use"):

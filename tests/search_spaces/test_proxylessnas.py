@@ -6,10 +6,11 @@ import pytest
 import torch
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
-from nni.nas.profiler.pytorch.flops import FlopsProfiler
+from nni.nas.profiler.pytorch.flops import FlopsProfiler, NumParamsProfiler
 from nni.nas.space import model_context
 from torch import nn
 
+from nni_magic.sampling import UniformSampler
 from search_spaces import ProxylessNASSpace
 from search_spaces.mbconv import build_candidate
 from search_spaces.proxylessnas import PRESETS, Stage, scaled
@@ -108,8 +109,28 @@ def test_proxylessnas_mobile_has_its_published_size(imagenet):
     assert imagenet(MOBILE) == pytest.approx(320e6, rel=0.005)
 
 
-def test_children_of_600m_multiply_adds_are_inside_the_space(imagenet):
-    assert imagenet(["mb3_3x3"] * 21) < 598e6 < imagenet(["mb6_7x7"] * 21)
+def test_wide_mobilenet_v2_has_its_published_size():
+    settings = {"stages": MOBILENET_V2, "resolution": 224, "n_classes": 1000, "width": 1.4}
+    settings["candidates"] = ("mb6_3x3",)
+    sample = named(["mb6_3x3"] * 16)
+    with torch.device("meta"):
+        child = stand_alone(sample, **settings)
+    assert n_params(child) == 6_108_776  # as torchvision's, with width_mult=1.4
+    assert multiply_adds(sample, **settings) == pytest.approx(585e6, rel=0.01)  # [Sandler2018]
+
+
+def test_child_found_in_the_paper_is_inside_the_space_at_width_1_3():
+    settings = {**PRESETS["imagenet"], "width": 1.3}
+    with torch.device("meta"):
+        space = ProxylessNASSpace(**settings)
+        sizes = NumParamsProfiler(space, (torch.zeros(2, 3, 224, 224),))
+    budgets = [  # [Xu2022, Table 5]: 598M multiply-adds, 6.0M parameters
+        {"profiler": profiler(**settings), "min": 0.995 * 598e6, "max": 1.005 * 598e6},
+        {"profiler": sizes, "min": 5.95e6, "max": 6.05e6},
+    ]
+    sample = UniformSampler(space, seed=0, filter=budgets).next()
+    with torch.device("meta"):
+        assert n_params(stand_alone(sample, **settings)) == pytest.approx(6.0e6, rel=0.01)
 
 
 @pytest.mark.parametrize("name", PRESETS)
