@@ -17,7 +17,6 @@ are outside all the same are rejected; what remains is uniform.
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 from collections.abc import Sequence
@@ -105,10 +104,10 @@ class BudgetedDraws:
         # Each group loses less than a bin by rounding down; one more is for rounding errors.
         self._low = math.floor((low - least) / width) - len(groups) - 1
         self._high = math.floor((high - least) / width) + 1
-        self._bins: list[list[int]] = [
-            np.floor((group.costs - group.costs.min()) / width).astype(int).tolist()
-            for group in groups
-        ]
+        self._options: list[list[tuple[int, tuple[Any, ...]]]] = []
+        for group in groups:
+            bins = np.floor((group.costs - group.costs.min()) / width).astype(int)
+            self._options.append(list(zip(bins.tolist(), group.choices, strict=True)))
         self._ways = self._count()
 
     def _count(self) -> list[list[float]]:
@@ -116,31 +115,36 @@ class BudgetedDraws:
         exactly = np.zeros(max(self._high, 0) + 1)
         exactly[0] = 1
         ways = [exactly]
-        for bins in reversed(self._bins):
+        for options in reversed(self._options):
             exactly = sum(
-                (np.pad(exactly, (n, 0))[: len(exactly)] for n in bins), np.zeros_like(exactly)
+                (np.pad(exactly, (n, 0))[: len(exactly)] for n, _ in options),
+                np.zeros_like(exactly),
             )
             ways.append(exactly)
         return [np.cumsum(each).tolist() for each in reversed(ways)]
 
     def ways(self, group: int = 0, spent: int = 0) -> float:
         """Count the ways to go on from a group when so many bins are spent."""
-        most, less = self._high - spent, self._low - spent - 1
+        most = self._high - spent
         if most < 0:
             return 0.0
-        found = self._ways[group]
-        return found[most] - (found[less] if less >= 0 else 0.0)
+        found, span = self._ways[group], self._high - self._low + 1
+        return found[most] - found[most - span] if most >= span else found[most]
 
     def __call__(self, rng: np.random.Generator) -> Sample:
         """Draw a sample, one that is just outside at times, which the caller has to reject."""
         sample = samples.random_sample(self._free, rng) if self._free else {}
-        spent = 0
+        spent, ways = 0, self.ways()
         for i, share in enumerate(rng.random(len(self._groups)).tolist()):
-            group, bins = self._groups[i], self._bins[i]
-            upto = list(itertools.accumulate(self.ways(i + 1, spent + n) for n in bins))
-            chosen = min(bisect.bisect_right(upto, share * upto[-1]), len(bins) - 1)
-            spent += bins[chosen]
-            sample.update(zip(group.labels, group.choices[chosen], strict=True))
+            skipped = share * ways
+            for option in self._options[i]:
+                ways = self.ways(i + 1, spent + option[0])
+                skipped -= ways
+                if skipped < 0:
+                    break
+            bins, choice = option
+            spent += bins
+            sample.update(zip(self._groups[i].labels, choice, strict=True))
         return {label: sample[label] for label in self._labels}
 
 
