@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,7 +15,7 @@ from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
-__all__ = ["as_supernet", "check_evaluator", "connect", "on_device"]
+__all__ = ["as_supernet", "check_evaluator", "connect", "connected", "on_device"]
 
 
 def as_supernet(space: ModelSpace) -> ModelSpace:
@@ -63,6 +65,31 @@ def connect(module: BaseOneShotLightningModule, supernet: ModelSpace, evaluator:
     device = trainer.strategy.root_device
     if any(parameter.device != device for parameter in islice(module.parameters(), 1)):
         module.to(device)  # takes its time even where there is nothing to move
+
+
+@contextlib.contextmanager
+def connected(
+    module: BaseOneShotLightningModule, supernet: ModelSpace, evaluator: Lightning
+) -> Iterator[None]:
+    """:func:`connect` while the block runs; all is then attached to what it was before.
+
+    Evaluator, trainer and its data are so even if another supernet is being trained with them. The
+    supernet stays on the trainer's device.
+    """
+    trainer, fit = evaluator.trainer, evaluator.trainer.fit_loop
+    loops = [fit, fit.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop,
+             trainer.predict_loop]  # fmt: skip
+    touched = [evaluator.module, trainer.strategy, trainer._data_connector, *loops]
+    touched += [loop._data_source for loop in loops]
+    states = [evaluator.module._modules, *map(vars, touched)]
+    before = [dict(state) for state in states]
+    try:
+        connect(module, supernet, evaluator)
+        yield
+    finally:
+        for state, own in zip(states, before, strict=True):
+            state.clear()
+            state.update(own)
 
 
 def on_device(module: pl.LightningModule, batch: Any) -> Any:

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from nni.nas.evaluator.functional import FunctionalEvaluator
+from nni.nas.evaluator.pytorch import DataLoader
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from scores import images, lightning
 from spaces import ConvSpace, set_path, supernet
 from torch.utils.data import default_collate
 
-from nni_magic.supernets import as_supernet, check_evaluator, connect, on_device
+from nni_magic.supernets import as_supernet, check_evaluator, connect, connected, on_device
 
 
 def test_a_plain_space_is_copied_and_a_supernet_is_not():
@@ -35,6 +36,41 @@ def test_a_connected_evaluator_runs_the_supernet():
     assert batch[0].dtype == torch.float64  # as the trainer would give it
     set_path(net, {f"block_{n}": "conv1" for n in range(1, 5)})
     assert evaluator.module.training_step([batch[0].float(), batch[1]], 0).isfinite()
+
+
+def attached(evaluator):
+    """All that one of evaluator, trainer and loops holds of another, or of a supernet."""
+    trainer, fit = evaluator.trainer, evaluator.trainer.fit_loop
+    loops = [fit, fit.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop]
+    return [
+        getattr(evaluator.module, "_model", None), evaluator.module._trainer,
+        trainer.strategy._lightning_module, trainer.strategy._model,
+        trainer._data_connector._datahook_selector,
+        *(loop._data_source.instance for loop in loops), *(loop._combined_loader for loop in loops),
+    ]  # fmt: skip
+
+
+def same(one, other):
+    return all(a is b for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("before", ["new", "connected", "fitted"])
+def test_a_connection_ends_with_its_block(before):
+    evaluator, net = lightning(train=DataLoader(images(), 8)), ConvSpace()
+    if before == "connected":
+        connect(RandomSamplingLightningModule(evaluator.module), supernet(net), evaluator)
+    elif before == "fitted":
+        evaluator.evaluate(net.freeze({f"block_{n}": "conv1" for n in range(1, 5)}))
+    found = attached(evaluator)
+    other, module = supernet(ConvSpace()), RandomSamplingLightningModule(evaluator.module)
+    for _ in range(2):
+        with connected(module, other, evaluator):
+            assert evaluator.module.model is other
+            assert evaluator.trainer.lightning_module is module
+        assert same(attached(evaluator), found)
+    with pytest.raises(ArithmeticError), connected(module, other, evaluator):
+        raise ArithmeticError
+    assert same(attached(evaluator), found)
 
 
 @pytest.mark.parametrize(("evaluator", "error", "message"), [

@@ -113,6 +113,7 @@ class Setting:
             vocab_size=VOCABULARY, pad_id=0, mask_id=1, special_ids=(0, 1), total_steps=1
         )
         self.evaluator = Lightning(module, Trainer(**_trainer(self.device)))
+        module.set_model(self.supernet)
         shape = settings.batch_size, settings.length
         self.batch = torch.randint(2, VOCABULARY, shape, device=self.device)
         modules = [m for m in self.supernet.modules() if isinstance(m, BaseSuperNetModule)]

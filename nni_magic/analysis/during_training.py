@@ -5,7 +5,8 @@ r"""Watch interference while a supernet trains.
 
 ==================  ===================================================================
 :math:`\alpha_t`    the child that the step trained; :math:`\alpha_{t-1}` the one before
-:math:`S`           candidates that both hold, run and have weights in
+:math:`S`           candidates of choice blocks that both hold, run and have weights in; those
+                    inside NNI's supernet of a ``Cell`` are left out
 :math:`L_{pred}`    loss of the evaluator's ``training_step``, without the method's terms
 ==================  ===================================================================
 
@@ -16,6 +17,7 @@ SPOS changes most operators from step to step, MAGIC-T one: a higher cosine is l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +48,8 @@ class LogInterference(pl.Callback):
     ``interference/adjacent_cosine``
         Mean cosine, from -1 to 1, between the gradients that the child just trained and the one
         before give to a candidate which they share. It is left out where it is undefined: they
-        share none, or the gradients are zero.
+        share none, or the gradients are zero or not finite, as in float16 before its scale of the
+        loss has settled.
     ``interference/shared_candidates``
         How many candidates the mean is taken over.
 
@@ -198,5 +201,5 @@ def _cosine(
         return None
     flat = (torch.cat(side).double() for side in zip(*both, strict=True))
     a, b = (trainer.strategy.reduce(side, reduce_op="mean") for side in flat)
-    length = a.norm() * b.norm()
-    return None if length == 0 else (a @ b / length).item()
+    length = (a.norm() * b.norm()).item()
+    return (a @ b).item() / length if 0 < length < math.inf else None

@@ -10,6 +10,7 @@ import torch
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 from torchmetrics import Metric as TorchMetric
@@ -17,9 +18,11 @@ from torchmetrics import Metric as TorchMetric
 from ..hidden_states import Call, as_anchor, capture_call
 from ..resume import isolated_randomness, seed_generators
 from ..scoring import kept_metrics, logged_to
-from ..supernets import as_supernet, check_evaluator, connect, on_device
+from ..supernets import as_supernet, check_evaluator, connected, on_device
 
 __all__ = ["FrozenTraining"]
+
+FLOAT16 = ("16-mixed", "16-true")
 
 
 class FrozenTraining:
@@ -45,6 +48,11 @@ class FrozenTraining:
                 f"{type(evaluator.module).__name__} has automatic_optimization=False, so that its "
                 "training_step would change the weights; accepted are steps that return a loss"
             )
+        if (precision := evaluator.trainer.precision) in FLOAT16:
+            raise ValueError(
+                f"the evaluator's trainer has precision {precision!r}, in which small gradients "
+                "are lost; accepted are others, such as '32-true' and 'bf16-mixed'"
+            )
         if not isinstance(batches, (list, tuple)):
             raise TypeError(
                 f"batches is a {type(batches).__name__}; it must be a list of micro-batches, "
@@ -56,18 +64,30 @@ class FrozenTraining:
         self.n_batches = len(batches)
         self._evaluator = evaluator
         self._module = RandomSamplingLightningModule(evaluator.module)
-        connect(self._module, self.model, evaluator)
-        self._batches = [on_device(self._module, batch) for batch in batches]
+        with self._connected():
+            self._batches = [on_device(self._module, batch) for batch in batches]
 
     @contextlib.contextmanager
     def session(self, weights: Sequence[nn.Parameter]) -> Iterator[None]:
         """Gradients for these weights only, dropout off, norms by the batch's statistics.
 
-        Modes, ``requires_grad``, random generators and the state of metrics come back afterwards.
+        Modes, ``requires_grad``, the supernet's path, random generators, the state of metrics and
+        what evaluator and trainer are attached to come back afterwards.
         """
+        with self._connected(), self._frozen(weights):
+            yield
+
+    def _connected(self) -> contextlib.AbstractContextManager[None]:
+        return connected(self._module, self.model, self._evaluator)
+
+    @contextlib.contextmanager
+    def _frozen(self, weights: Sequence[nn.Parameter]) -> Iterator[None]:
         modules, parameters = list(self._module.modules()), list(self._module.parameters())
         modes = [module.training for module in modules]
         trained = [parameter.requires_grad for parameter in parameters]
+        supernet_modules = [m for m in modules if isinstance(m, BaseSuperNetModule)]
+        routed = [getattr(module, "sampling_policy", module) for module in supernet_modules]
+        paths = [module._sampled for module in routed]
         metrics = [module for module in modules if isinstance(module, TorchMetric)]
         with isolated_randomness(), kept_metrics(metrics), torch.enable_grad():
             try:
@@ -81,6 +101,8 @@ class FrozenTraining:
                     module.training = mode
                 for parameter, own in zip(parameters, trained, strict=True):
                     parameter.requires_grad_(own)
+                for module, path in zip(routed, paths, strict=True):
+                    module._sampled = path
 
     def precision(self) -> contextlib.AbstractContextManager[None]:
         """The trainer's autocast."""

@@ -18,14 +18,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
+from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingCell, PathSamplingLayer
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -38,6 +38,8 @@ __all__ = ["SharedGradients", "trainable_weights"]
 
 _logger = logging.getLogger(__name__)
 
+Block: TypeAlias = PathSamplingLayer | nn.ModuleDict
+
 TOLERANCE = 1e-3
 """Relative deviation from which on a chain does not give the gradient that the model gives."""
 
@@ -47,8 +49,12 @@ class SharedGradients:
 
     Dropout is off and norms take the batch's statistics. Every child meets the same batch and the
     same random numbers, such as masks that ``training_step`` draws. Weights, buffers, gradients,
-    modes, random generators and the state of metrics stay as they were; the supernet's path is
-    then that of some child.
+    modes, the supernet's path, random generators, the state of optimizers and metrics, and what the
+    evaluator and its trainer are attached to stay as they were.
+
+    A label may be that of several choice blocks: their candidates of one name count as one, with
+    the weights of all. In NNI's supernet of a ``Cell`` an operator has weights of its own for
+    every input that it may take, so that children share it if they share its input, too.
 
     Parameters
     ----------
@@ -66,8 +72,8 @@ class SharedGradients:
     TypeError
         If the evaluator is not NNI's ``Lightning``, or ``batches`` is not a list.
     ValueError
-        If there are no batches, the evaluator's trainer has several devices, or its module
-        optimizes by itself.
+        If there are no batches, the evaluator's trainer has several devices or computes in
+        float16, or its module optimizes by itself.
 
     Attributes
     ----------
@@ -114,9 +120,9 @@ class SharedGradients:
         Raises
         ------
         ValueError
-            If there is no such choice block, a child is not of this space, has no such block or
-            another candidate, the candidate has no weights to train, the evaluator gives no
-            scalar loss, or a gradient is not finite.
+            If there is no such choice block, a child is not of this space, has no such block,
+            another candidate or, in a cell, another input, the candidate has no weights to train,
+            the evaluator gives no scalar loss, or a gradient is not finite.
         """
         weights = self._weights(label, children)
         with self._training.session(weights):
@@ -132,19 +138,18 @@ class SharedGradients:
 
     def execution_order(self) -> list[nn.Module]:
         """Choice blocks in the order in which the first child of the space runs them."""
-        self._whole.route({label: choices[0] for label, choices in self._candidates.items()})
         with self._training.session([]), self._training.precision():
+            self._whole.route({label: choices[0] for label, choices in self._candidates.items()})
             return choice_blocks(self.model, self._training.call(0))
 
     def _weights(self, label: str, children: Sequence[Sample]) -> list[nn.Parameter]:
         """Check the children; the weights of the candidate that they share."""
-        blocks = [m for m in self.model.modules() if isinstance(m, PathSamplingLayer)]
-        named = [block for block in blocks if block.label == label]
-        if not named:
-            known = list(dict.fromkeys(str(block.label) for block in blocks))
-            raise ValueError(f"label is {label!r}; accepted are the choice blocks {known}")
         for child in children:
             check_sample(child, self._candidates)
+        first, *others = (_blocks(self.model, child) for child in children)
+        if label not in first:
+            raise ValueError(f"label is {label!r}; accepted are the choice blocks {list(first)}")
+        for child in children:
             if label not in active_labels(self.model, child):
                 raise ValueError(f"the choice block {label!r} is not part of the child {child}")
         choices = list(dict.fromkeys(child[label] for child in children))
@@ -152,7 +157,12 @@ class SharedGradients:
             raise ValueError(
                 f"the children do not share a candidate: in {label!r} they have {choices}"
             )
-        if not (weights := trainable_weights(named, choices[0])):
+        if any(blocks[label] != first[label] for blocks in others):
+            raise ValueError(
+                f"the children do not share a candidate: {choices[0]!r} of {label!r} has other "
+                "weights for every input of the cell, and their inputs differ"
+            )
+        if not (weights := trainable_weights(first[label], choices[0])):
             raise ValueError(
                 f"the candidate {choices[0]!r} of {label!r} has no weights to train, and so no "
                 "gradient"
@@ -248,10 +258,24 @@ class SharedGradients:
         return ""
 
 
-def trainable_weights(blocks: Sequence[PathSamplingLayer], choice: Any) -> list[nn.Parameter]:
+def trainable_weights(blocks: Sequence[Block], choice: Any) -> list[nn.Parameter]:
     """Weights of a candidate that take gradients, in all blocks that have one label."""
     found = {id(p): p for block in blocks for p in block[choice].parameters() if p.requires_grad}
     return list(found.values())
+
+
+def _blocks(model: nn.Module, child: Sample) -> dict[str, list[Block]]:
+    """Label to what holds its candidates: in a cell, those for the input that a child takes."""
+    found: dict[str, list[Block]] = {}
+    for module in model.modules():
+        if isinstance(module, PathSamplingLayer):
+            found.setdefault(str(module.label), []).append(module)
+        elif isinstance(module, PathSamplingCell):
+            for node, by_input in enumerate(module.ops, module.num_predecessors):
+                for op in range(module.num_ops_per_node):
+                    [chosen] = child[f"{module.label}/input_{node}_{op}"]
+                    found.setdefault(f"{module.label}/op_{node}_{op}", []).append(by_input[chosen])
+    return found
 
 
 def _run(steps: Sequence[Step], child: Sample, state: Any, call: Call) -> Any:

@@ -47,8 +47,9 @@ def gradient_similarity(
 ) -> np.ndarray:
     """Cosine between the gradients that children give to a candidate which they share.
 
-    Works on every space, conditional ones too. In a chain the children share what they can, see
-    :mod:`nni_magic.analysis.gradients`, which also tells what stays as it was: everything.
+    Works on every space with choice blocks, conditional ones and cells too. In a chain the children
+    share what they can, see :mod:`nni_magic.analysis.gradients`. Everything stays as it was, even
+    if this is called in the middle of training.
 
     Parameters
     ----------

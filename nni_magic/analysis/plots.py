@@ -42,7 +42,7 @@ TAU = "Kendall's τ with the ground truth\n(dots: seeds; mean with 95 % interval
 
 
 def cosine_heatmap(
-    matrices: Mapping[str, ArrayLike], names: Sequence[str], path: str | Path
+    matrices: Mapping[str, ArrayLike], names: Sequence[str | int], path: str | Path
 ) -> None:
     """Draw how alike the gradients of every two children are, as Figures 2a and b of [Xu2022].
 
@@ -64,21 +64,22 @@ def cosine_heatmap(
         If there is no matrix, or one is not of cosines between all names.
     """
     _check_filled("picture", matrices)
-    cosines = {title: _cosines(title, matrix, len(names)) for title, matrix in matrices.items()}
-    side = 0.6 * len(names)
+    labels = [str(name) for name in names]
+    cosines = {title: _cosines(title, matrix, len(labels)) for title, matrix in matrices.items()}
+    side = 0.6 * len(labels)
     figure, panels = panels_of(len(cosines), side + 0.7, side + 0.4)
-    slant = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 6 else {}
+    slant = {"rotation": 45, "ha": "right"} if max(map(len, labels)) > 6 else {}
     lowest = min(0, *(math.floor(10 * matrix.min()) / 10 for matrix in cosines.values()))
     for panel, (title, matrix) in zip(panels, cosines.items(), strict=True):
         image = panel.imshow(matrix, cmap="viridis", vmin=lowest, vmax=1)
         for (row, column), cosine in np.ndenumerate(matrix):
             colour = "black" if image.norm(cosine) > 0.5 else "white"
             panel.text(column, row, f"{cosine:.2f}", ha="center", va="center", color=colour)
-        panel.set_xticks(range(len(names)), names, **slant)
-        panel.set_yticks(range(len(names)), names)
+        panel.set_xticks(range(len(labels)), labels, **slant)
+        panel.set_yticks(range(len(labels)), labels)
         panel.tick_params(length=0)
         panel.spines[:].set_visible(False)
-        others = matrix[~np.eye(len(names), dtype=bool)]
+        others = matrix[~np.eye(len(labels), dtype=bool)]
         panel.set_title(f"{title} (mean {others.mean():.2f})")
     figure.colorbar(image, ax=panels, label="cosine of gradients (1: no interference)")
     save(figure, path)

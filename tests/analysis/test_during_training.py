@@ -164,6 +164,13 @@ def test_half_precision_loses_no_gradient():
     assert sum(counts[1]) < 9  # what would be lost
 
 
+def test_gradients_that_overflow_are_left_out():
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=1000)
+    half = MixedPrecision("16-mixed", "cpu", scaler)
+    logged = run("magic_t", bert, dict_evaluator, epochs=1, plugins=[half])[2]
+    assert list(logged.values()) == [{SHARED: 0}] * 3
+
+
 # Training is the same
 
 

@@ -4,25 +4,41 @@ import random
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.functional import FunctionalEvaluator
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from pytorch_lightning.plugins.precision import MixedPrecision
 from scores import Images, images, lightning, trained
-from spaces import ChainSpace, ConvSpace
+from spaces import ChainSpace, ConvSpace, set_path, supernet
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import default_collate
-from training import DictModule, Tokens, Watch, bert, dict_evaluator
+from training import (
+    DictModule,
+    Tokens,
+    Watch,
+    bert,
+    classification,
+    dict_evaluator,
+    make,
+    train,
+)
 
 from nni_magic.analysis.frozen import FrozenTraining
 from nni_magic.analysis.gradients import SharedGradients
+from nni_magic.analysis.interference import gradient_similarity, interference_study
+from nni_magic.supernets import connect
+
+LABELS = [f"block_{n}" for n in range(1, 5)]
 
 
 def batch_of(data, rows):
     return default_collate([data[i] for i in rows])
 
 
-def children(labels=("block_1", "block_2", "block_3", "block_4")):
-    base = dict.fromkeys(labels, "conv3")
+def children():
+    base = dict.fromkeys(LABELS, "conv3")
     return [{**base, "block_3": choice} for choice in ("conv1", "drop", "conv3")]
 
 
@@ -41,7 +57,7 @@ class Noisy(Images):
 
 
 def snapshot(net, evaluator):
-    module = evaluator.module
+    module, strategy = evaluator.module, evaluator.trainer.strategy
     parameters = [*net.parameters(), *module.parameters()]
     return {
         "tensors": {k: (id(t), t._version) for k, t in net.state_dict(keep_vars=True).items()},
@@ -57,14 +73,27 @@ def snapshot(net, evaluator):
         "python": random.getstate(),
         "metric": (module.accuracy.compute().item(), module.accuracy._update_count),
         "log": module.log,
+        "optimizer": repr(strategy.optimizers[0].state_dict()),
+        "path": [getattr(m, "_sampled", None) for m in net.modules()],
+        "attached": (id(module.model), id(module.trainer), id(strategy.lightning_module)),
         "enabled": torch.is_grad_enabled(),
     }
 
 
 def prepared(space, module):
-    """A supernet in a mixed state, with gradients and frozen weights, and its evaluator."""
+    """A supernet in a mixed state, with gradients and frozen weights, and its evaluator.
+
+    The trainer has an optimizer of the supernet, and is attached to another supernet.
+    """
     net, evaluator = trained(space), lightning(module)
     evaluator.module.accuracy.update(torch.eye(10), torch.arange(10))
+    connect(RandomSamplingLightningModule(evaluator.module), supernet(space()), evaluator)
+    set_path(net, dict.fromkeys(LABELS, "skip"))
+    optimizer = torch.optim.Adam(net.parameters())
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    evaluator.trainer.strategy.optimizers = [optimizer]
     for module in list(net.modules())[::3]:
         module.training = False
     for i, parameter in enumerate(net.parameters()):
@@ -73,14 +102,30 @@ def prepared(space, module):
     return net, evaluator
 
 
+def execution_order(*made):
+    return SharedGradients(*made).execution_order()
+
+
+def similarity(*made):
+    return gradient_similarity(*made, "block_2", children())
+
+
+def study(*made):
+    return interference_study(*made, shared_layers=[2], differences=[1], repetitions=2, seed=0)
+
+
+@pytest.mark.parametrize("analysis", [execution_order, similarity, study])
 @pytest.mark.parametrize("space", [ChainSpace, ConvSpace])
-def test_all_stays_as_it_was(space):
+def test_all_stays_as_it_was(space, analysis):
     net, evaluator = prepared(space, Noisy())
-    gradients = SharedGradients(net, evaluator, [batch_of(images(), range(8))] * 2)
     before = snapshot(net, evaluator)
-    gradients("block_2", children())
-    gradients.execution_order()
+    assert "exp_avg" in before["optimizer"]
+    analysis(net, evaluator, [batch_of(images(), range(8))] * 2)
     assert snapshot(net, evaluator) == before
+
+
+def test_gradients_are_taken_where_torch_is_told_to_take_none():
+    gradients = SharedGradients(trained(ChainSpace), lightning(), [batch_of(images(), range(8))])
     with torch.no_grad():
         found = gradients("block_2", children())
     assert (found.norm(dim=1) > 0).all()
@@ -122,6 +167,27 @@ def test_random_numbers_are_the_same_for_every_child(space):
     assert torch.equal(a, b) and torch.equal(a, c)
     other = SharedGradients(net, lightning(), [batch_of(images(), range(8))] * 2)
     assert not torch.allclose(a, other("block_2", [child])[0])  # there is noise
+
+
+class Analysis(pl.Callback):
+    """Analyses the supernet that is being trained, with the evaluator that trains it."""
+
+    evaluator = None
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        net = module.training_module.model
+        gradient_similarity(net, self.evaluator, [batch], "block_2", children())
+
+
+def test_training_goes_on_as_it_would_have():
+    weights = []
+    for callback in (Analysis(), pl.Callback()):
+        torch.manual_seed(0)
+        net, evaluator = ConvSpace(), classification(callback, epochs=2)
+        callback.evaluator = evaluator
+        train(make("magic_a"), net, evaluator)
+        weights.append(net.state_dict())
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
 
 
 # Micro-batches
@@ -203,10 +269,16 @@ class Manual(Images):
     automatic_optimization = False
 
 
+def half():
+    return lightning(plugins=[MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))])
+
+
 @pytest.mark.parametrize(("evaluator", "batches", "error", "message"), [
     (lambda: FunctionalEvaluator(print), [0], TypeError, "evaluator is a FunctionalEvaluator"),
     (lambda: lightning(devices=2), [0], ValueError, "trainer has 2 devices; .* pass devices=1"),
     (lambda: lightning(Manual()), [0], ValueError, "Manual has automatic_optimization=False"),
+    (half, [0], ValueError, r"precision '16-mixed', .* accepted are others, such as '32-true'"),
+    (lambda: lightning(precision="16-true"), [0], ValueError, "precision '16-true', in which"),
     (lightning, torch.ones(2), TypeError, r"batches is a Tensor; .* such as \[batch\]"),
     (lightning, [], ValueError, "batches is empty"),
 ])  # fmt: skip

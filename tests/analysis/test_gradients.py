@@ -5,8 +5,18 @@ import logging
 
 import pytest
 import torch
+from nni.nas.nn.pytorch import LayerChoice
 from scores import Images, Rows, images, lightning, rows, trained
-from spaces import ChainSpace, ConvSpace, FlatSpace, MixedSpace, NestedSpace, SizedSpace
+from spaces import (
+    CellSpace,
+    ChainSpace,
+    ConvSpace,
+    FlatSpace,
+    MixedSpace,
+    NestedSpace,
+    SizedSpace,
+    set_path,
+)
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import default_collate
@@ -46,6 +56,14 @@ def flat_children():
     return varied({"block_1": 0, "block_2": 1, "block_3": 2}, block_3=[0, 1, 2])
 
 
+class SharedLabel(FlatSpace):
+    """Its last block has the label of its first one, as all cells of NNI's NasBench201 have."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks.append(LayerChoice([nn.Linear(4, 4) for _ in range(3)], label="block_1"))
+
+
 def nested_children():
     base = {"outer": "nested", "inner": 1, "tail": 0}
     return [base, {**base, "tail": 1}, {**base, "inner": 2}]
@@ -63,6 +81,8 @@ CASES = {
               lambda child: child.repeat[0]),
     "flat": (FlatSpace, lambda: lightning(Rows()), rows, "block_2", flat_children,
              lambda child: child.blocks[1]),
+    "shared label": (SharedLabel, lambda: lightning(Rows()), rows, "block_1", flat_children,
+                     lambda child: nn.ModuleList([child.blocks[0], child.blocks[3]])),
 }  # fmt: skip
 CHAINS = ("chain", "bert")
 
@@ -161,9 +181,8 @@ def test_first_and_last_layer_can_be_shared(case, label):
     number = int(label[-1])
     children = [{**child, label: children[0][label]} for child in children]
     found = gradients(label, children)
-    assert_close(
-        found, expected(net, children, batch, lambda child: child.layers[number - 1].operator)
-    )
+    wanted = expected(net, children, batch, lambda child: child.layers[number - 1].operator)
+    assert_close(found, wanted)
 
 
 class Doubling(ChainSpace):
@@ -244,6 +263,56 @@ def test_nested_choices_count_as_weights_of_their_candidate():
         assert_close(row[row != 0], wanted[wanted != 0])
 
 
+class TwoCells(CellSpace):
+    """Two cells of one label, one behind the other, as NNI's hub has them."""
+
+    def __init__(self, factories):
+        super().__init__(factories)
+        self.second = copy.deepcopy(self.cell)
+
+    def forward(self, x):
+        between = sum(self.cell(self.stem(x)).chunk(2, dim=1))
+        return self.head(self.second(between).mean((2, 3)))
+
+
+def cell_child(op_1="conv", op_2="conv", input_2=1):
+    return {"cell/op_1_0": op_1, "cell/input_1_0": [0],
+            "cell/op_2_0": op_2, "cell/input_2_0": [input_2]}  # fmt: skip
+
+
+@pytest.mark.parametrize("factories", [True, False])
+@pytest.mark.parametrize("space", [CellSpace, TwoCells])
+@pytest.mark.parametrize(("label", "children"), [
+    ("cell/op_1_0", [cell_child(), cell_child(op_2="skip"), cell_child(input_2=0)]),
+    ("cell/op_2_0", [cell_child(), cell_child(op_1="skip")]),
+    ("cell/op_2_0", [cell_child(input_2=0), cell_child("skip", input_2=0)]),
+])  # fmt: skip
+def test_gradients_of_an_operator_in_a_cell(space, factories, label, children):
+    net, (x, y) = trained(lambda: space(factories)), first(images(), 8)
+    found = SharedGradients(net, lightning(), [[x, y]])(label, children)
+    node = int(label.split("_")[1])
+    for row, child in zip(found, children, strict=True):
+        set_path(net, child)
+        place = child[f"cell/input_{node}_0"][0] if factories else 0
+        cells = [cell for cell in net.children() if hasattr(cell, "ops")]
+        weights = [p for cell in cells for p in cell.ops[node - 1][place]["conv"].parameters()]
+        wanted = torch.autograd.grad(cross_entropy(net(x), y), weights)
+        assert_close(row, torch.cat([g.flatten() for g in wanted]).double())
+    assert not torch.allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize(("label", "children", "message"), [
+    ("cell/op_2_0", [cell_child(), cell_child(input_2=0)],
+     "share a candidate: 'conv' of 'cell/op_2_0' has other weights for every input of the cell"),
+    ("cell/input_2_0", [cell_child()] * 2,
+     r"accepted are the choice blocks \['cell/op_1_0', 'cell/op_2_0'\]"),
+])  # fmt: skip
+def test_operators_of_a_cell_that_are_not_shared(label, children, message):
+    gradients = SharedGradients(trained(CellSpace), lightning(), [first(images(), 8)])
+    with pytest.raises(ValueError, match=message):
+        gradients(label, children)
+
+
 @pytest.mark.parametrize("case", CHAINS)
 def test_gradients_under_autocast(case):
     space, _, data, label, children, find = CASES[case]
@@ -260,9 +329,8 @@ def test_gradients_under_autocast(case):
 def test_a_plain_space_is_copied():
     space, batch = ChainSpace(), first(images(), 8)
     found = SharedGradients(space, lightning(), [batch])("block_2", chain_children())
-    assert_close(
-        found, expected(space, chain_children(), batch, lambda child: child.layers[1].operator)
-    )
+    wanted = expected(space, chain_children(), batch, lambda child: child.layers[1].operator)
+    assert_close(found, wanted)
 
 
 def test_frozen_weights_of_a_candidate_are_left_out():

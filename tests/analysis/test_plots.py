@@ -113,6 +113,13 @@ def test_heatmap_has_every_cosine_in_its_place(files):
     assert axes.images[0].get_clim() == (0, 1)
 
 
+def test_candidates_of_a_heatmap_may_be_numbers(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: figures.append(figure))
+    cosine_heatmap({"SPOS": COSINES}, [0, 1, 10], tmp_path / "a")
+    assert [tick.get_text() for tick in figures[0].axes[0].get_xticklabels()] == ["0", "1", "10"]
+
+
 def test_panels_of_heatmaps_have_one_scale(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: figures.append(figure))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nni_magic.analysis.seeds import compare, noise_ceiling, over_seeds
+from nni_magic.analysis.seeds import compare, joint_interval, noise_ceiling, over_seeds
 
 TRUTH = np.array([1.0, 2.0, 3.0, 4.0])
 REVERSED, SWAPPED, SAME = [4, 3, 2, 1], [2, 1, 3, 4], [1, 2, 3, 4]  # tau of -1, 2/3 and 1
@@ -62,80 +62,150 @@ def tau_b(truth, scores):
     return (t * s).sum() / math.sqrt((t**2).sum() * (s**2).sum())
 
 
-def test_joint_interval_is_that_of_resampling_children_and_seeds():
+def test_joint_interval_by_hand():
+    """Its two variances, by brute force: of the seeds, and of the children that seeds share."""
     rng = np.random.default_rng(0)
     truth = rng.normal(size=15)
-    a, b = truth + 2 * rng.normal(size=(4, 15)), truth + rng.normal(size=(4, 15))
-    means = []
-    for _ in range(1500):
-        drawn, seeds = rng.integers(15, size=15), rng.integers(4, size=4)
-        taus = [[tau_b(truth[drawn], scores[seed][drawn]) for seed in seeds] for scores in (a, b)]
-        means.append(np.mean(taus[1]) - np.mean(taus[0]))
-    found = compare(truth, a, b, confidence=0.8)
-    assert found.joint_interval == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=0.04)
+    scores = truth + rng.normal(size=15) + rng.normal(size=(3, 15))
+    taus = [tau_b(truth, row) for row in scores]
+    kept = [np.arange(15) != i for i in range(15)]
+    without = np.array([[tau_b(truth[k], row[k]) for k in kept] for row in scores])
+    pairs = [14 / 15 * sum((without[a] - without[a].mean()) * (without[b] - without[b].mean()))
+             for a, b in itertools.combinations(range(3), 2)]  # fmt: skip
+    assert np.mean(pairs) > 0
+    t_seeds, t_children = 2.919986, 1.761310  # of 2 and of 14 degrees of freedom, from a table
+    variance = t_seeds**2 * np.var(taus, ddof=1) / 3 + t_children**2 * np.mean(pairs)
+    expected = np.mean(taus) - math.sqrt(variance), np.mean(taus) + math.sqrt(variance)
+    assert joint_interval(truth, scores, confidence=0.9) == pytest.approx(expected)
 
 
-def test_joint_interval_holds_for_other_children_where_that_over_seeds_does_not():
+def test_joint_interval_of_a_comparison_is_that_of_the_difference():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20)
+    scores = truth + rng.normal(size=(4, 20))
+    low, high = joint_interval(truth, scores)
+    assert compare(truth, -scores, scores).joint_interval == pytest.approx((2 * low, 2 * high))
+    constant = np.tile(truth, (4, 1))  # a tau of 1, whatever the children and the seed
+    found = compare(truth, constant, scores).joint_interval
+    assert found == pytest.approx((low - 1, high - 1))
+
+
+def test_joint_interval_takes_a_tau_that_a_child_alone_decides_for_uncertain():
+    low, high = joint_interval([1, 2, 3, 4], [[0, 0, 0, 1]] * 2)
+    assert low < 0 < high
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+@pytest.mark.parametrize(("quality", "by_child", "noise"), [
+    (0.35, 0, 1),  # seeds differ in quality
+    (0, 0, 1),  # in what they make of each child
+    (0, 1, 0.2),  # hardly at all
+])  # fmt: skip
+def test_joint_interval_holds_other_children_and_seeds_as_often_as_it_says(
+    quality, by_child, noise, n_seeds
+):
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        """Ground truth and scores of one study."""
+        truth, slopes = rng.normal(size=n), rng.normal(1, quality, size=(n_seeds, 1))
+        shared = by_child * rng.normal(size=n)
+        return truth, slopes * truth + shared + noise * rng.normal(size=(n_seeds, n))
+
+    lows, highs = np.transpose([joint_interval(*draw(60)) for _ in range(200)])
+    means = (lows + highs) / 2  # of 200, their own mean is near to what each estimates
+    assert np.mean(np.abs(means - means.mean()) <= (highs - lows) / 2) >= 0.93
+    assert np.mean(highs - lows) < 2 * 2 * 1.96 * means.std()
+
+
+def test_difference_over_seeds_does_not_hold_for_other_children():
     rng = np.random.default_rng(0)
     held = {"seeds": 0, "joint": 0}
     for _ in range(40):  # two methods that are equally good over all children
         truth = rng.normal(size=30)
         a, b = truth + rng.normal(size=(2, 1, 30)) + 0.3 * rng.normal(size=(2, 4, 30))
-        found = compare(truth, a, b, n_resamples=200)
+        found = compare(truth, a, b)
         held["seeds"] += found.difference.interval[0] <= 0 <= found.difference.interval[1]
         held["joint"] += found.joint_interval[0] <= 0 <= found.joint_interval[1]
     assert held["joint"] >= 34 and held["seeds"] <= 28  # 38 of 40 would be right
 
 
+# The ceiling of noise
+
+
+def greiner(reliability):
+    return 2 / math.pi * math.asin(math.sqrt(reliability))
+
+
 def test_noise_by_hand():
     # Residuals are (-1, 1) / 10, (1, -1) / 10 and 0; the second seed is worse by 0.5 throughout.
-    truths = [[1.0, 1.7], [2.0, 2.3], [3.0, 3.5]]
-    found = noise_ceiling(truths)
+    repeated, truth = [[1.0, 1.7], [2.0, 2.3], [3.0, 3.5]], [1.0, 2.0, 2.0, 4.0]
+    found = noise_ceiling(repeated, truth)
     assert (found.n, found.seeds) == (3, 2)
     assert found.within == pytest.approx(0.04 / 2)
-    assert found.between == pytest.approx(0.91 - 0.02 / 2)
-    assert found.reliability == pytest.approx(0.9 / 0.92)
+    variance = np.var(truth, ddof=1)
+    assert found.between == pytest.approx(variance - 0.02)
+    assert found.reliability == pytest.approx(1 - 0.02 / variance)
     assert found.tau_between_seeds == pytest.approx(1)
-    assert found.tau_ceiling == pytest.approx(2 / math.pi * math.asin(math.sqrt(0.9 / 0.92)))
+    kept = [0.5 - 0.5 * math.erf(-math.sqrt(found.reliability) * gap / math.sqrt(0.08))
+            for gap in (1, 1, 3, 2, 2)]  # fmt: skip
+    assert found.tau_ceiling == pytest.approx(np.mean([2 * chance - 1 for chance in kept]))
 
 
-def test_spread_is_that_of_the_children_that_are_ranked():
-    truths = [[1.0, 1.2], [2.0, 1.8], [3.0, 3.0]]
-    narrow, wide = (noise_ceiling(truths, spread=spread) for spread in (0.2, 5))
-    assert narrow.reliability == pytest.approx(1 - 0.02 / 0.04)
-    assert narrow.tau_ceiling == pytest.approx(0.5)
-    assert narrow.within == wide.within and wide.tau_ceiling > 0.98
-    assert noise_ceiling(truths, spread=0.1).tau_ceiling == 0  # less than the noise
+def repeated_with(noise, rng, n=2000):
+    return rng.normal(size=(n, 1)) + noise * rng.normal(size=(n, 3))
 
 
-def test_ceiling_is_what_perfect_scores_reach():
+def test_ceiling_of_normal_truths_is_that_of_greiner():
     rng = np.random.default_rng(0)
-    true = rng.normal(size=3000)
-    truths = true[:, None] + 0.5 * rng.normal(size=(3000, 3))
-    found = noise_ceiling(truths)
+    truth = rng.normal(size=1500) + 0.5 * rng.normal(size=1500)
+    found = noise_ceiling(repeated_with(0.5, rng), truth)
     assert (found.between, found.within) == pytest.approx((1, 0.25), rel=0.1)
-    reached = [scipy.stats.kendalltau(true, truth).statistic for truth in truths.T]
-    assert found.tau_ceiling == pytest.approx(np.mean(reached), abs=0.01)
+    assert found.reliability == pytest.approx(1 / 1.25, abs=0.02)
+    assert found.tau_ceiling == pytest.approx(greiner(found.reliability), abs=0.01)
+
+
+def test_ceiling_of_skewed_truths_is_what_perfect_scores_reach():
+    rng = np.random.default_rng(0)
+    true = rng.lognormal(size=60)
+    reached, ceilings = [], []
+    repeated = repeated_with(0.15, rng, n=300)
+    for _ in range(100):
+        truth = true + 0.15 * rng.normal(size=60)
+        reached.append(scipy.stats.kendalltau(true, truth).statistic)
+        ceilings.append(noise_ceiling(repeated, truth).tau_ceiling)
+    assert np.mean(ceilings) == pytest.approx(np.mean(reached), abs=0.015)
+    assert greiner(noise_ceiling(repeated, truth).reliability) > np.mean(reached) + 0.04
+
+
+def test_truth_that_varies_less_than_the_noise_has_a_ceiling_of_zero():
+    repeated = [[1.0, 1.2], [2.0, 1.8], [3.0, 3.0]]
+    found = noise_ceiling(repeated, [1.0, 1.1, 1.2])
+    assert found.reliability == found.between == found.tau_ceiling == 0
+
+
+def test_tau_between_seeds_is_the_mean_over_pairs():
+    repeated = repeated_with(0.5, np.random.default_rng(0), n=30)
     between = [scipy.stats.kendalltau(*pair).statistic for pair in
-               itertools.combinations(truths.T, 2)]  # fmt: skip
+               itertools.combinations(repeated.T, 2)]  # fmt: skip
+    found = noise_ceiling(repeated, repeated[:, 0])
     assert found.tau_between_seeds == pytest.approx(np.mean(between))
 
 
 def test_ceiling_interval_holds_the_ceiling_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    true = 2 / math.pi * math.asin(math.sqrt(1 / 1.25))
+    truth = math.sqrt(1.25) * scipy.stats.norm.ppf((np.arange(200) + 0.5) / 200)
     held = []
     for _ in range(100):
-        truths = rng.normal(size=(10, 1)) + 0.5 * rng.normal(size=(10, 3))
         low, high = noise_ceiling(
-            truths, spread=math.sqrt(1.25), confidence=0.8
+            repeated_with(0.5, rng, n=10), truth, confidence=0.8
         ).tau_ceiling_interval
-        held.append(low <= true <= high)
+        held.append(low <= greiner(1 / 1.25) <= high)
     assert np.mean(held) == pytest.approx(0.8, abs=0.13)  # more than three standard errors
 
 
 def test_truth_without_noise_has_no_ceiling():
-    found = noise_ceiling([[1, 1], [2, 2], [4, 4]])
+    found = noise_ceiling([[1, 1], [2, 2], [4, 4]], [1, 1, 2, 4])
     assert found.tau_ceiling == found.tau_between_seeds == pytest.approx(1)
     assert found.tau_ceiling_interval == pytest.approx((1, 1))
 
@@ -177,30 +247,42 @@ def test_scores_that_cannot_be_compared_are_refused(truth, a, b, message):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("truth", "scores", "message"),
     [
-        ({"n_resamples": 0}, "n_resamples is 0; an interval needs at least 100"),
-        ({"confidence": 1}, "confidence is 1; it must be between 0 and 1"),
+        (TRUTH, SAME, r"scores has shape \(4,\); \(None, 4\) is needed, None being any"),
+        (TRUTH, [SAME], r"taus has shape \(1,\); an interval needs at least two seeds"),
+        (TRUTH, [SAME, [1, 2, 3, math.nan]], r"scores\[1, 3\] is nan; it must be finite"),
+        (TRUTH, [SAME, [1] * 4], "scores is the same for all children, so tau is"),
+        ([1, 2], [[1, 2]] * 2, "truth has 2 children; a ranking needs at least 3"),
     ],
 )
-def test_bad_settings_of_a_comparison_are_refused(settings, message):
+def test_scores_without_a_joint_interval_are_refused(truth, scores, message):
     with pytest.raises(ValueError, match=message):
-        compare(TRUTH, TWO, TWO, **settings)
+        joint_interval(truth, scores)
+
+
+@pytest.mark.parametrize("call", [
+    lambda **s: compare(TRUTH, TWO, TWO, **s), lambda **s: joint_interval(TRUTH, TWO, **s),
+    lambda **s: noise_ceiling([[1, 2], [2, 1], [3, 3]], TRUTH, **s),
+    lambda **s: over_seeds([0, 1], **s),
+])  # fmt: skip
+def test_confidence_out_of_range_is_refused(call):
+    with pytest.raises(ValueError, match="confidence is 1; it must be between 0 and 1"):
+        call(confidence=1)
 
 
 @pytest.mark.parametrize(
-    ("truths", "settings", "message"),
+    ("repeated", "truth", "message"),
     [
-        ([1, 2, 3], {}, r"truths has shape \(3,\); \(None, None\) is needed"),
-        ([[1], [2], [3]], {}, "truths has 1 seed; noise shows in two seeds at least"),
-        ([[1, 2], [2, 1]], {}, "truths has 2 children; a ranking needs at least 3"),
-        ([[1, 2], [2, 1], [math.nan, 3]], {}, r"truths\[2, 0\] is nan; it must be finite"),
-        ([[1, 2], [1, 1], [1, 3]], {}, "truths is the same for all children"),
-        ([[1, 2], [2, 1], [3, 3]], {"spread": 0.0}, "spread is 0.0; it must be a standard dev"),
-        ([[1, 2], [2, 1], [3, 3]], {"spread": math.nan}, "spread is nan; it must be"),
-        ([[1, 2], [2, 1], [3, 3]], {"confidence": 0}, "confidence is 0; it must be between"),
+        ([1, 2, 3], TRUTH, r"repeated has shape \(3,\); \(None, None\) is needed"),
+        ([[1], [2], [3]], TRUTH, "repeated has 1 seed; noise shows in two seeds at least"),
+        ([[1, 2], [2, 1]], TRUTH, "repeated has 2 children; a ranking needs at least 3"),
+        ([[1, 2], [2, 1], [math.nan, 3]], TRUTH, r"repeated\[2, 0\] is nan; it must be finite"),
+        ([[1, 2], [1, 1], [1, 3]], TRUTH, "repeated is the same for all children"),
+        ([[1, 2], [2, 1], [3, 3]], [2, 2, 2], "truth is the same for all children"),
+        ([[1, 2], [2, 1], [3, 3]], [TRUTH], r"truth has shape \(1, 4\); \(None,\) is needed"),
     ],
 )
-def test_repeated_truths_without_a_ceiling_are_refused(truths, settings, message):
+def test_truths_without_a_ceiling_are_refused(repeated, truth, message):
     with pytest.raises(ValueError, match=message):
-        noise_ceiling(truths, **settings)
+        noise_ceiling(repeated, truth)
