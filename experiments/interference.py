@@ -8,7 +8,8 @@
 
 trains the plan's supernets where they are missing, measures every one of them for all numbers of
 differences that fit behind a shared layer, and writes the report. What is done stays done: stop it
-at any time and start the same command to go on. Several such processes share the work.
+at any time and start the same command to go on. Several such processes share the work, and the last
+one to end reports on all of it. ``--report`` only reports what there is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,19 @@ from nni_magic import samples
 from nni_magic.analysis import plots
 from nni_magic.analysis.interference import InterferenceStudy, interference_study
 from nni_magic.checkpoint import load_supernet
-from nni_magic.files import read_json, write_json
+from nni_magic.files import write_json
 
 # isort: split
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.benchmarks.reporting import add_report_options, write_report
+from experiments.interference_findings import curves, markdown
 from experiments.rank_plan import Plan
+from experiments.rank_records import read_result, supernet_settings
 from experiments.rank_study import Study, claimed
 
 _logger = logging.getLogger(__name__)
-
-Studies = Mapping[str, Mapping[int, InterferenceStudy]]
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -94,16 +94,34 @@ class Measurements:
             for seed in supernets.seeds:
                 yield name, seed
 
+    def made_with(self, name: str) -> dict[str, Any]:
+        """What a measurement depends on, see :mod:`experiments.rank_records`."""
+        chosen = vars(self.settings)
+        measured = {key: chosen[key] for key in ("rows", "repetitions", "seed")}
+        return {**supernet_settings(self.study.plan, name), "interference": measured}
+
     def read(self, name: str, seed: int) -> InterferenceStudy | None:
-        """What is measured of a supernet."""
-        record = read_json(self.file(name, seed))
+        """What is measured of a supernet.
+
+        Raises
+        ------
+        ValueError
+            If it was measured with other settings.
+        """
+        record = read_result(self.file(name, seed), self.made_with(name))
         return None if record is None else InterferenceStudy.from_json(record)
+
+    def missing(self) -> Iterator[tuple[str, int]]:
+        """Supernets that are not measured in full yet."""
+        for name, seed in self.supernets():
+            found = self.read(name, seed)
+            if found is None or not found.matrices.keys() >= set(self.wanted):
+                yield name, seed
 
     def measure(self, name: str, seed: int) -> None:
         """Measure what is missing of a supernet, and save it setting by setting."""
         plan, domain = self.study.plan, self.study.domain
-        checkpoint = self.study.supernet_file(name, seed).with_suffix(".ckpt")
-        supernet = load_supernet(checkpoint, domain.make_space())
+        supernet = load_supernet(self.study.checkpoint(name, seed), domain.make_space())
         rows = DataLoader(
             Subset(domain.data.train, range(self.settings.rows)), plan.training.batch_size
         )
@@ -116,7 +134,8 @@ class Measurements:
         for j, m in self.wanted:
             if found is None or (j, m) not in found.matrices:
                 found = go_on(shared_layers=[j], differences=[m], done=found)
-                write_json(self.file(name, seed), found.to_json())
+                record = {"made_with": self.made_with(name), **found.to_json()}
+                write_json(self.file(name, seed), record)
                 _logger.info(
                     "%s, seed %d, layer %d, %d differences: %.3f",
                     name, seed, j, m, found.mean_cosine(j, m),
@@ -124,48 +143,12 @@ class Measurements:
 
     def found(self) -> dict[str, dict[int, InterferenceStudy]]:
         """Name to seed to study, of the supernets that are measured in full."""
+        missing = set(self.missing())
         studies: dict[str, dict[int, InterferenceStudy]] = {}
         for name, seed in self.supernets():
-            study = self.read(name, seed)
-            if study is not None and all(pair in study.matrices for pair in self.wanted):
+            if (name, seed) not in missing and (study := self.read(name, seed)):
                 studies.setdefault(name, {})[seed] = study
         return studies
-
-
-def mean_cosine(studies: Mapping[int, InterferenceStudy], j: int, m: int) -> tuple[float, float]:
-    """Mean cosine over the seeds, and its standard error.
-
-    With several seeds the error is that over seeds, else that over the repetitions.
-    """
-    if len(studies) == 1:
-        [study] = studies.values()
-        return study.mean_cosine(j, m), study.standard_error(j, m)
-    means = [study.mean_cosine(j, m) for study in studies.values()]
-    return float(np.mean(means)), float(np.std(means, ddof=1) / len(means) ** 0.5)
-
-
-def curves(studies: Studies, j: int, differences: list[int]) -> dict[str, Any]:
-    """Strategy to number of differences to mean cosine and standard error, for a shared layer."""
-    return {
-        name: {m: mean_cosine(by_seed, j, m) for m in differences}
-        for name, by_seed in studies.items()
-    }
-
-
-def markdown(measurements: Measurements, studies: Studies) -> str:
-    """A table of mean cosines: a row for each shared layer and number of differences."""
-    rows = [
-        [j, m, *("{:.3f} ± {:.3f}".format(*mean_cosine(x, j, m)) for x in studies.values())]
-        for j, m in measurements.wanted
-    ]
-    seeds = {name: len(by_seed) for name, by_seed in studies.items()}
-    return (
-        "Mean cosine between the gradients of children on the candidate that they share in layer "
-        "j, by the number m of layers behind it in which they differ; higher is less "
-        f"interference. ± is the standard error, over seeds where there are several ({seeds}), "
-        f"else over {measurements.settings.repetitions} repetitions.\n\n"
-        + table(["j", "m", *studies], rows)
-    )
 
 
 def write(measurements: Measurements, arguments: list[str]) -> Path:
@@ -185,7 +168,7 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
     }
     path, _ = write_report(
         f"interference_{settings.plan.stem}", settings, arguments, {"interference": record},
-        markdown(measurements, studies), program="experiments.interference",
+        markdown(studies, measurements.wanted), program="experiments.interference",
     )  # fmt: skip
     stem = path.with_suffix("")
     by_layer: dict[int, list[int]] = {}
@@ -215,11 +198,13 @@ def main(arguments: list[str] | None = None) -> None:
     measurements = Measurements(study, settings)
     if not settings.report:
         study.work()
-        for name, seed in measurements.supernets():
+        for name, seed in measurements.missing():
             with claimed(measurements.file(name, seed)) as mine:
-                if mine:
+                # Another process may still train the supernet; it then measures it, too.
+                if mine and study.read_supernet(name, seed) is not None:
                     measurements.measure(name, seed)
-    print(write(measurements, arguments))
+    if settings.report or not any(measurements.missing()):
+        print(write(measurements, arguments))
 
 
 if __name__ == "__main__":

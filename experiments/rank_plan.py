@@ -23,7 +23,8 @@ from experiments.training import Domain, Parser
 from nni_magic.sampling import UniformSampler
 
 __all__ = [
-    "DOMAINS", "EVALUATION_BATCH", "STRATEGIES", "Children", "Plan", "Supernets", "Training",
+    "DOMAINS", "EVALUATION_BATCH", "STRATEGIES", "VALIDATION_BATCHES", "Children", "Plan",
+    "Supernets", "Training",
 ]  # fmt: skip
 
 STRATEGIES = {
@@ -39,6 +40,8 @@ DOMAINS = {"bert": (bert_training, Bert), "proxyless": (proxyless_training, Prox
 
 EVALUATION_BATCH = 64
 """Rows or images in a batch when children are evaluated."""
+VALIDATION_BATCHES = 8
+"""Batches of the training's size on which a supernet validates: the first held-out ones."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,13 @@ class Children:
     Parameters
     ----------
     n
-        How many; settings may be chosen on every second one, and reported on the others.
+        How many; settings may be chosen on those with even numbers, and reported on the others.
     steps
         Optimizer steps.
     seed
         Draws the children.
     repeated
-        So many of them, spread evenly, are trained with every one of ...
+        So many of them, spread evenly and over both halves, are trained with every one of ...
     seeds
         ... these; all others with the first.
     """
@@ -109,6 +112,9 @@ class Supernets:
         In place of the plan's.
     decay
         Whether the learning rate falls to 0; otherwise it stays at its peak.
+    values
+        Name of a setting to its value here, such as ``{k: 2}``: the report shows tau against this
+        setting, over all supernets that give it. It trains nothing by itself.
     """
 
     strategy: str
@@ -117,6 +123,7 @@ class Supernets:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     decay: bool = True
+    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,8 +141,8 @@ class Plan:
     epoch_steps
         Optimizer steps of a supernet's epoch, after which it validates.
     score_rows
-        Held-out rows, or images, that score children with inherited weights. The ground truth is
-        measured on others.
+        Held-out rows, or images, that score children with inherited weights; supernets validate on
+        some of them, too. The ground truth is measured on others.
     domain
         One of :data:`DOMAINS`.
     options
@@ -179,6 +186,21 @@ class Plan:
     def _check(self) -> None:
         if self.domain not in DOMAINS:
             raise ValueError(f"domain is {self.domain!r}; accepted are {', '.join(DOMAINS)}")
+        self._check_supernets()
+        least = VALIDATION_BATCHES * self.training.batch_size
+        if self.score_rows < least or self.score_rows % EVALUATION_BATCH:
+            raise ValueError(
+                f"score_rows is {self.score_rows}; accepted are multiples of {EVALUATION_BATCH} "
+                f"from {least}, the {VALIDATION_BATCHES} batches on which a supernet validates"
+            )
+        if not 0 <= self.children.repeated <= self.children.n:
+            raise ValueError(
+                f"children: repeated is {self.children.repeated}; accepted are 0 to "
+                f"{self.children.n}"
+            )
+
+    def _check_supernets(self) -> None:
+        taken: dict[tuple[str, float], str] = {}
         for name, supernets in self.supernets.items():
             if supernets.strategy not in STRATEGIES:
                 raise ValueError(
@@ -190,15 +212,15 @@ class Plan:
                     f"supernets: {name}: steps is {supernets.steps}; accepted are multiples of "
                     f"epoch_steps, {self.epoch_steps}"
                 )
-        if self.score_rows < 1 or self.score_rows % EVALUATION_BATCH:
-            raise ValueError(
-                f"score_rows is {self.score_rows}; accepted are multiples of {EVALUATION_BATCH}"
-            )
-        if not 0 <= self.children.repeated <= self.children.n:
-            raise ValueError(
-                f"children: repeated is {self.children.repeated}; accepted are 0 to "
-                f"{self.children.n}"
-            )
+            for setting, value in supernets.values.items():
+                if not isinstance(value, int | float):
+                    raise ValueError(
+                        f"supernets: {name}: values: {setting} is {value!r}; it must be a number"
+                    )
+                if (other := taken.setdefault((setting, value), name)) != name:
+                    raise ValueError(
+                        f"supernets: {name}: values: {setting} is {value}, as in {other}"
+                    )
 
     def make_domain(self, cache: Path) -> Domain:
         """Open the data and the search space.
@@ -246,11 +268,13 @@ class Plan:
 
         The first seeds come first, so that an unfinished study has all children early.
         """
-        yield from ((child, self.children.seeds[0]) for child in range(self.children.n))
-        repeated = [
-            i * self.children.n // self.children.repeated for i in range(self.children.repeated)
+        n, repeated = self.children.n, self.children.repeated
+        yield from ((child, self.children.seeds[0]) for child in range(n))
+        # In even strides all would be of one half: there, every second one is the next child.
+        again = [
+            i * n // repeated + (i % 2 if n % (2 * repeated) == 0 else 0) for i in range(repeated)
         ]
-        yield from ((child, seed) for seed in self.children.seeds[1:] for child in repeated)
+        yield from ((child, seed) for seed in self.children.seeds[1:] for child in again)
 
 
 def _as_arguments(options: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from nni_magic import samples
 from nni_magic.analysis import figures, seeds
-from nni_magic.files import read_json, write_json
+from nni_magic.files import write_json
 
 # isort: split
 import numpy as np
@@ -30,6 +30,7 @@ from nni.mutable import Sample
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
 from experiments.rank_plan import Plan
+from experiments.rank_records import read_result, supernet_settings
 from experiments.rank_study import Study
 
 LABEL = "loss less the control's (nats)"
@@ -76,23 +77,36 @@ def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) ->
     ValueError
         If one of the two supernets is not trained.
     """
-    found = [read_json(study.supernet_file(n, seed)) for n in (name, settings.control)]
-    if None in found:
-        missing = (name, settings.control)[found.index(None)]
-        raise ValueError(f"supernet {missing!r} of seed {seed} is not trained yet")
+    last, _ = (_trained(study, n, seed)["last_child"] for n in (name, settings.control))
     candidates = samples.candidates(study.domain.make_space())
     rng = np.random.default_rng([settings.seed, seed])
-    around = children_around(found[0]["last_child"], candidates, settings.children, rng)
+    around = children_around(last, candidates, settings.children, rng)
     children = [child for at in around.values() for child in at]
     own, control = (
-        np.array(study.score(study.supernet_file(n, seed).with_suffix(".ckpt"), children))
-        for n in (name, settings.control)
+        np.array(study.score(study.checkpoint(n, seed), children)) for n in (name, settings.control)
     )
     ends = np.cumsum([len(at) for at in around.values()])[:-1]
     return {
+        "made_with": measured_with(study, name, settings),
         "difference": [float(part.mean()) for part in np.split(own - control, ends)],
         "own": [part.tolist() for part in np.split(own, ends)],
         "control": [part.tolist() for part in np.split(control, ends)],
+    }
+
+
+def _trained(study: Study, name: str, seed: int) -> dict[str, Any]:
+    if (found := study.read_supernet(name, seed)) is None:
+        raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
+    return found
+
+
+def measured_with(study: Study, name: str, settings: argparse.Namespace) -> dict[str, Any]:
+    """What the measurement depends on, see :mod:`experiments.rank_records`."""
+    return {
+        "measured": supernet_settings(study.plan, name),
+        "control": supernet_settings(study.plan, settings.control),
+        "children": settings.children,
+        "seed": settings.seed,
     }
 
 
@@ -112,9 +126,11 @@ def main(arguments: list[str] | None = None) -> None:
     for name in settings.supernets:
         for seed in study.plan.supernets[name].seeds:
             path = settings.runs / "recency" / f"{name}_seed{seed}.json"
-            if not path.exists():
-                write_json(path, measure(study, name, seed, settings))
-            found.setdefault(name, {})[str(seed)] = read_json(path)
+            made_with = measured_with(study, name, settings)
+            if (one := read_result(path, made_with)) is None:
+                one = measure(study, name, seed, settings)
+                write_json(path, one)
+            found.setdefault(name, {})[str(seed)] = one
     means = {name: over_seeds(by_seed) for name, by_seed in found.items()}
     rows = [
         [distance, *(_cell(curve[distance]) for curve in means.values())]

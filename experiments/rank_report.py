@@ -1,226 +1,88 @@
-"""What a study of rank correlation has found so far: numbers, tables and pictures."""
+"""What a study of rank correlation has found so far: tables and pictures."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nni_magic.analysis import plots, ranking, seeds
-from nni_magic.files import read_json
+from nni_magic.analysis import plots
 
 # isort: split
 import numpy as np
 
 from experiments.benchmarks.reporting import table, write_report
+from experiments.rank_statistics import METHODS, gather, ranked_children, statistics
 from experiments.rank_study import Study
 
-__all__ = ["gather", "statistics", "write"]
-
-BASELINE = "spos"
-TOP_K = (1, 5, 10)
-# Which children: settings may be chosen on the first half, and are then reported on the other.
-# A half is every second child, so that both grow alike while the study runs.
-HALVES = {
-    "all": slice(None), "first half": slice(None, None, 2), "second half": slice(1, None, 2)
-}  # fmt: skip
-
-
-def gather(study: Study) -> dict[str, Any]:
-    """Collect the results that there are.
-
-    Returns
-    -------
-    dict
-        ``children``: for each that is trained its sample, size and ground truth by seed;
-        ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
-        statistics of the training, not taken anew for every child, come as ``uncalibrated``.
-    """
-    children: dict[int, dict[str, Any]] = {}
-    for number, seed in study.plan.trainings():
-        if (found := read_json(study.child_file(number, seed))) is None:
-            continue
-        child = children.setdefault(
-            number,
-            {"number": number, **{k: found[k] for k in ("sample", "params", "flops")},
-             "val_loss": {}, "val_accuracy": {}, "cpu_seconds": {}},
-        )  # fmt: skip
-        for key in ("val_loss", "val_accuracy", "cpu_seconds"):
-            child[key][str(seed)] = found[key]
-    supernets: dict[str, dict[str, Any]] = {}
-    for name, settings in study.plan.supernets.items():
-        found_by_seed = {
-            str(seed): found
-            for seed in settings.seeds
-            if (found := read_json(study.supernet_file(name, seed))) is not None
-        }
-        if found_by_seed:
-            supernets[name] = found_by_seed
-        uncalibrated = {
-            seed: {**found, "scores": found["uncalibrated"]}
-            for seed, found in found_by_seed.items()
-            if "uncalibrated" in found
-        }
-        if uncalibrated:
-            supernets[f"{name}, uncalibrated"] = uncalibrated
-    return {
-        "plan": dataclasses.asdict(study.plan),
-        "children": [children[number] for number in sorted(children)],
-        "supernets": supernets,
-    }
-
-
-def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Rank correlation of every supernet and of the trivial rankings; comparisons; the ceiling.
-
-    Parameters
-    ----------
-    record
-        What :func:`gather` gives.
-
-    Raises
-    ------
-    ValueError
-        If there are too few children to rank.
-    """
-    plan, children = record["plan"], record["children"]
-    first = str(plan["children"]["seeds"][0])
-    children = [child for child in children if first in child["val_loss"]]
-    truth = np.array([child["val_loss"][first] for child in children])
-    numbers = [child["number"] for child in children]
-    return {
-        "ceiling": _ceiling(plan, children, truth),
-        "trivial": {
-            half: {name: dataclasses.asdict(found) for name, found in rankings.items()}
-            for half, rankings in _trivial(children, truth).items()
-        },
-        "supernets": {
-            name: _supernets(by_seed, truth, numbers)
-            for name, by_seed in record["supernets"].items()
-        },
-        "comparisons": _comparisons(record["supernets"], truth, numbers),
-    }
-
-
-def _ceiling(
-    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray
-) -> dict[str, Any] | None:
-    wanted = [str(seed) for seed in plan["children"]["seeds"]]
-    repeated = [
-        [child["val_loss"][seed] for seed in wanted]
-        for child in children
-        if len(wanted) > 1 and child["val_loss"].keys() >= set(wanted)
-    ]
-    if len(repeated) < 3:
-        return None
-    spread = float(truth.std(ddof=1))
-    return {"spread": spread, **dataclasses.asdict(seeds.noise_ceiling(repeated, spread=spread))}
-
-
-def _trivial(
-    children: Sequence[Mapping[str, Any]], truth: np.ndarray
-) -> dict[str, dict[str, ranking.Ranking]]:
-    sizes = {
-        key: -np.array([float(child[key]) for child in children]) for key in ("params", "flops")
-    }
-    return {
-        half: {
-            **{
-                f"most {key}": ranking.rank(truth[part], size[part], top_k=_top_k(truth[part]))
-                for key, size in sizes.items()
-            },
-            "random": ranking.random_ranking(truth[part], top_k=_top_k(truth[part])),
-        }
-        for half, part in HALVES.items()
-    }
-
-
-def _supernets(
-    by_seed: Mapping[str, Mapping[str, Any]], truth: np.ndarray, numbers: Sequence[int]
-) -> dict[str, Any]:
-    scores = {seed: np.array(found["scores"])[numbers] for seed, found in by_seed.items()}
-    found: dict[str, Any] = {
-        "mean_loss": {seed: float(values.mean()) for seed, values in scores.items()},
-        "cpu_seconds": {seed: found["cpu_seconds"] for seed, found in by_seed.items()},
-    }
-    for half, part in HALVES.items():
-        rankings = {
-            seed: ranking.rank(truth[part], values[part], top_k=_top_k(truth[part]))
-            for seed, values in scores.items()
-        }
-        taus = [one.kendall_tau for one in rankings.values()]
-        found[half] = {
-            "seeds": {seed: dataclasses.asdict(one) for seed, one in rankings.items()},
-            "kendall_tau": dataclasses.asdict(seeds.over_seeds(taus)) if len(taus) > 1 else None,
-        }
-    return found
-
-
-def _comparisons(
-    supernets: Mapping[str, Any], truth: np.ndarray, numbers: Sequence[int]
-) -> dict[str, Any]:
-    """Every method with the baseline, over the seeds that both have."""
-    comparisons: dict[str, Any] = {}
-    for name, by_seed in supernets.items():
-        common = [seed for seed in by_seed if seed in supernets.get(BASELINE, {})]
-        if name == BASELINE or len(common) < 2:
-            continue
-        base, other = (
-            np.array([np.array(supernets[n][seed]["scores"])[numbers] for seed in common])
-            for n in (BASELINE, name)
-        )
-        comparisons[name] = {
-            half: dataclasses.asdict(seeds.compare(truth[part], base[:, part], other[:, part]))
-            for half, part in HALVES.items()
-        }
-    return comparisons
-
-
-def _top_k(truth: np.ndarray) -> list[int]:
-    return [k for k in TOP_K if k <= len(truth)]
+__all__ = ["markdown", "write"]
 
 
 def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> str:
-    """Tables for reading."""
-    children = record["children"]
-    lines = [
-        f"{len(children)} children trained from scratch, {record['plan']['children']['steps']} "
+    """Tables for reading.
+
+    Parameters
+    ----------
+    record, found
+        What ``gather`` and ``statistics`` give.
+    half
+        Which children.
+    """
+    here = found["halves"][half]
+    children = record["plan"]["children"]
+    sections = [
+        f"{here['n']} of {children['n']} children, trained from scratch for {children['steps']} "
         "steps each. tau is Kendall's tau-b of validation losses; its interval is Student's, "
-        f"95 %, over seeds (of trivial rankings: over children). Children: {half}.",
-        "",
+        "95 %, over seeds, and beside it that over seeds and children. Of trivial rankings it is "
+        "over children, and of the random one the range in which chance falls.",
         table(
-            ["ranking", "seeds", "tau", "95 %", "std over seeds", "rho", "precision@5",
-             "precision@10", "regret (nats)", "mean loss (nats)", "CPU s"],
-            [*_method_rows(found["supernets"], half), *_trivial_rows(found["trivial"][half])],
+            ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds", "rho",
+             "precision@5", "precision@10", "regret (nats)", "mean loss (nats)", "CPU s"],
+            [*_method_rows(record, here["supernets"]), *_trivial_rows(here["trivial"])],
         ),
     ]  # fmt: skip
-    if found["comparisons"]:
-        lines += ["", f"Against {BASELINE}, the same seeds:", "", _comparison_table(found, half)]
-    if ceiling := found["ceiling"]:
-        lines += ["", _ceiling_line(ceiling)]
-    return "\n".join(lines)
+    if here["comparisons"]:
+        sections += ["Pairs of supernets, over the seeds that both have:", _pair_table(here)]
+    if any(one["beyond"] for one in here["supernets"].values()):
+        sections += [
+            "Against trivial rankings, difference of tau with Student's 95 % interval over seeds:",
+            _beyond_table(here),
+        ]
+    for setting, values in found["settings"].items():
+        sections += [f"By {_label(setting)}:", _setting_table(setting, values, here["supernets"])]
+    if half == "all" and (ceiling := found["ceiling"]):
+        sections += [_ceiling_line(ceiling)]
+    return "\n\n".join(sections)
 
 
-def _method_rows(supernets: Mapping[str, Any], half: str) -> list[list[object]]:
+def _method_rows(record: Mapping[str, Any], supernets: Mapping[str, Any]) -> list[list[object]]:
     rows: list[list[object]] = []
     for name, found in supernets.items():
-        every = list(found[half]["seeds"].values())
-        tau = found[half]["kendall_tau"]
+        every = list(found["seeds"].values())
+        tau = found["kendall_tau"]
+        seconds = [one["cpu_seconds"] for one in record["supernets"][name].values()]
         rows.append([
-            name, len(every), f"{np.mean([one['kendall_tau'] for one in every]):.3f}",
-            _interval(tau["interval"]) if tau else "", f"{tau['std']:.3f}" if tau else "",
-            *_means(every), f"{np.mean(list(found['mean_loss'].values())):.3f}",
-            f"{np.mean(list(found['cpu_seconds'].values())):.0f}",
+            name, *_tau_cells(found), f"{tau['std']:.3f}" if tau else "", *_means(every),
+            f"{np.mean(list(found['mean_loss'].values())):.3f}", f"{np.mean(seconds):.0f}",
         ])  # fmt: skip
     return rows
 
 
+def _tau_cells(found: Mapping[str, Any]) -> list[object]:
+    """Seeds, mean tau, and its two intervals, if there are several seeds."""
+    taus = [one["kendall_tau"] for one in found["seeds"].values()]
+    intervals = ["", ""]
+    if tau := found["kendall_tau"]:
+        intervals = [_interval(tau["interval"]), _interval(found["joint_interval"])]
+    return [len(taus), f"{np.mean(taus):.3f}", *intervals]
+
+
 def _trivial_rows(trivial: Mapping[str, Any]) -> list[list[object]]:
+    names = {"random": "random: range of chance"}
     return [
-        [name, "", f"{one['kendall_tau']:.3f}", _interval(one["tau_interval"]), "",
-         *_means([one]), "", ""]
+        [names.get(name, name), "", f"{one['kendall_tau']:.3f}", _interval(one["tau_interval"]),
+         "", "", *_means([one]), "", ""]
         for name, one in trivial.items()
     ]  # fmt: skip
 
@@ -234,20 +96,47 @@ def _means(rankings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*cells, f"{np.mean([one['regret'] for one in rankings]):.3f}"]
 
 
-def _comparison_table(found: Mapping[str, Any], half: str) -> str:
-    rows = []
-    for name, by_half in found["comparisons"].items():
-        one = by_half[half]
-        rows.append([
-            name, one["difference"]["n"], f"{one['difference']['mean']:+.3f}",
-            _interval(one["difference"]["interval"]), f"{one['t_test_p']:.3f}",
-            _interval(one["joint_interval"]),
-        ])  # fmt: skip
+def _pair_table(here: Mapping[str, Any]) -> str:
+    rows = [
+        [f"{one['supernet']} − {one['against']}", one["difference"]["n"],
+         *_difference_cells(one["difference"]), _interval(one["joint_interval"]),
+         f"{one['t_test_p']:.3f}", f"{one['wilcoxon_p']:.3f}"]
+        for one in here["comparisons"]
+    ]  # fmt: skip
     return table(
-        ["supernet", "seeds", "difference of tau", "95 % over seeds", "p (paired t)",
-         "95 % over seeds and children"],
+        ["supernets", "seeds", "difference of tau", "95 %", "95 %, children too", "p (paired t)",
+         "p (Wilcoxon)"],
         rows,
     )  # fmt: skip
+
+
+def _beyond_table(here: Mapping[str, Any]) -> str:
+    beyond = {name: one["beyond"] for name, one in here["supernets"].items() if one["beyond"]}
+    trivial = list(next(iter(beyond.values())))
+    header = ["supernet", *(cell for other in trivial for cell in (f"− {other}", "95 %"))]
+    return table(
+        header,
+        [[name, *(cell for other in trivial for cell in _difference_cells(found[other]))]
+         for name, found in beyond.items()],
+    )  # fmt: skip
+
+
+def _difference_cells(one: Mapping[str, Any]) -> list[str]:
+    return [f"{one['mean']:+.3f}", _interval(one["interval"])]
+
+
+def _setting_table(
+    setting: str, values: Sequence[Mapping[str, Any]], supernets: Mapping[str, Any]
+) -> str:
+    return table(
+        [_label(setting), "supernet", "seeds", "tau", "95 %", "95 %, children too"],
+        [[one["value"], one["supernets"], *_tau_cells(supernets[one["supernets"]])]
+         for one in values],
+    )  # fmt: skip
+
+
+def _label(setting: str) -> str:
+    return setting.replace("_", " ")
 
 
 def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
@@ -270,40 +159,64 @@ def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) 
     Raises
     ------
     ValueError
-        If there are too few children to rank.
+        If there are too few children to rank, scores are not finite or all the same, or a result
+        is of another plan.
     """
     record = gather(study)
     found = statistics(record)
     theme = f"rank_correlation_{settings.plan.stem}"
-    sections = [f"## {half}\n\n{markdown(record, found, half)}" for half in HALVES]
+    sections = [f"## {half}\n\n{markdown(record, found, half)}" for half in found["halves"]]
     path, _ = write_report(
         theme, settings, arguments, {**record, "statistics": found}, "\n\n".join(sections),
         program="experiments.rank_correlation",
     )  # fmt: skip
-    if record["supernets"]:
-        _draw(record, found, path.with_suffix(""))
+    _draw_methods(record, found, path.with_suffix(""))
+    _draw_settings(record, found, path.with_suffix(""))
     return path
 
 
-def _draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
+def _draw_methods(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
+    """Draw the methods, and supernets that are in no picture of a setting."""
+    here, planned = found["halves"]["all"], record["plan"]["supernets"]
     taus = {
-        name: [one["kendall_tau"] for one in supernets["all"]["seeds"].values()]
-        for name, supernets in found["supernets"].items()
+        name: _taus(one)
+        for name, one in here["supernets"].items()
+        if name in METHODS or not planned.get(name, {}).get("values")
     }
-    trivial = {n: one["kendall_tau"] for n, one in found["trivial"]["all"].items() if n != "random"}
+    if not taus:
+        return
+    dots = {}
+    for name, by_seed in taus.items():
+        # A single seed has no interval: drawn twice, it has one of no length.
+        several = len(by_seed) > 1
+        dots[name if several else f"{name}\n(1 seed)"] = by_seed if several else 2 * by_seed
+    trivial = {n: one["kendall_tau"] for n, one in here["trivial"].items() if n != "random"}
     ceiling = found["ceiling"] and found["ceiling"]["tau_ceiling"]
-    plots.tau_by_method(taus, stem, trivial=trivial, ceiling=ceiling)
-    first = str(record["plan"]["children"]["seeds"][0])
-    children = [child for child in record["children"] if first in child["val_loss"]]
+    plots.tau_by_method(dots, stem, trivial=trivial, ceiling=ceiling)
+    children, truth = ranked_children(record)
     numbers = [child["number"] for child in children]
+    firsts = {name: next(iter(record["supernets"][name].items())) for name in taus}
     plots.score_against_truth(
-        [child["val_loss"][first] for child in children],
-        {
-            f"{name}, seed {seed}": np.array(by_seed[seed]["scores"])[numbers]
-            for name, by_seed in record["supernets"].items()
-            for seed in list(by_seed)[:1]
-        },
+        truth,
+        {f"{name}, seed {seed}": np.array(one["scores"])[numbers]
+         for name, (seed, one) in firsts.items()},
         stem.with_name(f"{stem.name}_scores"),
         truth_label="validation loss, trained from scratch (nats)",
         score_label="with inherited weights (nats)",
-    )
+    )  # fmt: skip
+
+
+def _draw_settings(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
+    """Draw tau against every setting of which two values have two seeds each."""
+    supernets, planned = found["halves"]["all"]["supernets"], record["plan"]["supernets"]
+    for setting, values in found["settings"].items():
+        taus = {one["value"]: _taus(supernets[one["supernets"]]) for one in values}
+        taus = {value: by_seed for value, by_seed in taus.items() if len(by_seed) > 1}
+        if len(taus) > 1:
+            strategies = dict.fromkeys(planned[one["supernets"]]["strategy"] for one in values)
+            path = stem.with_name(f"{stem.name}_{setting}")
+            plots.tau_by_setting({", ".join(strategies): taus}, path, setting=_label(setting))
+
+
+def _taus(found: Mapping[str, Any]) -> list[float]:
+    return [one["kendall_tau"] for one in found["seeds"].values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import logging
@@ -24,7 +25,9 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
-from experiments.rank_plan import EVALUATION_BATCH, STRATEGIES, Plan
+from experiments.rank_plan import EVALUATION_BATCH, STRATEGIES, VALIDATION_BATCHES, Plan
+from experiments.rank_records import child_settings, read_result, supernet_settings
+from experiments.training import _check_steps
 
 __all__ = ["Study", "claimed"]
 
@@ -54,6 +57,11 @@ class Study:
         ``supernets/<name>_seed<seed>.json`` and their checkpoints.
     cache
         Folder of prepared data.
+
+    Raises
+    ------
+    ValueError
+        If the space has too few children, or the training data have too few batches.
     """
 
     def __init__(self, plan: Plan, output: Path, cache: Path) -> None:
@@ -62,30 +70,76 @@ class Study:
         self.domain = plan.make_domain(cache)
         # This also loads the data, which seeds the process: not to be left until a training.
         self.children = plan.draw_children(self.domain.make_space())
+        if plan.supernets:
+            epoch = {"epoch_steps": plan.epoch_steps, "accumulate": 1}
+            batch = {"batch_size": plan.training.batch_size}
+            _check_steps(self.evaluator(NEVER, 0, {}), argparse.Namespace(**epoch, **batch))
 
     def child_file(self, child: int, seed: int) -> Path:
         """Where the ground truth of a child lies."""
         return self.output / "children" / f"{child:03}_seed{seed}.json"
 
     def supernet_file(self, name: str, seed: int) -> Path:
-        """Where the scores of a supernet lie; its checkpoint has the suffix ``.ckpt``."""
+        """Where the scores of a supernet lie."""
         return self.output / "supernets" / f"{name}_seed{seed}.json"
 
+    def checkpoint(self, name: str, seed: int) -> Path:
+        """Where the weights of a supernet lie, once they are complete."""
+        return self.supernet_file(name, seed).with_suffix(".ckpt")
+
+    def read_child(self, child: int, seed: int) -> dict[str, Any] | None:
+        """Read the ground truth of a child; ``None`` if it is not trained yet.
+
+        Raises
+        ------
+        ValueError
+            If the result is of another plan.
+        """
+        made_with = child_settings(self.plan, self.children[child])
+        return read_result(self.child_file(child, seed), made_with)
+
+    def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
+        """Read the scores of a supernet, maybe of fewer children than the plan has by now.
+
+        Raises
+        ------
+        ValueError
+            If the result is of another plan.
+        """
+        made_with = supernet_settings(self.plan, name)
+        return read_result(self.supernet_file(name, seed), made_with)
+
     def missing(self) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
-        """Files that are not there yet, each with the function that gives its content."""
+        """Files that are not there or not complete, each with the function that gives its content.
+
+        Raises
+        ------
+        ValueError
+            If a result is of another plan.
+        """
         for child, seed in self.plan.trainings():
-            if not (path := self.child_file(child, seed)).exists():
-                yield path, partial(self.train_child, child, seed)
+            if self.read_child(child, seed) is None:
+                yield self.child_file(child, seed), partial(self.train_child, child, seed)
         for name, supernets in self.plan.supernets.items():
             for seed in supernets.seeds:
-                if not (path := self.supernet_file(name, seed)).exists():
+                path, found = self.supernet_file(name, seed), self.read_supernet(name, seed)
+                if found is None:
                     yield path, partial(self.train_supernet, name, seed)
+                elif len(found["scores"]) < len(self.children):
+                    yield path, partial(self.score_others, name, seed, found)
 
     def work(self) -> None:
-        """Train and score what is missing and claimed by no other process."""
-        for path, make in self.missing():
+        """Train and score what is missing and claimed by no other process.
+
+        Raises
+        ------
+        ValueError
+            If a result is of another plan.
+        """
+        for path in dict(self.missing()):
             with claimed(path) as mine:
-                if mine and not path.exists():
+                # Meanwhile another process may have finished it.
+                if mine and (make := dict(self.missing()).get(path)):
                     write_json(path, make())
                     _logger.info("%s", path)
 
@@ -102,7 +156,7 @@ class Study:
         evaluator.evaluate(child)
         seconds = time.process_time() - started
         return {
-            "sample": sample,
+            "made_with": child_settings(self.plan, sample),
             "seed": seed,
             **self.truth(evaluator),
             "params": count_params(child),
@@ -126,34 +180,44 @@ class Study:
         pl.seed_everything(seed, verbose=False)
         space = self.domain.make_space()
         strategy = STRATEGIES[supernets.strategy](
-            **{"seed": seed, "metric": "val_loss", "validation_batches": 8, **supernets.options}
-        )
+            **{"seed": seed, "metric": "val_loss", "validation_batches": VALIDATION_BATCHES,
+               **supernets.options}
+        )  # fmt: skip
         evaluator = self.evaluator(
             supernets.steps if supernets.decay else NEVER, seed,
             {"max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
-             "limit_train_batches": self.plan.epoch_steps, "limit_val_batches": 8,
-             "callbacks": list(callbacks)},
+             "limit_train_batches": self.plan.epoch_steps,
+             "limit_val_batches": VALIDATION_BATCHES, "callbacks": list(callbacks)},
             supernets.learning_rate,
         )  # fmt: skip
         started = time.process_time()
         strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
         seconds = time.process_time() - started
-        checkpoint = self.supernet_file(name, seed).with_suffix(".ckpt")
+        checkpoint = self.checkpoint(name, seed)
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        evaluator.trainer.save_checkpoint(checkpoint, weights_only=True)
+        beside = checkpoint.with_suffix(".ckpt.tmp")
+        evaluator.trainer.save_checkpoint(beside, weights_only=True)
+        beside.replace(checkpoint)
         return {
+            "made_with": supernet_settings(self.plan, name),
             "supernets": name,
             "seed": seed,
-            **self.scores(checkpoint),
+            **self.scores(checkpoint, self.children),
             "last_child": read_checkpoint(checkpoint)[CHECKPOINT_KEY]["child"],
             "cpu_seconds": seconds,
         }
 
-    def scores(self, checkpoint: Path) -> dict[str, list[float]]:
-        """Scores of the ground truth's children; where it matters, also without calibration."""
-        scores = {"scores": self.score(checkpoint, self.children)}
+    def score_others(self, name: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
+        """Score the children that the plan had not when the supernet was trained."""
+        others = self.children[len(found["scores"]) :]
+        more = self.scores(self.checkpoint(name, seed), others)
+        return {**found, **{key: found[key] + scores for key, scores in more.items()}}
+
+    def scores(self, checkpoint: Path, children: list[Sample]) -> dict[str, list[float]]:
+        """Scores of children; where it matters, also without calibration."""
+        scores = {"scores": self.score(checkpoint, children)}
         if tracking_norms([self.domain.make_space()]):
-            scores["uncalibrated"] = self.score(checkpoint, self.children, calibration_batches=0)
+            scores["uncalibrated"] = self.score(checkpoint, children, calibration_batches=0)
         return scores
 
     def score(

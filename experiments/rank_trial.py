@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nni_magic.analysis.ranking import rank
-from nni_magic.files import read_json, write_json
+from nni_magic.files import write_json
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
 
 # isort: split
@@ -75,7 +75,7 @@ def run(study: Study, trial: ManagedTrial) -> None:
     Raises
     ------
     ValueError
-        If the plan has no such supernets.
+        If the plan has no such supernets, or a result is of another plan.
     """
     name = str(trial.parameters.get("supernets"))
     if name not in study.plan.supernets:
@@ -84,11 +84,11 @@ def run(study: Study, trial: ManagedTrial) -> None:
         )
     seed = study.plan.supernets[name].seeds[0]
     truth = []
+    first = study.plan.children.seeds[0]
     for number in range(study.plan.children.n):
-        path = study.child_file(number, study.plan.children.seeds[0])
-        if (found := read_json(path)) is None:
-            found = study.train_child(number, study.plan.children.seeds[0])
-            write_json(path, found)
+        if (found := study.read_child(number, first)) is None:
+            found = study.train_child(number, first)
+            write_json(study.child_file(number, first), found)
         truth.append(found["val_loss"])
     report = ReportTau(trial, study.children, truth)
     found = study.train_supernet(name, seed, [report])

@@ -4,6 +4,7 @@ import numpy as np
 import yaml
 
 from experiments.rank_plan import Plan
+from experiments.rank_records import child_settings, supernet_settings
 from experiments.rank_study import Study
 from nni_magic.files import write_json
 
@@ -43,7 +44,8 @@ def made_up(folder, corpus, **changes):
     for child, seed in study.plan.trainings():
         n_ffn = sum(choice == "ffn" for choice in study.children[child].values())
         write_json(study.child_file(child, seed), {
-            "sample": study.children[child], "seed": seed, "val_accuracy": 0.1,
+            "made_with": child_settings(plan, study.children[child]), "seed": seed,
+            "val_accuracy": 0.1,
             "val_loss": truth[child] + 0.01 * seed * rng.normal(),
             "params": 1000 + 100 * n_ffn, "flops": 5000 - 10 * n_ffn, "cpu_seconds": 1.0,
         })  # fmt: skip
@@ -52,7 +54,8 @@ def made_up(folder, corpus, **changes):
             noise = 5.0 if name == "spos" else 1e-6
             scores = truth + noise * rng.normal(size=len(truth))
             write_json(study.supernet_file(name, seed), {
-                "supernets": name, "seed": seed, "scores": scores.tolist(),
+                "made_with": supernet_settings(plan, name), "supernets": name, "seed": seed,
+                "scores": scores.tolist(),
                 "last_child": study.children[0], "cpu_seconds": 2.0,
             })  # fmt: skip
     return study, truth

@@ -1,14 +1,16 @@
 """The program that measures interference: it trains, measures, goes on, and reports."""
 
+import fcntl
 import json
 
-import numpy as np
 import pytest
 from studies import plan_of
 
 from experiments import interference
 from experiments.rank_study import Study
+from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
+from nni_magic.files import read_json, write_json
 
 CHANGES = {
     "children": {"n": 0, "steps": 1},
@@ -66,9 +68,13 @@ def test_report_gives_means_over_seeds(folder):
         study_of(folder / "runs" / "interference" / f"spos_seed{seed}.json").mean_cosine(1, 3)
         for seed in (0, 1)
     ]
-    error = abs(means[0] - means[1]) / 2  # of the mean of two
-    rows = record.with_suffix(".md").read_text().splitlines()
-    assert f" | {np.mean(means):.3f} ± {error:.3f} |" in rows[rows.index("| --- " * 4 + "|") + 2]
+    one = over_seeds(means)
+    low, high = one.interval
+    text = record.with_suffix(".md").read_text()
+    section = text.split("## Finding 3")[1].split("## Finding 4")[0]
+    [row] = [line for line in section.splitlines() if line.startswith("| 1 | 3 |")]
+    assert row.split(" | ")[3].strip(" |") == f"{one.mean:.3f} ({low:.3f} to {high:.3f})"
+    assert text.count("## Finding ") == 5
     assert record.with_suffix(".png").exists()
     assert record.with_name(f"{record.stem}_matrices.png").exists()
 
@@ -90,6 +96,48 @@ def test_measurement_that_was_stopped_goes_on(folder, run, monkeypatch):
     run()
     assert measured == [([1], [3]), ([3], [1])]
     assert path.read_text() == finished
+
+
+def test_supernet_that_another_process_trains_is_left_to_it(corpus, tmp_path, capsys):
+    plan_of(tmp_path, corpus, **CHANGES)
+    words = [
+        "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
+        "--cache", str(corpus / "cache"), "--output", str(tmp_path / "out"), "--hardware", "cpu",
+        "--threads", "1", "--shared-layers", "3", "--differences", "1", "--repetitions", "2",
+        "--rows", "8",
+    ]  # fmt: skip
+    lock = tmp_path / "runs" / "supernets" / "spos_seed0.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        interference.main(words)
+    measured = tmp_path / "runs" / "interference"
+    assert {path.name for path in measured.iterdir()} == {"magic_t_seed0.json", "spos_seed1.json"}
+    assert not (tmp_path / "out").exists()
+    interference.main([*words, "--report"])  # of what there is
+    [report] = (tmp_path / "out").glob("*.json")
+    assert read_json(report)["interference"]["spos"].keys() == {"1"}
+    interference.main(words)
+    assert read_json(report)["interference"]["spos"].keys() == {"0", "1"}
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--rows", "4"], "interference.rows is 8 there, and 4 here"),
+    (["--repetitions", "3"], "interference.repetitions is 2 there, and 3 here"),
+    (["--seed", "1"], "interference.seed is 0 there, and 1 here"),
+])  # fmt: skip
+def test_measurement_with_other_settings_is_named(folder, run, words, message):
+    with pytest.raises(ValueError, match=rf"interference/.*_seed0.json' .*: {message}"):
+        run(*words)
+
+
+def test_measurement_without_settings_is_named(folder, run):
+    path = folder / "runs" / "interference" / "spos_seed0.json"
+    whole = read_json(path)
+    write_json(path, {key: value for key, value in whole.items() if key != "made_with"})
+    with pytest.raises(ValueError, match=r"spos_seed0.json' does not record the settings"):
+        run("--report")
+    write_json(path, whole)
 
 
 def test_layers_that_do_not_exist_raise(run):

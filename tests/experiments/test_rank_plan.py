@@ -7,12 +7,14 @@ import pytest
 import yaml
 from studies import PLAN, plan_of, written
 
-from experiments.rank_plan import Plan
+from experiments.rank_plan import STRATEGIES, Plan
 from nni_magic.samples import digest
 from search_spaces import BertSpace
 
 SPACE = BertSpace(**PLAN["space"])
-PLANS = sorted((Path(__file__).parents[2] / "experiments" / "plans").glob("*.yml"))
+SPOS = {"strategy": "spos", "steps": 4, "seeds": [0]}
+PLANS_FOLDER = Path(__file__).parents[2] / "experiments" / "plans"
+PLANS = sorted(PLANS_FOLDER.glob("*.yml"))
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
@@ -24,6 +26,25 @@ def test_shipped_plans_are_read(path, tmp_path):
         vocab_size=8, channels=1, resolution=28, classes="0123456789", max_length=8
     )
     assert len(plan.draw_children(domain.make_space())) == plan.children.n
+    for supernets in plan.supernets.values():
+        STRATEGIES[supernets.strategy](seed=0, **supernets.options)
+
+
+def test_main_plan_studies_settings_and_says_their_values_truly():
+    plan = Plan.read(PLANS_FOLDER / "bert_8x4.yml")
+    assert list(plan.supernets)[:4] == ["spos", "magic_t", "magic_a", "magic_at"]
+    values = {}
+    for name, supernets in plan.supernets.items():
+        assert supernets.seeds[:3] == (0, 1, 2)
+        assert supernets.steps == 3000
+        for setting, value in supernets.values.items():
+            values.setdefault(setting, {})[value] = name
+            option = setting.removeprefix("anchor_")
+            assert supernets.options.get(option, value) == value
+    assert {setting: sorted(one) for setting, one in values.items()} == {
+        "k": [1, 2, 4, 6], "anchor_percentile": [0, 10, 30, 50, 90], "walks": [1, 4, 16],
+        "alignment_weight": [0.05, 0.1, 0.5, 2], "align_every": [1, 2, 4],
+    }  # fmt: skip
 
 
 def test_children_are_different_and_follow_the_seed(tmp_path):
@@ -46,6 +67,18 @@ def test_trainings_begin_with_all_children_and_repeat_some(tmp_path):
     assert trainings[8:] == [(0, 1), (2, 1), (5, 1), (0, 2), (2, 2), (5, 2)]
 
 
+@pytest.mark.parametrize(("n", "repeated", "expected"), [
+    (60, 10, [0, 7, 12, 19, 24, 31, 36, 43, 48, 55]),  # in strides of 6 all would be even
+    (40, 6, [0, 6, 13, 20, 26, 33]),
+    (4, 4, [0, 1, 2, 3]),
+    (4, 2, [0, 3]),
+])  # fmt: skip
+def test_repeated_children_are_of_both_halves(tmp_path, n, repeated, expected):
+    children = {"n": n, "steps": 2, "repeated": repeated, "seeds": [0, 1]}
+    trainings = list(plan_of(tmp_path, children=children).trainings())
+    assert trainings[n:] == [(child, 1) for child in expected]
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"epochs": 3}, r"the plan: 'epochs' is unknown; accepted are space, training"),
     ({"training": {"batch_size": 4}}, r"training: 'learning_rate' is missing"),
@@ -56,7 +89,13 @@ def test_trainings_begin_with_all_children_and_repeat_some(tmp_path):
     ({"supernets": {"a": {"strategy": "spos", "steps": 5, "seeds": [0]}}},
      r"supernets: a: steps is 5; accepted are multiples of epoch_steps, 2"),
     ({"domain": "audio"}, r"domain is 'audio'; accepted are bert, proxyless"),
-    ({"score_rows": 65}, r"score_rows is 65; accepted are multiples of 64"),
+    ({"score_rows": 65}, r"score_rows is 65; accepted are multiples of 64 from 32, the 8 batches"),
+    ({"training": {**PLAN["training"], "batch_size": 16}},
+     r"score_rows is 64; accepted are multiples of 64 from 128, the 8 batches on which a supernet"),
+    ({"supernets": {"a": {**SPOS, "values": {"k": "two"}}}},
+     r"supernets: a: values: k is 'two'; it must be a number"),
+    ({"supernets": {"a": {**SPOS, "values": {"k": 2}}, "b": {**SPOS, "values": {"k": 2}}}},
+     r"supernets: b: values: k is 2, as in a"),
 ])  # fmt: skip
 def test_bad_plan_is_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

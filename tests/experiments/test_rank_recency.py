@@ -55,8 +55,7 @@ def test_differences_are_those_of_the_scores(study):
     record = read_json(study.output / "recency" / "constant_seed1.json")
     last = read_json(study.supernet_file("constant", 1))["last_child"]
     own, control = (
-        study.score(study.supernet_file(name, 1).with_suffix(".ckpt"), [last])[0]
-        for name in ("constant", "spos")
+        study.score(study.checkpoint(name, 1), [last])[0] for name in ("constant", "spos")
     )
     assert record["difference"][0] == pytest.approx(own - control)
     for d in range(5):
@@ -90,6 +89,16 @@ def test_learning_rate_stays_without_decay(study, monkeypatch):
     # Optimizer steps until the rate would be 0; the run has four.
     assert totals[0] == 4
     assert warmup_then_decay(4, 1, totals[1]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--children", "4"], "constant_seed0.json' .*: children is 3 there, and 4 here"),
+    (["--seed", "5"], "constant_seed0.json' .*: seed is 0 there, and 5 here"),
+    (["--control", "constant"], "control.supernets.strategy is 'spos' there, and 'magic_t' here"),
+])  # fmt: skip
+def test_measurement_with_other_settings_is_named(study, arguments, words, message):
+    with pytest.raises(ValueError, match=message):
+        rank_recency.main([*arguments, *words])
 
 
 def test_supernet_that_is_missing_is_named(study, arguments):

@@ -3,116 +3,122 @@
 import argparse
 import json
 
+import numpy as np
 import pytest
-import scipy.stats
-from studies import made_up
+from studies import PLAN, made_up, plan_of
 
 from experiments import rank_correlation, rank_report
+from nni_magic.analysis import plots
 from nni_magic.files import read_json, write_json
+
+METHODS = ("spos", "magic_t", "magic_a", "magic_at")
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, corpus):
-    return made_up(tmp_path_factory.mktemp("study"), corpus)
+    supernets = {name: {"strategy": name, "steps": 4, "seeds": [0, 1]} for name in METHODS}
+    supernets["magic_t"]["values"] = {"k": 1}
+    for k in (2, 4):
+        options = {"options": {"k": k}, "values": {"k": k}}
+        supernets[f"k{k}"] = {"strategy": "magic_t", "steps": 4, "seeds": [0, 1], **options}
+    return made_up(tmp_path_factory.mktemp("study"), corpus, supernets=supernets)
 
 
-@pytest.fixture(scope="module")
-def found(study):
-    return rank_report.statistics(rank_report.gather(study[0]))
-
-
-def test_gather_takes_what_there_is(tmp_path, corpus):
-    study, truth = made_up(tmp_path, corpus)
-    study.child_file(5, 0).unlink()
-    study.child_file(2, 1).unlink()
-    study.supernet_file("magic_t", 1).unlink()
-    record = rank_report.gather(study)
-    assert [child["number"] for child in record["children"]] == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert record["children"][2]["val_loss"].keys() == {"0", "2"}
-    assert record["children"][0]["val_loss"]["0"] == pytest.approx(truth[0])
-    assert {name: list(found) for name, found in record["supernets"].items()} == {
-        "spos": ["0", "1"], "magic_t": ["0"],
-    }  # fmt: skip
-    json.dumps(record)
-
-
-def test_tau_is_that_of_scipy(study, found):
-    study, truth = study
-    for name in ("spos", "magic_t"):
-        for seed in (0, 1):
-            scores = read_json(study.supernet_file(name, seed))["scores"]
-            for half, part in (("all", slice(None)), ("first half", slice(0, None, 2)),
-                               ("second half", slice(1, None, 2))):  # fmt: skip
-                expected = scipy.stats.kendalltau(truth[part], scores[part]).statistic
-                tau = found["supernets"][name][half]["seeds"][str(seed)]["kendall_tau"]
-                assert tau == pytest.approx(expected)
-    assert found["supernets"]["magic_t"]["all"]["kendall_tau"]["mean"] == pytest.approx(1)
-
-
-def test_children_that_are_not_trained_are_left_out_of_the_scores(tmp_path, corpus):
-    study, _ = made_up(tmp_path, corpus)
-    for seed in (0, 1, 2):
-        study.child_file(2, seed).unlink()
-    found = rank_report.statistics(rank_report.gather(study))
-    one = found["supernets"]["magic_t"]["all"]["seeds"]["0"]
-    assert one["n"] == 7
-    assert one["kendall_tau"] == pytest.approx(1)
-    assert found["ceiling"] is None  # two repeated children are left
-
-
-def test_trivial_rankings_stand_beside(study, found):
-    study, truth = study
-    n_ffn = [sum(c == "ffn" for c in child.values()) for child in study.children]
-    by_params = scipy.stats.kendalltau(truth, [-n for n in n_ffn]).statistic
-    trivial = found["trivial"]["all"]
-    assert trivial["most params"]["kendall_tau"] == pytest.approx(by_params)
-    assert trivial["most flops"]["kendall_tau"] == pytest.approx(-by_params)
-    assert trivial["random"]["kendall_tau"] == 0
-
-
-def test_methods_are_compared_with_spos_seed_by_seed(found):
-    one = found["comparisons"]["magic_t"]["all"]
-    assert "spos" not in found["comparisons"]
-    assert one["difference"]["n"] == 2
-    spos = found["supernets"]["spos"]["all"]["kendall_tau"]["mean"]
-    assert one["difference"]["mean"] == pytest.approx(1 - spos)
-
-
-def test_ceiling_is_from_the_repeated_children(found):
-    assert found["ceiling"]["n"] == 3
-    assert found["ceiling"]["seeds"] == 3
-    assert found["ceiling"]["tau_ceiling"] > 0.95  # the noise made up is small
+def report(study, folder):
+    plan = study.output.parent / "plan.yml"
+    rank_correlation.main([
+        "--plan", str(plan), "--runs", str(study.output), "--output", str(folder),
+        "--hardware", "cpu", "--report", "--threads", "1",
+    ])  # fmt: skip
+    [page] = folder.glob("rank_correlation_plan_cpu_*.md")
+    return page
 
 
 def test_report_is_written_with_its_pictures(study, tmp_path):
     study, _ = study
-    plan = study.output.parent / "plan.yml"
-    rank_correlation.main([
-        "--plan", str(plan), "--runs", str(study.output), "--output", str(tmp_path),
-        "--hardware", "cpu", "--report", "--threads", "1",
-    ])  # fmt: skip
-    names = sorted(path.name[: -len("_yyyymmdd")] if not path.suffix else path.name
-                   for path in tmp_path.iterdir())  # fmt: skip
-    assert len(names) == 6
-    [page] = tmp_path.glob("rank_correlation_plan_cpu_*.md")
+    page = report(study, tmp_path)
     text = page.read_text()
-    assert "8 children trained from scratch, 2 steps each" in text
-    assert "| magic_t | 2 | 1.000 | 1.000 to 1.000 |" in text
+    assert "8 of 8 children, trained from scratch for 2 steps each" in text
+    assert text.count("4 of 8 children") == 2
+    assert "| magic_t | 2 | 1.000 | 1.000 to 1.000 | 1.000 to 1.000 |" in text
+    assert "| random: range of chance |  | 0.000 | -0.5" in text
     assert "perfect scores would reach" in text
     assert "python -m experiments.rank_correlation --plan" in text
-    [record] = tmp_path.glob("*.json")
-    assert json.loads(record.read_text())["statistics"]["ceiling"]["n"] == 3
-    assert len(list(tmp_path.glob("*.png"))) == len(list(tmp_path.glob("*.svg"))) == 2
+    record = json.loads(page.with_suffix(".json").read_text())
+    assert record["statistics"]["ceiling"]["n"] == 3
+    names = {path.name.removeprefix(page.stem) for path in tmp_path.iterdir()}
+    pictures = {f"{name}{end}" for name in ("", "_scores", "_k") for end in (".png", ".svg")}
+    assert names == {".md", ".json", *pictures}
 
 
-def test_scores_without_calibration_are_ranked_too(tmp_path, corpus):
-    study, truth = made_up(tmp_path, corpus)
+def test_pairs_and_trivial_rankings_have_their_tables(study, tmp_path):
+    text = report(study[0], tmp_path).read_text()
+    for pair in ("magic_t − spos", "magic_at − spos", "magic_at − magic_t", "magic_at − magic_a"):
+        assert text.count(f"| {pair} | 2 | ") == 3  # all, and both halves
+    assert "| p (paired t) | p (Wilcoxon) |" in text
+    assert "| supernet | − most params | 95 % | − most flops | 95 % |" in text
+
+
+def test_settings_have_tables_and_pictures_of_their_own(study, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "tau_by_setting", lambda taus, path, setting: drawn.update(taus))
+    by_method = []
+    monkeypatch.setattr(plots, "tau_by_method", lambda taus, *args, **kw: by_method.extend(taus))
+    text = report(study[0], tmp_path).read_text()
+    lines = text.splitlines()
+    start = lines.index("By k:")
+    assert [line.split("|")[1:4] for line in lines[start + 4 : start + 7]] == [
+        [" 1 ", " magic_t ", " 2 "], [" 2 ", " k2 ", " 2 "], [" 4 ", " k4 ", " 2 "],
+    ]  # fmt: skip
+    assert list(drawn) == ["magic_t"]
+    assert {k: len(taus) for k, taus in drawn["magic_t"].items()} == {1: 2, 2: 2, 4: 2}
+    assert sorted(by_method) == sorted(METHODS)
+
+
+def test_method_of_one_seed_is_a_dot(tmp_path, corpus, monkeypatch):
+    study, _ = made_up(tmp_path, corpus)
+    study.supernet_file("magic_t", 1).unlink()
+    drawn = {}
+    draw = plots.tau_by_method
+    monkeypatch.setattr(
+        plots,
+        "tau_by_method",
+        lambda taus, *args, **kw: (drawn.update(taus), draw(taus, *args, **kw)),
+    )
+    text = report(study, tmp_path / "out").read_text()
+    assert "| magic_t | 1 | 1.000 |  |  |  |" in text
+    assert drawn["magic_t\n(1 seed)"] == pytest.approx([1, 1])
+    assert len(drawn["spos"]) == 2
+
+
+def test_study_that_has_just_begun_is_reported(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
+    for number in (1, 5, 6, 7):
+        for seed in (0, 1, 2):
+            study.child_file(number, seed).unlink(missing_ok=True)
+    for path in study.output.glob("supernets/*"):
+        path.unlink()
+    page = report(study, tmp_path / "out")
+    text = page.read_text()
+    assert "4 of 8 children" in text  # 0, 2, 3, 4
+    assert "## first half" in text
+    assert "## second half" not in text
+    assert not page.with_suffix(".png").exists()
+
+
+def test_supernet_with_scores_of_fewer_children_is_left_out(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
     path = study.supernet_file("magic_t", 0)
-    write_json(path, {**read_json(path), "uncalibrated": (-truth).tolist()})
-    found = rank_report.statistics(rank_report.gather(study))["supernets"]
-    assert found.keys() == {"spos", "magic_t", "magic_t, uncalibrated"}
-    ranking = found["magic_t, uncalibrated"]["all"]["seeds"]["0"]
-    assert ranking["kendall_tau"] == pytest.approx(-1)
+    found = read_json(path)
+    write_json(path, {**found, "scores": found["scores"][:5]})
+    assert "| magic_t | 1 | 1.000 |" in report(study, tmp_path / "out").read_text()
+
+
+def test_results_of_another_plan_are_not_reported(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
+    plan_of(tmp_path, corpus, space={**PLAN["space"], "hidden": 16})
+    with pytest.raises(ValueError, match=r"_seed0.json' .* space.hidden is 8 there"):
+        report(study, tmp_path / "out")
 
 
 def test_too_few_children_raise(tmp_path, corpus):
@@ -123,3 +129,15 @@ def test_too_few_children_raise(tmp_path, corpus):
     settings = argparse.Namespace(plan=tmp_path / "plan.yml", output=tmp_path)
     with pytest.raises(ValueError, match="has 1 children; a ranking needs at least 3"):
         rank_report.write(study, settings, [])
+
+
+@pytest.mark.parametrize(("scores", "message"), [
+    ([1, 2, np.nan, 4, 5, 6, 7, 8], r"supernet 'spos', seed 1: scores\[2\] is nan"),
+    ([1] * 8, r"supernet 'spos', seed 1: scores is the same for all children"),
+])  # fmt: skip
+def test_scores_that_rank_nothing_are_named(tmp_path, corpus, scores, message):
+    study, _ = made_up(tmp_path, corpus)
+    path = study.supernet_file("spos", 1)
+    write_json(path, {**read_json(path), "scores": scores})
+    with pytest.raises(ValueError, match=message):
+        report(study, tmp_path / "out")

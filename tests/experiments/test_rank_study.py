@@ -1,16 +1,17 @@
 """A study of rank correlation that really trains, is stopped, and goes on."""
 
+import json
 import multiprocessing
 import time
 
 import pytest
+import pytorch_lightning as pl
 import torch
-from studies import plan_of
+from studies import PLAN, plan_of
 
-from experiments import rank_trial
 from experiments.rank_study import Study, claimed
 from nni_magic.checkpoint import CHECKPOINT_KEY, read_checkpoint
-from nni_magic.files import read_json
+from nni_magic.files import read_json, write_json
 
 SMALL = {
     "children": {"n": 3, "steps": 2, "repeated": 1, "seeds": [0, 1]},
@@ -79,9 +80,111 @@ def test_study_that_was_stopped_ends_the_same(finished, corpus, tmp_path, monkey
     assert results(study) == results(finished)
 
 
+def test_checkpoint_is_there_only_when_it_is_complete(corpus, tmp_path, monkeypatch):
+    study = study_of(corpus, tmp_path / "killed")
+
+    def killed(trainer, path, **options):
+        path.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study.train_supernet("spos", 0)
+    assert not study.checkpoint("spos", 0).exists()
+    monkeypatch.undo()
+    study.train_supernet("spos", 0)
+    assert [path.name for path in study.checkpoint("spos", 0).parent.iterdir()] == [
+        "spos_seed0.ckpt"
+    ]
+
+
+def test_more_children_are_scored_and_no_supernet_is_trained_again(
+    finished, corpus, tmp_path, monkeypatch
+):
+    few = {**SMALL["children"], "n": 2}
+    begun = study_of(corpus, tmp_path / "more", children=few)
+    begun.work()
+    study = study_of(corpus, tmp_path / "more")  # one child more
+    assert {path.name for path, _ in study.missing()} == {
+        "002_seed0.json", "spos_seed0.json", "magic_at_seed1.json",
+    }  # fmt: skip
+    monkeypatch.setattr(study, "train_supernet", None)
+    study.work()
+    assert results(study) == results(finished)
+
+
+def test_supernet_that_another_process_has_finished_is_not_trained(finished, monkeypatch):
+    path = finished.supernet_file("spos", 0)
+    before = path.read_text()
+    missing = finished.missing
+    late = [dict(missing()), {path: None}]  # at first it was missing
+    monkeypatch.setattr(finished, "missing", lambda: late.pop() if len(late) > 1 else late[0])
+    finished.work()
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"space": {**PLAN["space"], "hidden": 16}},
+     r"children/000_seed0.json' was made with other settings: space.hidden is 8 there, and 16 he"),
+    ({"children": {**SMALL["children"], "steps": 3}}, r"json' .* children.steps is 2 there, and 3"),
+    ({"children": {**SMALL["children"], "seed": 1}}, r"children/000.* sample.layer_. is '"),
+    ({"training": {**PLAN["training"], "learning_rate": 0.1}}, r"training.learning_rate is 0.001 "),
+    ({"options": {"corpus": ["sotu"]}}, r"options.corpus is \['/.* there, and \['sotu'\] here"),
+    ({"score_rows": 128}, r"score_rows is 64 there, and 128 here"),
+    ({"epoch_steps": 4}, r"supernets/.*_seed..json' .*: epoch_steps is 2 there, and 4 here"),
+    ({"supernets": {"spos": {"strategy": "magic_t", "steps": 4, "seeds": [0]}}},
+     r"supernets/spos_seed0.json' .*: supernets.strategy is 'spos' there, and 'magic_t' here"),
+    ({"supernets": {"spos": {"strategy": "spos", "steps": 6, "seeds": [0]}}},
+     r"supernets.steps is 4 there, and 6 here"),
+    ({"supernets": {"spos": {**SMALL["supernets"]["spos"], "decay": False}}},
+     r"supernets.decay is True there, and False here"),
+    ({"supernets": {"magic_at": {**SMALL["supernets"]["magic_at"], "learning_rate": 1e-3}}},
+     r"supernets.learning_rate is 0.0001 there, and 0.001 here"),
+    ({"supernets": {"magic_at": {**SMALL["supernets"]["magic_at"], "options": {"align_every": 1}}}},
+     r"supernets.options.align_every is 2 there, and 1 here"),
+    ({"supernets": {"magic_at": {**SMALL["supernets"]["magic_at"], "options": {"k": 1}}}},
+     r"supernets.options.k is None there, and 1 here"),
+])  # fmt: skip
+def test_results_of_another_plan_are_named(finished, corpus, tmp_path, change, message):
+    study = study_of(corpus, tmp_path / "other")
+    study.plan = plan_of(tmp_path, corpus, **{**SMALL, **change})
+    study.children = study.plan.draw_children(study.domain.make_space())
+    study.output = finished.output
+    with pytest.raises(ValueError, match=message):
+        study.work()
+
+
+def test_values_for_the_report_change_no_result(finished, corpus, tmp_path):
+    spos = {**SMALL["supernets"]["spos"], "values": {"k": 6}}
+    finished.plan, before = (
+        plan_of(tmp_path, corpus, **{**SMALL, "supernets": {"spos": spos}}), finished.plan,
+    )  # fmt: skip
+    assert list(finished.missing()) == []
+    finished.plan = before
+
+
+@pytest.mark.parametrize("name", ["children/000_seed0.json", "supernets/spos_seed0.json"])
+def test_result_without_settings_is_named(finished, name):
+    path = finished.output / name
+    whole = path.read_text()
+    write_json(path, {k: v for k, v in json.loads(whole).items() if k != "made_with"})
+    try:
+        with pytest.raises(ValueError, match=rf"{name}' does not record the settings that it was"):
+            finished.work()
+    finally:
+        path.write_text(whole)
+
+
+def test_epoch_of_more_steps_than_data_raises_at_once(corpus, tmp_path):
+    supernets = {"spos": {"strategy": "spos", "steps": 9000, "seeds": [0]}}
+    with pytest.raises(ValueError, match=r"epoch_steps is 9000, but the training data have \d+ st"):
+        study_of(corpus, tmp_path / "long", supernets=supernets, epoch_steps=9000)
+
+
 def test_repeated_training_is_of_the_same_child_and_another_start(finished):
     first, second = (results(finished)[f"children/000_seed{seed}.json"] for seed in (0, 1))
-    assert first["sample"] == second["sample"]
+    assert first["made_with"] == second["made_with"]
+    assert first["made_with"]["sample"] == finished.children[0]
     assert first["params"] == second["params"]
     assert first["val_loss"] != second["val_loss"]
 
@@ -102,7 +205,7 @@ def test_ground_truth_and_scores_share_no_text(finished, monkeypatch):
     monkeypatch.setitem(
         finished.domain.__dict__, "data", type(data)(**{**vars(data), "validation": Watched()})
     )
-    checkpoint = finished.supernet_file("spos", 0).with_suffix(".ckpt")
+    checkpoint = finished.checkpoint("spos", 0)
     finished.score(checkpoint, finished.children[:1])
     scored = set(rows)
     rows.clear()
@@ -146,39 +249,3 @@ def test_claim_is_of_one_process_and_ends_with_it(tmp_path):
     other.join()
     with claimed(tmp_path / "a.json") as mine:
         assert mine
-
-
-class Line:
-    """What a trial says to the manager."""
-
-    def __init__(self, **parameters):
-        self.parameters = parameters
-        self.intermediate, self.final = [], None
-
-    def report_intermediate(self, default, **others):
-        self.intermediate.append(default)
-
-    def report_final(self, default, **others):
-        self.final = default
-
-
-def test_trial_reports_tau_and_shares_the_ground_truth(finished, corpus, tmp_path):
-    study = study_of(corpus, tmp_path / "trial")
-    line = Line(supernets="spos")
-    rank_trial.run(study, line)
-    children = {name: r for name, r in results(study).items() if name.startswith("children")}
-    assert children == {n: r for n, r in results(finished).items() if n in children}
-    assert len(children) == 3
-    assert (
-        results(study)["supernets/spos_seed0.json"]
-        == (
-            results(finished)["supernets/spos_seed0.json"]  # to report changes nothing
-        )
-    )
-    assert len(line.intermediate) == 2
-    assert -1 <= line.final <= 1
-
-
-def test_trial_of_unknown_supernets_raises(finished):
-    with pytest.raises(ValueError, match="supernets is 'darts'; accepted are magic_at, spos"):
-        rank_trial.run(finished, Line(supernets="darts"))

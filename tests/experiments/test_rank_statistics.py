@@ -1,0 +1,181 @@
+"""The numbers of a study of rank correlation, on results that were made up."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+from studies import made_up
+
+from experiments import rank_statistics
+from nni_magic.analysis import seeds
+from nni_magic.files import read_json, write_json
+
+HALVES = {
+    "all": slice(None), "first half": slice(0, None, 2), "second half": slice(1, None, 2)
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, corpus):
+    return made_up(tmp_path_factory.mktemp("study"), corpus)
+
+
+@pytest.fixture(scope="module")
+def found(study):
+    return rank_statistics.statistics(rank_statistics.gather(study[0]))
+
+
+def test_gather_takes_what_there_is(tmp_path, corpus):
+    study, truth = made_up(tmp_path, corpus)
+    study.child_file(5, 0).unlink()
+    study.child_file(2, 1).unlink()
+    study.supernet_file("magic_t", 1).unlink()
+    record = rank_statistics.gather(study)
+    assert [child["number"] for child in record["children"]] == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert record["children"][2]["val_loss"].keys() == {"0", "2"}
+    assert record["children"][0]["val_loss"]["0"] == pytest.approx(truth[0])
+    assert {name: list(found) for name, found in record["supernets"].items()} == {
+        "spos": ["0", "1"], "magic_t": ["0"],
+    }  # fmt: skip
+    json.dumps(record)
+
+
+def test_tau_is_that_of_scipy(study, found):
+    study, truth = study
+    for name in ("spos", "magic_t"):
+        for seed in (0, 1):
+            scores = read_json(study.supernet_file(name, seed))["scores"]
+            for half, part in HALVES.items():
+                expected = scipy.stats.kendalltau(truth[part], scores[part]).statistic
+                here = found["halves"][half]["supernets"][name]
+                assert here["seeds"][str(seed)]["kendall_tau"] == pytest.approx(expected)
+                assert here["mean_loss"][str(seed)] == pytest.approx(np.mean(scores[part]))
+    assert found["halves"]["all"]["supernets"]["magic_t"]["kendall_tau"]["mean"] == (
+        pytest.approx(1)
+    )
+
+
+def test_child_stays_in_its_half_while_others_are_missing(tmp_path, corpus):
+    study, truth = made_up(tmp_path, corpus)
+    study.child_file(1, 0).unlink()
+    halves = rank_statistics.statistics(rank_statistics.gather(study))["halves"]
+    assert {half: found["n"] for half, found in halves.items()} == {
+        "all": 7, "first half": 4, "second half": 3,
+    }  # fmt: skip
+    scores = read_json(study.supernet_file("spos", 0))["scores"]
+    for half, numbers in (("first half", [0, 2, 4, 6]), ("second half", [3, 5, 7])):
+        expected = scipy.stats.kendalltau(truth[numbers], np.array(scores)[numbers]).statistic
+        tau = halves[half]["supernets"]["spos"]["seeds"]["0"]["kendall_tau"]
+        assert tau == pytest.approx(expected)
+
+
+def test_children_that_are_not_trained_are_left_out_of_the_scores(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
+    for seed in (0, 1, 2):
+        study.child_file(2, seed).unlink()
+    found = rank_statistics.statistics(rank_statistics.gather(study))
+    one = found["halves"]["all"]["supernets"]["magic_t"]["seeds"]["0"]
+    assert one["n"] == 7
+    assert one["kendall_tau"] == pytest.approx(1)
+    assert found["ceiling"] is None  # two repeated children are left
+
+
+def test_trivial_rankings_stand_beside(study, found):
+    study, truth = study
+    n_ffn = [sum(c == "ffn" for c in child.values()) for child in study.children]
+    by_params = scipy.stats.kendalltau(truth, [-n for n in n_ffn]).statistic
+    trivial = found["halves"]["all"]["trivial"]
+    assert trivial["most params"]["kendall_tau"] == pytest.approx(by_params)
+    assert trivial["most flops"]["kendall_tau"] == pytest.approx(-by_params)
+    assert trivial["random"]["kendall_tau"] == 0
+
+
+def test_methods_are_compared_with_trivial_rankings_seed_by_seed(found):
+    here = found["halves"]["all"]
+    for name, one in here["supernets"].items():
+        taus = np.array([ranking["kendall_tau"] for ranking in one["seeds"].values()])
+        assert one["beyond"].keys() == {"most params", "most flops"}
+        for other, difference in one["beyond"].items():
+            expected = seeds.over_seeds(taus - here["trivial"][other]["kendall_tau"])
+            assert difference["mean"] == pytest.approx(expected.mean), name
+            assert difference["interval"] == pytest.approx(expected.interval)
+
+
+def test_mean_tau_has_an_interval_over_seeds_and_children(study, found):
+    study, truth = study
+    for name in ("spos", "magic_t"):
+        scores = [read_json(study.supernet_file(name, seed))["scores"] for seed in (0, 1)]
+        expected = seeds.joint_interval(truth, scores)
+        joint = found["halves"]["all"]["supernets"][name]["joint_interval"]
+        assert joint == pytest.approx(expected)
+
+
+def test_methods_are_compared_with_spos_seed_by_seed(found):
+    [one] = found["halves"]["all"]["comparisons"]
+    assert (one["supernet"], one["against"]) == ("magic_t", "spos")
+    assert one["difference"]["n"] == 2
+    spos = found["halves"]["all"]["supernets"]["spos"]["kendall_tau"]["mean"]
+    assert one["difference"]["mean"] == pytest.approx(1 - spos)
+
+
+def test_both_methods_together_are_compared_with_each(tmp_path, corpus):
+    seeds_of = {"spos": [0, 1], "magic_t": [0, 1, 2], "magic_a": [1, 2], "magic_at": [0, 1, 2]}
+    supernets = {n: {"strategy": n, "steps": 4, "seeds": s} for n, s in seeds_of.items()}
+    study, _ = made_up(tmp_path, corpus, supernets=supernets)
+    found = rank_statistics.statistics(rank_statistics.gather(study))
+    pairs = {
+        (one["supernet"], one["against"]): one["difference"]["n"]
+        for one in found["halves"]["all"]["comparisons"]
+    }
+    assert pairs == {  # magic_a and spos have one seed in common
+        ("magic_t", "spos"): 2, ("magic_at", "spos"): 2,
+        ("magic_at", "magic_t"): 3, ("magic_at", "magic_a"): 2,
+    }  # fmt: skip
+
+
+def test_method_of_one_seed_has_no_interval(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
+    study.supernet_file("magic_t", 1).unlink()
+    found = rank_statistics.statistics(rank_statistics.gather(study))["halves"]["all"]
+    one = found["supernets"]["magic_t"]
+    assert one["seeds"]["0"]["kendall_tau"] == pytest.approx(1)
+    assert (one["kendall_tau"], one["joint_interval"], one["beyond"]) == (None, None, {})
+    assert found["comparisons"] == []
+
+
+def test_values_of_settings_are_sorted_and_of_what_is_there(tmp_path, corpus):
+    some = {"strategy": "magic_t", "steps": 4, "seeds": [0, 1]}
+    supernets = {
+        "slow": {**some, "values": {"k": 1, "walks": 1}},
+        "quick": {**some, "options": {"k": 4}, "values": {"k": 4}},
+        "middle": {**some, "options": {"k": 2}, "values": {"k": 2}},
+        "walks": {**some, "options": {"walks": 3}, "values": {"walks": 3}},
+    }
+    study, _ = made_up(tmp_path, corpus, supernets=supernets)
+    for seed in (0, 1):
+        study.supernet_file("walks", seed).unlink()
+    found = rank_statistics.statistics(rank_statistics.gather(study))["settings"]
+    assert {
+        setting: [(one["value"], one["supernets"]) for one in values]
+        for setting, values in found.items()
+    } == {"k": [(1, "slow"), (2, "middle"), (4, "quick")], "walks": [(1, "slow")]}
+
+
+def test_ceiling_is_from_the_repeated_children(found):
+    assert found["ceiling"]["n"] == 3
+    assert found["ceiling"]["seeds"] == 3
+    assert found["ceiling"]["tau_ceiling"] > 0.95  # the noise made up is small
+
+
+def test_scores_without_calibration_are_ranked_too(tmp_path, corpus):
+    study, truth = made_up(tmp_path, corpus)
+    for seed in (0, 1):
+        path = study.supernet_file("magic_t", seed)
+        write_json(path, {**read_json(path), "uncalibrated": (-truth).tolist()})
+    found = rank_statistics.statistics(rank_statistics.gather(study))["halves"]["all"]
+    assert found["supernets"].keys() == {"spos", "magic_t", "magic_t, uncalibrated"}
+    ranking = found["supernets"]["magic_t, uncalibrated"]["seeds"]["0"]
+    assert ranking["kendall_tau"] == pytest.approx(-1)
+    pairs = {(one["supernet"], one["against"]) for one in found["comparisons"]}
+    assert pairs == {("magic_t", "spos"), ("magic_t, uncalibrated", "magic_t")}
