@@ -33,9 +33,10 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
     children = record["plan"]["children"]
     sections = [
         f"{here['n']} of {children['n']} children, trained from scratch for {children['steps']} "
-        "steps each. tau is Kendall's tau-b of validation losses; its interval is Student's, "
-        "95 %, over seeds, and beside it that over seeds and children. Of trivial rankings it is "
-        "over children, and of the random one the range in which chance falls.",
+        f"steps; the ground truth is the mean of {len(found['truth'])} training(s). tau is "
+        "Kendall's tau-b of validation losses; its interval is Student's, 95 %, over seeds, and "
+        "beside it that over seeds and children. Of trivial rankings it is over children, and of "
+        "the random one the range in which chance falls.",
         table(
             ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds", "rho",
              "precision@5", "precision@10", "regret (nats)", "mean loss (nats)", "CPU s"],
@@ -142,8 +143,9 @@ def _label(setting: str) -> str:
 def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
     return (
         f"Noise of the ground truth, from {ceiling['n']} children trained with {ceiling['seeds']} "
-        f"seeds: standard deviation {ceiling['within'] ** 0.5:.4f} nats, among children "
-        f"{ceiling['spread']:.4f}. Between two seeds tau is {ceiling['tau_between_seeds']:.2f}; "
+        f"seeds: standard deviation {ceiling['within'] ** 0.5:.4f} nats a training; the ground "
+        f"truths' own is {ceiling['spread']:.4f}. Between two seeds tau is "
+        f"{ceiling['tau_between_seeds']:.2f}; "
         f"perfect scores would reach {ceiling['tau_ceiling']:.2f} "
         f"({_interval(ceiling['tau_ceiling_interval'])})."
     )
@@ -193,7 +195,7 @@ def _draw_methods(record: Mapping[str, Any], found: Mapping[str, Any], stem: Pat
     trivial = {n: one["kendall_tau"] for n, one in here["trivial"].items() if n != "random"}
     ceiling = found["ceiling"] and found["ceiling"]["tau_ceiling"]
     plots.tau_by_method(dots, stem, trivial=trivial, ceiling=ceiling)
-    children, truth = ranked_children(record)
+    children, truth, _ = ranked_children(record)
     numbers = [child["number"] for child in children]
     firsts = {name: next(iter(record["supernets"][name].items())) for name in taus}
     plots.score_against_truth(

@@ -78,11 +78,27 @@ def _children(study: Study) -> list[dict[str, Any]]:
     return [children[number] for number in sorted(children)]
 
 
-def ranked_children(record: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], np.ndarray]:
-    """Children with a ground truth of the first seed, and that ground truth, ``(n,)`` in nats."""
-    first = str(record["plan"]["children"]["seeds"][0])
+def ranked_children(
+    record: Mapping[str, Any],
+) -> tuple[list[Mapping[str, Any]], np.ndarray, list[str]]:
+    """Find the children that are trained, and what is known of how good they are.
+
+    Returns
+    -------
+    children
+        Those with a ground truth of the first seed.
+    truth
+        Mean loss over the seeds with which all of these are trained, ``(n,)`` in nats.
+    seeds
+        These seeds.
+    """
+    first, *others = map(str, record["plan"]["children"]["seeds"])
     children = [child for child in record["children"] if first in child["val_loss"]]
-    return children, np.array([child["val_loss"][first] for child in children])
+    common = [
+        seed for seed in (first, *others) if all(seed in child["val_loss"] for child in children)
+    ]
+    losses = [[child["val_loss"][seed] for seed in common] for child in children]
+    return children, np.mean(losses, axis=1) if losses else np.array([]), common
 
 
 def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,22 +112,24 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``ceiling``; ``settings``: name of a setting to its values, each with the name of its
-        supernets; ``halves``: name of a half, or ``all``, to what is found on its children.
+        ``truth``: the seeds of which the ground truth is the mean; ``ceiling``; ``settings``:
+        name of a setting to its values, each with the name of its supernets; ``halves``: name of
+        a half, or ``all``, to what is found on its children.
 
     Raises
     ------
     ValueError
         If there are too few children to rank, or scores are not finite or all the same.
     """
-    children, truth = ranked_children(record)
+    children, truth, truth_seeds = ranked_children(record)
     numbers = np.array([child["number"] for child in children], dtype=int)
     scores = {
         name: {seed: np.array(found["scores"])[numbers] for seed, found in by_seed.items()}
         for name, by_seed in record["supernets"].items()
     }
     return {
-        "ceiling": _ceiling(record["plan"], children, truth),
+        "truth": truth_seeds,
+        "ceiling": _ceiling(record["plan"], children, truth, len(truth_seeds)),
         "settings": _settings(record),
         "halves": {half: _of_half(children, truth, scores, part)
                    for half, part in _halves(numbers).items()},
@@ -211,7 +229,7 @@ def _comparisons(scores: Scores, truth: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _ceiling(
-    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray
+    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray, runs: int
 ) -> dict[str, Any] | None:
     wanted = [str(seed) for seed in plan["children"]["seeds"]]
     repeated = [
@@ -222,7 +240,8 @@ def _ceiling(
     if len(repeated) < FEWEST_CHILDREN:
         return None
     spread = float(truth.std(ddof=1))
-    return {"spread": spread, **dataclasses.asdict(seeds.noise_ceiling(repeated, truth))}
+    ceiling = seeds.noise_ceiling(repeated, truth, runs=runs)
+    return {"spread": spread, **dataclasses.asdict(ceiling)}
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

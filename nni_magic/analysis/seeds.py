@@ -230,28 +230,30 @@ def compare(
 
 
 def noise_ceiling(
-    repeated: ArrayLike, truth: ArrayLike, *, confidence: float = 0.95
+    repeated: ArrayLike, truth: ArrayLike, *, runs: int = 1, confidence: float = 0.95
 ) -> NoiseCeiling:
-    """Estimate the tau that perfect scores reach against a ground truth of one training each.
+    """Estimate the tau that perfect scores reach against a noisy ground truth.
 
     A ground truth is a true value plus noise, of which only the noise is taken to be normal. The
     true values are estimated by the ground truths, drawn together towards their mean by the root
     of the reliability r = 1 - within / variance, so that their variance is that without noise.
     Noise then leaves two children whose true values differ by d in order more often than not by
-    erf(d / √(4 within)), the mean of which over all pairs is tau. (Of normal true values it is
+    erf(d / √(4 noise)), the mean of which over all pairs is tau. (Of normal true values it is
     2/π arcsin √r, Greiner's relation; of skewed ones, where many are close together, less.)
     True values are more skewed than ground truths, for which the ceiling is still too high: of
     exponential ones by 0.01 where r = 0.98, and by 0.03 where r = 0.9.
 
     ``within`` is the residual variance of children × seeds: a shift that a seed gives all children
-    alike changes no ranking and is no noise.
+    alike changes no ranking and is no noise. The noise is ``within / runs``.
 
     Parameters
     ----------
     repeated
         Ground truths of repeated trainings, ``(children, seeds)``.
     truth
-        Ground truths of all ranked children, of one training each, ``(n,)``; ties are left out.
+        Ground truths of all ranked children, ``(n,)``; ties are left out.
+    runs
+        Of how many trainings each of them is the mean.
     confidence
         Of the interval.
 
@@ -259,7 +261,7 @@ def noise_ceiling(
     ------
     ValueError
         If there are fewer than three children or two seeds, values are not finite or of a seed all
-        equal, or the confidence is not between 0 and 1.
+        equal, ``runs`` is less than 1, or the confidence is not between 0 and 1.
 
     Examples
     --------
@@ -273,11 +275,13 @@ def noise_ceiling(
     n, seeds = r.shape
     if seeds < 2:
         raise ValueError(f"repeated has {seeds} seed; noise shows in two seeds at least")
+    if runs < 1:
+        raise ValueError(f"runs is {runs}; a ground truth is of at least one training")
     degrees = (n - 1) * (seeds - 1)
     residual = r - r.mean(axis=0) - r.mean(axis=1, keepdims=True) + r.mean()
     squares, variance = float((residual**2).sum()), float(t.var(ddof=1))
     within = squares / degrees
-    between = max(0.0, variance - within)
+    between = max(0.0, variance - within / runs)
     low, high = scipy.stats.chi2.ppf(tails(confidence), degrees)
     return NoiseCeiling(
         n=n,
@@ -286,18 +290,21 @@ def noise_ceiling(
         within=within,
         reliability=between / variance,
         tau_between_seeds=float(np.mean([_tau(a, b) for a, b in combinations(r.T, 2)])),
-        tau_ceiling=_ceiling(within, t),
-        tau_ceiling_interval=(_ceiling(squares / low, t), _ceiling(squares / high, t)),
+        tau_ceiling=_ceiling(within / runs, t),
+        tau_ceiling_interval=(
+            _ceiling(squares / low / runs, t),
+            _ceiling(squares / high / runs, t),
+        ),
     )
 
 
-def _ceiling(within: float, truth: np.ndarray) -> float:
+def _ceiling(noise: float, truth: np.ndarray) -> float:
     """Tau of true values, estimated from ground truths, with what noise makes of them."""
-    if within == 0:
+    if noise == 0:
         return 1.0
-    reliability = max(0.0, 1 - within / truth.var(ddof=1))
+    reliability = max(0.0, 1 - noise / truth.var(ddof=1))
     gaps = pdist(truth[:, None])
-    return float(erf(gaps[gaps > 0] * math.sqrt(reliability / (4 * within))).mean())
+    return float(erf(gaps[gaps > 0] * math.sqrt(reliability / (4 * noise))).mean())
 
 
 def _tau(truth: np.ndarray, scores: np.ndarray) -> float:

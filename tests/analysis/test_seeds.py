@@ -178,6 +178,20 @@ def test_ceiling_of_skewed_truths_is_what_perfect_scores_reach():
     assert greiner(noise_ceiling(repeated, truth).reliability) > np.mean(reached) + 0.04
 
 
+def test_ceiling_of_means_is_what_perfect_scores_reach():
+    rng = np.random.default_rng(3)
+    value = rng.normal(size=400)
+    repeated = value[:, None] + rng.normal(size=(400, 3))
+    one, three = (
+        noise_ceiling(repeated, repeated[:, :runs].mean(axis=1), runs=runs) for runs in (1, 3)
+    )
+    for found, runs in ((one, 1), (three, 3)):
+        reached = scipy.stats.kendalltau(value, repeated[:, :runs].mean(axis=1)).statistic
+        assert found.tau_ceiling == pytest.approx(reached, abs=0.04)
+        assert found.within == one.within
+    assert three.tau_ceiling > one.tau_ceiling + 0.1
+
+
 def test_truth_that_varies_less_than_the_noise_has_a_ceiling_of_zero():
     repeated = [[1.0, 1.2], [2.0, 1.8], [3.0, 3.0]]
     found = noise_ceiling(repeated, [1.0, 1.1, 1.2])
@@ -286,3 +300,8 @@ def test_confidence_out_of_range_is_refused(call):
 def test_truths_without_a_ceiling_are_refused(repeated, truth, message):
     with pytest.raises(ValueError, match=message):
         noise_ceiling(repeated, truth)
+
+
+def test_ground_truth_of_no_training_is_refused():
+    with pytest.raises(ValueError, match="runs is 0; a ground truth is of at least one training"):
+        noise_ceiling([[1, 2], [2, 1], [3, 3]], TRUTH, runs=0)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
-from studies import made_up
+from studies import PLAN, made_up
 
 from experiments import rank_statistics
 from nni_magic.analysis import seeds
@@ -166,6 +166,20 @@ def test_ceiling_is_from_the_repeated_children(found):
     assert found["ceiling"]["n"] == 3
     assert found["ceiling"]["seeds"] == 3
     assert found["ceiling"]["tau_ceiling"] > 0.95  # the noise made up is small
+
+
+def test_ground_truth_is_the_mean_over_the_seeds_that_all_children_have(tmp_path, corpus):
+    children = {**PLAN["children"], "repeated": PLAN["children"]["n"]}
+    study, _ = made_up(tmp_path, corpus, children=children)
+    study.child_file(3, 2).unlink()
+    record = rank_statistics.gather(study)
+    _, truth, common = rank_statistics.ranked_children(record)
+    assert common == ["0", "1"]
+    losses = [read_json(study.child_file(5, seed))["val_loss"] for seed in (0, 1)]
+    assert truth[5] == pytest.approx(sum(losses) / 2)
+    found = rank_statistics.statistics(record)
+    assert found["truth"] == common
+    assert found["ceiling"]["seeds"] == 3  # of the children that have all
 
 
 def test_scores_without_calibration_are_ranked_too(tmp_path, corpus):
