@@ -89,7 +89,7 @@ def bad(tmp_path_factory):
     wrong = [
         {"strategy": "no_such_strategy", "corpus": corpus},
         {"strategy": "spos", "corpus": str(folder / "missing")},
-        {"strategy": "spos", "corpus": corpus, "metric": "no_such_metric"},
+        {"strategy": "magic_t", "corpus": corpus, "k": 9},
     ]
     space = {"mistake": {"_type": "choice", "_value": wrong}}
     return run_experiment(
@@ -217,7 +217,7 @@ def test_trials_with_mistakes_fail_and_report_nothing(bad):
     [
         r"error: strategy is 'no_such_strategy'; accepted are spos, magic_t, magic_a, magic_at",
         r"error: corpus_spec names '\S+/missing', which does not exist",
-        r"error: metric 'no_such_metric' is not logged .*\['val_accuracy', 'val_loss'\]",
+        r"error: k is 9, but it must be from 1 to 8",
     ],
 )
 def test_mistake_gives_one_clear_line_in_a_trials_log(bad, message):
