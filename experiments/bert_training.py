@@ -14,7 +14,7 @@ import torch
 from nni.nas.evaluator.pytorch import Lightning
 from torch.utils.data import DataLoader, Subset
 
-from experiments.mlm import mlm_evaluator, mlm_search_evaluator
+from experiments.mlm import OPTIMIZERS, mlm_evaluator, mlm_search_evaluator
 from experiments.mlm_data import MlmData, prepare
 from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
@@ -25,6 +25,8 @@ __all__ = ["Bert", "add_options", "check_settings"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the data, the space, and the training of a supernet need."""
     add_training_options(parser)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw",
+                        help="adamw decays weights beside the gradient, adam within it")
     data = parser.add_argument_group("data")
     data.add_argument("--corpus", nargs="+", default=["sotu"], help="see experiments/corpus.py")
     data.add_argument("--tokenizer", type=Path, help="a tokenizer.json; by default one is trained")
@@ -76,7 +78,7 @@ class Bert(Domain):
         return torch.zeros(2, self.data.max_length, dtype=torch.long)
 
     def evaluator(self, **settings: Any) -> Lightning:
-        return mlm_evaluator(self.data, **settings)
+        return mlm_evaluator(self.data, optimizer=self.settings.optimizer, **settings)
 
     def search_evaluator(self, **settings: Any) -> Lightning:
         return mlm_search_evaluator(self.data, **settings)

@@ -27,9 +27,12 @@ from experiments.evaluators import (
 from experiments.masking import mask_tokens
 from experiments.mlm_data import MlmData
 
-__all__ = ["MaskedLanguageModel", "mlm_evaluator", "mlm_search_evaluator", "warmup_then_decay"]
+__all__ = [
+    "OPTIMIZERS", "MaskedLanguageModel", "mlm_evaluator", "mlm_search_evaluator",
+    "warmup_then_decay",
+]  # fmt: skip
 
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def warmup_then_decay(step: int, warmup_steps: int, total_steps: int) -> float:
@@ -99,8 +102,8 @@ class MaskedLanguageModel(ReportingModule):
     ) -> None:
         """See the class."""
         super().__init__()
-        if optimizer not in _OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {sorted(_OPTIMIZERS)}, got {optimizer!r}")
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
         check_steps(total_steps, warmup_steps)
         if not 0 < mask_probability <= 1:
             raise ValueError(f"mask_probability must be in (0, 1], got {mask_probability}")
@@ -147,7 +150,7 @@ class MaskedLanguageModel(ReportingModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam, and a learning rate that changes with every optimizer step."""
         groups = parameter_groups(self.parameters(), self.weight_decay)
-        optimizer = _OPTIMIZERS[self.optimizer](groups, **self.optimizer_settings)
+        optimizer = OPTIMIZERS[self.optimizer](groups, **self.optimizer_settings)
         return every_step(optimizer, self.schedule)
 
     def result(self) -> float:

@@ -58,15 +58,12 @@ class Training:
         Optimizer steps until the peak.
     weight_decay
         Not applied to biases and norms.
-    options
-        Further arguments of the evaluator.
     """
 
     batch_size: int
     learning_rate: float
     warmup_steps: int
     weight_decay: float = 0.01
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

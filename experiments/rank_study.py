@@ -246,7 +246,6 @@ class Study:
             warmup_steps=training.warmup_steps,
             weight_decay=training.weight_decay,
             trainer_kwargs={**QUIET, **trainer},
-            **training.options,
         )
 
 
