@@ -190,8 +190,8 @@ def _draw_methods(record: Mapping[str, Any], found: Mapping[str, Any], stem: Pat
     dots = {}
     for name, by_seed in taus.items():
         # A single seed has no interval: drawn twice, it has one of no length.
-        several = len(by_seed) > 1
-        dots[name if several else f"{name}\n(1 seed)"] = by_seed if several else 2 * by_seed
+        several, label = len(by_seed) > 1, name.replace(", ", "\n")
+        dots[label if several else f"{label}\n(1 seed)"] = by_seed if several else 2 * by_seed
     trivial = {n: one["kendall_tau"] for n, one in here["trivial"].items() if n != "random"}
     ceiling = found["ceiling"] and found["ceiling"]["tau_ceiling"]
     plots.tau_by_method(dots, stem, trivial=trivial, ceiling=ceiling)
