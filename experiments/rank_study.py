@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import logging
@@ -27,7 +26,7 @@ from nni.nas.space import RawFormatModelSpace, model_context
 
 from experiments.rank_plan import EVALUATION_BATCH, STRATEGIES, VALIDATION_BATCHES, Plan
 from experiments.rank_records import child_settings, read_result, supernet_settings
-from experiments.training import _check_steps
+from experiments.training import check_epoch
 
 __all__ = ["Study", "claimed"]
 
@@ -71,9 +70,8 @@ class Study:
         # This also loads the data, which seeds the process: not to be left until a training.
         self.children = plan.draw_children(self.domain.make_space())
         if plan.supernets:
-            epoch = {"epoch_steps": plan.epoch_steps, "accumulate": 1}
-            batch = {"batch_size": plan.training.batch_size}
-            _check_steps(self.evaluator(NEVER, 0, {}), argparse.Namespace(**epoch, **batch))
+            evaluator = self.evaluator(NEVER, 0, {})
+            check_epoch(evaluator, plan.epoch_steps, plan.training.batch_size)
 
     def child_file(self, child: int, seed: int) -> Path:
         """Where the ground truth of a child lies."""

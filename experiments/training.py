@@ -353,7 +353,7 @@ def _evaluator(
             **trainer_kwargs,
         },
     )  # fmt: skip
-    _check_steps(evaluator, settings)
+    check_epoch(evaluator, settings.epoch_steps, settings.batch_size, settings.accumulate)
     if trial.is_first_rank:
         _keep_metrics(logs)
     if checkpoint.exists():
@@ -361,14 +361,22 @@ def _evaluator(
     return evaluator
 
 
-def _check_steps(evaluator: Lightning, settings: argparse.Namespace) -> None:
+def check_epoch(
+    evaluator: Lightning, epoch_steps: int, batch_size: int, accumulate: int = 1
+) -> None:
+    """Make sure that the training data have the optimizer steps of an epoch.
+
+    Raises
+    ------
+    ValueError
+        If they have fewer.
+    """
     devices = evaluator.trainer.world_size
-    available = len(evaluator.train_dataloaders) // (settings.accumulate * devices)
-    if settings.epoch_steps > available:
+    available = len(evaluator.train_dataloaders) // (accumulate * devices)
+    if epoch_steps > available:
         raise ValueError(
-            f"epoch_steps is {settings.epoch_steps}, but the training data have {available} steps "
-            f"of {settings.batch_size} rows in {settings.accumulate} batch(es) on {devices} "
-            "device(s)"
+            f"epoch_steps is {epoch_steps}, but the training data have {available} steps "
+            f"of {batch_size} rows in {accumulate} batch(es) on {devices} device(s)"
         )
 
 
