@@ -33,10 +33,10 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from experiments.benchmarks.reporting import add_report_options, write_report
-from experiments.interference_findings import curves, markdown
-from experiments.rank_plan import Plan
-from experiments.rank_records import read_result, supernet_settings
-from experiments.rank_study import Study, claimed
+from experiments.studies.findings import curves, markdown
+from experiments.studies.plan import Plan
+from experiments.studies.records import read_result, supernet_settings
+from experiments.studies.study import Study, claimed
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     )
     add_report_options(parser)
     add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
+    add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
     add("--runs", type=Path, required=True, help="folder of the trainings")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--shared-layers", type=int, nargs="+", required=True)
@@ -95,7 +95,7 @@ class Measurements:
                 yield name, seed
 
     def made_with(self, name: str) -> dict[str, Any]:
-        """What a measurement depends on, see :mod:`experiments.rank_records`."""
+        """What a measurement depends on, see :mod:`experiments.studies.records`."""
         chosen = vars(self.settings)
         measured = {key: chosen[key] for key in ("rows", "repetitions", "seed")}
         return {**supernet_settings(self.study.plan, name), "interference": measured}

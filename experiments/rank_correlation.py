@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from experiments import rank_report
 from experiments.benchmarks.reporting import add_report_options
-from experiments.rank_plan import Plan
-from experiments.rank_study import Study
+from experiments.studies import report
+from experiments.studies.plan import Plan
+from experiments.studies.study import Study
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -33,7 +33,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     )
     add_report_options(parser)
     add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
+    add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
     add("--runs", type=Path, required=True, help="folder of the trainings")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--report", action="store_true", help="train nothing")
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not settings.report:
         study.work()
     if settings.report or not any(study.missing()):
-        print(rank_report.write(study, settings, arguments))
+        print(report.write(study, settings, arguments))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ import torch
 from nni.mutable import Sample
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
-from experiments.rank_plan import Plan
-from experiments.rank_records import read_result, supernet_settings
-from experiments.rank_study import Study
+from experiments.studies.plan import Plan
+from experiments.studies.records import read_result, supernet_settings
+from experiments.studies.study import Study
 
 LABEL = "loss less the control's (nats)"
 
@@ -43,7 +43,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     )
     add_report_options(parser)
     add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/rank_plan.py")
+    add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
     add("--runs", type=Path, required=True, help="folder of the trainings")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--supernets", nargs="+", required=True, help="names of the plan")
@@ -101,7 +101,7 @@ def _trained(study: Study, name: str, seed: int) -> dict[str, Any]:
 
 
 def measured_with(study: Study, name: str, settings: argparse.Namespace) -> dict[str, Any]:
-    """What the measurement depends on, see :mod:`experiments.rank_records`."""
+    """What the measurement depends on, see :mod:`experiments.studies.records`."""
     return {
         "measured": supernet_settings(study.plan, name),
         "control": supernet_settings(study.plan, settings.control),

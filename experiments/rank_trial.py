@@ -22,8 +22,8 @@ import torch
 from nni.mutable import Sample
 from pytorch_lightning.trainer.states import TrainerFn
 
-from experiments.rank_plan import Plan
-from experiments.rank_study import Study
+from experiments.studies.plan import Plan
+from experiments.studies.study import Study
 
 TOP_K = (1, 3)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import yaml
 
-from experiments.rank_plan import Plan
-from experiments.rank_records import child_settings, supernet_settings
-from experiments.rank_study import Study
+from experiments.studies.plan import Plan
+from experiments.studies.records import child_settings, supernet_settings
+from experiments.studies.study import Study
 from nni_magic.files import write_json
 
 PLAN = {

@@ -7,7 +7,7 @@ import pytest
 from studies import plan_of
 
 from experiments import interference
-from experiments.rank_study import Study
+from experiments.studies.study import Study
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
 from nni_magic.files import read_json, write_json

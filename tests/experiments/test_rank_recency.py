@@ -8,7 +8,7 @@ from studies import plan_of
 
 from experiments import rank_recency
 from experiments.mlm import warmup_then_decay
-from experiments.rank_study import Study
+from experiments.studies.study import Study
 from nni_magic.files import read_json
 from nni_magic.samples import candidates, distance
 

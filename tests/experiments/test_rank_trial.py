@@ -11,8 +11,8 @@ from nni.experiment.config import ExperimentConfig
 from studies import plan_of
 
 from experiments import rank_trial
-from experiments.rank_plan import Plan
-from experiments.rank_study import Study
+from experiments.studies.plan import Plan
+from experiments.studies.study import Study
 from nni_magic.analysis.ranking import rank
 from nni_magic.files import read_json
 

@@ -20,7 +20,7 @@ from nni_magic.analysis.seeds import MeanInterval, over_seeds
 import numpy as np
 
 from experiments.benchmarks.reporting import table
-from experiments.rank_statistics import METHODS
+from experiments.studies.statistics import METHODS
 
 __all__ = ["curves", "markdown", "operator_type"]
 

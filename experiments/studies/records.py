@@ -17,7 +17,7 @@ from nni_magic.files import read_json
 # isort: split
 from nni.mutable import Sample
 
-from experiments.rank_plan import Plan
+from experiments.studies.plan import Plan
 
 __all__ = ["child_settings", "read_result", "supernet_settings"]
 

@@ -7,13 +7,13 @@ import pytest
 import yaml
 from studies import PLAN, plan_of, written
 
-from experiments.rank_plan import STRATEGIES, Plan
+from experiments.studies.plan import STRATEGIES, Plan
 from nni_magic.samples import digest
 from search_spaces import BertSpace
 
 SPACE = BertSpace(**PLAN["space"])
 SPOS = {"strategy": "spos", "steps": 4, "seeds": [0]}
-PLANS_FOLDER = Path(__file__).parents[2] / "experiments" / "plans"
+PLANS_FOLDER = Path(__file__).parents[3] / "experiments" / "plans"
 PLANS = sorted(PLANS_FOLDER.glob("*.yml"))
 
 

@@ -12,7 +12,7 @@ from nni_magic.analysis import ranking, seeds
 # isort: split
 import numpy as np
 
-from experiments.rank_study import Study
+from experiments.studies.study import Study
 
 __all__ = ["METHODS", "gather", "ranked_children", "statistics"]
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from studies import PLAN, made_up
 
-from experiments import rank_statistics
+from experiments.studies.statistics import gather, ranked_children, statistics
 from nni_magic.analysis import seeds
 from nni_magic.files import read_json, write_json
 
@@ -23,7 +23,7 @@ def study(tmp_path_factory, corpus):
 
 @pytest.fixture(scope="module")
 def found(study):
-    return rank_statistics.statistics(rank_statistics.gather(study[0]))
+    return statistics(gather(study[0]))
 
 
 def test_gather_takes_what_there_is(tmp_path, corpus):
@@ -31,7 +31,7 @@ def test_gather_takes_what_there_is(tmp_path, corpus):
     study.child_file(5, 0).unlink()
     study.child_file(2, 1).unlink()
     study.supernet_file("magic_t", 1).unlink()
-    record = rank_statistics.gather(study)
+    record = gather(study)
     assert [child["number"] for child in record["children"]] == [0, 1, 2, 3, 4, 5, 6, 7]
     assert record["children"][2]["val_loss"].keys() == {"0", "2"}
     assert record["children"][0]["val_loss"]["0"] == pytest.approx(truth[0])
@@ -59,7 +59,7 @@ def test_tau_is_that_of_scipy(study, found):
 def test_child_stays_in_its_half_while_others_are_missing(tmp_path, corpus):
     study, truth = made_up(tmp_path, corpus)
     study.child_file(1, 0).unlink()
-    halves = rank_statistics.statistics(rank_statistics.gather(study))["halves"]
+    halves = statistics(gather(study))["halves"]
     assert {half: found["n"] for half, found in halves.items()} == {
         "all": 7, "first half": 4, "second half": 3,
     }  # fmt: skip
@@ -74,7 +74,7 @@ def test_children_that_are_not_trained_are_left_out_of_the_scores(tmp_path, corp
     study, _ = made_up(tmp_path, corpus)
     for seed in (0, 1, 2):
         study.child_file(2, seed).unlink()
-    found = rank_statistics.statistics(rank_statistics.gather(study))
+    found = statistics(gather(study))
     one = found["halves"]["all"]["supernets"]["magic_t"]["seeds"]["0"]
     assert one["n"] == 7
     assert one["kendall_tau"] == pytest.approx(1)
@@ -123,7 +123,7 @@ def test_both_methods_together_are_compared_with_each(tmp_path, corpus):
     seeds_of = {"spos": [0, 1], "magic_t": [0, 1, 2], "magic_a": [1, 2], "magic_at": [0, 1, 2]}
     supernets = {n: {"strategy": n, "steps": 4, "seeds": s} for n, s in seeds_of.items()}
     study, _ = made_up(tmp_path, corpus, supernets=supernets)
-    found = rank_statistics.statistics(rank_statistics.gather(study))
+    found = statistics(gather(study))
     pairs = {
         (one["supernet"], one["against"]): one["difference"]["n"]
         for one in found["halves"]["all"]["comparisons"]
@@ -137,7 +137,7 @@ def test_both_methods_together_are_compared_with_each(tmp_path, corpus):
 def test_method_of_one_seed_has_no_interval(tmp_path, corpus):
     study, _ = made_up(tmp_path, corpus)
     study.supernet_file("magic_t", 1).unlink()
-    found = rank_statistics.statistics(rank_statistics.gather(study))["halves"]["all"]
+    found = statistics(gather(study))["halves"]["all"]
     one = found["supernets"]["magic_t"]
     assert one["seeds"]["0"]["kendall_tau"] == pytest.approx(1)
     assert (one["kendall_tau"], one["joint_interval"], one["beyond"]) == (None, None, {})
@@ -155,7 +155,7 @@ def test_values_of_settings_are_sorted_and_of_what_is_there(tmp_path, corpus):
     study, _ = made_up(tmp_path, corpus, supernets=supernets)
     for seed in (0, 1):
         study.supernet_file("walks", seed).unlink()
-    found = rank_statistics.statistics(rank_statistics.gather(study))["settings"]
+    found = statistics(gather(study))["settings"]
     assert {
         setting: [(one["value"], one["supernets"]) for one in values]
         for setting, values in found.items()
@@ -172,12 +172,12 @@ def test_ground_truth_is_the_mean_over_the_seeds_that_all_children_have(tmp_path
     children = {**PLAN["children"], "repeated": PLAN["children"]["n"]}
     study, _ = made_up(tmp_path, corpus, children=children)
     study.child_file(3, 2).unlink()
-    record = rank_statistics.gather(study)
-    _, truth, common = rank_statistics.ranked_children(record)
+    record = gather(study)
+    _, truth, common = ranked_children(record)
     assert common == ["0", "1"]
     losses = [read_json(study.child_file(5, seed))["val_loss"] for seed in (0, 1)]
     assert truth[5] == pytest.approx(sum(losses) / 2)
-    found = rank_statistics.statistics(record)
+    found = statistics(record)
     assert found["truth"] == common
     assert found["ceiling"]["seeds"] == 3  # of the children that have all
 
@@ -187,7 +187,7 @@ def test_scores_without_calibration_are_ranked_too(tmp_path, corpus):
     for seed in (0, 1):
         path = study.supernet_file("magic_t", seed)
         write_json(path, {**read_json(path), "uncalibrated": (-truth).tolist()})
-    found = rank_statistics.statistics(rank_statistics.gather(study))["halves"]["all"]
+    found = statistics(gather(study))["halves"]["all"]
     assert found["supernets"].keys() == {"spos", "magic_t", "magic_t, uncalibrated"}
     ranking = found["supernets"]["magic_t, uncalibrated"]["seeds"]["0"]
     assert ranking["kendall_tau"] == pytest.approx(-1)

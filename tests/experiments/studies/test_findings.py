@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.interference_findings import curves, markdown
+from experiments.studies.findings import curves, markdown
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
 

@@ -13,8 +13,8 @@ from nni_magic.analysis import plots
 import numpy as np
 
 from experiments.benchmarks.reporting import table, write_report
-from experiments.rank_statistics import METHODS, gather, ranked_children, statistics
-from experiments.rank_study import Study
+from experiments.studies.statistics import METHODS, gather, ranked_children, statistics
+from experiments.studies.study import Study
 
 __all__ = ["markdown", "write"]
 

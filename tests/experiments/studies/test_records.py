@@ -3,7 +3,7 @@
 import pytest
 from studies import plan_of
 
-from experiments.rank_records import child_settings, read_result, supernet_settings
+from experiments.studies.records import child_settings, read_result, supernet_settings
 from nni_magic.files import write_json
 
 SAMPLE = {"layer_1": "ffn"}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from studies import PLAN, made_up, plan_of
 
-from experiments import rank_correlation, rank_report
+from experiments import rank_correlation
+from experiments.studies.report import write
 from nni_magic.analysis import plots
 from nni_magic.files import read_json, write_json
 
@@ -129,7 +130,7 @@ def test_too_few_children_raise(tmp_path, corpus):
             study.child_file(number, seed).unlink(missing_ok=True)
     settings = argparse.Namespace(plan=tmp_path / "plan.yml", output=tmp_path)
     with pytest.raises(ValueError, match="has 1 children; a ranking needs at least 3"):
-        rank_report.write(study, settings, [])
+        write(study, settings, [])
 
 
 @pytest.mark.parametrize(("scores", "message"), [

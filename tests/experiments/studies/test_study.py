@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from studies import PLAN, plan_of
 
-from experiments.rank_study import Study, claimed
+from experiments.studies.study import Study, claimed
 from nni_magic.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from nni_magic.files import read_json, write_json
 

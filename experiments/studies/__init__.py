@@ -1,0 +1,1 @@
+"""Studies of rank correlation and interference: plan, trainings, statistics and reports."""
