@@ -20,6 +20,7 @@ from typing import Any
 from nni_magic.checkpoint import load_supernet
 from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
+from nni_magic.samples import candidates, check_sample
 from nni_magic.search import ChildEvaluator, Population
 
 # isort: split
@@ -76,7 +77,17 @@ class SearchPipeline(ABC):
         return self.domain.filter
 
     def run(self, pipeline: Pipeline) -> Mapping[str, float]:
-        """Do the part that the tuner wants of this trial."""
+        """Do the part that the tuner wants of this trial.
+
+        Raises
+        ------
+        ValueError
+            If the space has no such baseline, or the best children could not be trained.
+        """
+        try:
+            check_sample(self.baseline(), candidates(self.domain.make_space()))
+        except ValueError as error:
+            raise ValueError(f"baseline {self.baseline_name}: {error}") from None
         check_retraining(self.domain)
         return pipeline.run(
             train_supernet=self.train_supernet,

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nni_magic.analysis.seeds import over_seeds
 from nni_magic.checkpoint import load_supernet
 from nni_magic.search import ChildEvaluator, Evolution
 
 # isort: split
 import numpy as np
-import scipy.stats
 import torch
 from matplotlib.figure import Figure
 from nni.mutable import Sample
@@ -151,13 +151,13 @@ def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     (-1.333, [-2.768, 0.101], 3)
     """
     difference = np.subtract(a, b)
-    interval = scipy.stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
+    found = over_seeds(difference)
     return {
         "means": [float(np.mean(a)), float(np.mean(b))],
-        "difference": float(difference.mean()),
-        "interval": [float(interval.low), float(interval.high)],
+        "difference": found.mean,
+        "interval": list(found.interval),
         "wins": int((difference < 0).sum()),
-        "pairs": len(difference),
+        "pairs": found.n,
     }
 
 

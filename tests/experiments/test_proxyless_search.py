@@ -19,8 +19,8 @@ SMALL = (
 )
 
 
-def run(trial, tmp_path, **parameters):
-    settings = proxyless_search.parse_args(SMALL.split())
+def run(trial, tmp_path, more="", **parameters):
+    settings = proxyless_search.parse_args([*SMALL.split(), *more.split()])
     settings.output = tmp_path / "trial"
     settings.output.mkdir(exist_ok=True)
     trial.parameters = parameters
@@ -64,3 +64,8 @@ def test_stages_follow_each_other_to_the_final_table(formats, trial, tmp_path, m
 def test_unknown_baseline_is_named(trial, tmp_path):
     with pytest.raises(ValueError, match="baseline is 'bert'; accepted is mobilenet_v2"):
         run(trial, tmp_path, stage="retrain", baseline="bert")
+
+
+def test_candidates_without_the_baselines_are_refused_at_the_start(trial, tmp_path):
+    with pytest.raises(ValueError, match=r"baseline mobilenet_v2: .* is 'mb6_3x3'; accepted are"):
+        run(trial, tmp_path, more="--candidates mb3_3x3 mb3_5x5", stage="supernet")
