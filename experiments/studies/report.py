@@ -36,10 +36,12 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         f"steps; the ground truth is the mean of {len(found['truth'])} training(s). tau is "
         "Kendall's tau-b of validation losses; its interval is Student's, 95 %, over seeds, and "
         "beside it that over seeds and children. Of trivial rankings it is over children, and of "
-        "the random one the range in which chance falls.",
+        "the random one the range in which chance falls. Between seeds: mean tau of scores with "
+        "those of a supernet of another seed, in the table of pairs one of each method.",
         table(
-            ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds", "rho",
-             "precision@5", "precision@10", "regret (nats)", "mean loss (nats)", "CPU s"],
+            ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds",
+             "between seeds", "rho", "precision@5", "precision@10", "regret (nats)",
+             "mean loss (nats)", "CPU s"],
             [*_method_rows(record, here["supernets"]), *_trivial_rows(here["trivial"])],
         ),
     ]  # fmt: skip
@@ -64,7 +66,8 @@ def _method_rows(record: Mapping[str, Any], supernets: Mapping[str, Any]) -> lis
         tau = found["kendall_tau"]
         seconds = [one["cpu_seconds"] for one in record["supernets"][name].values()]
         rows.append([
-            name, *_tau_cells(found), f"{tau['std']:.3f}" if tau else "", *_means(every),
+            name, *_tau_cells(found), f"{tau['std']:.3f}" if tau else "",
+            f"{found['tau_between_seeds']:.2f}" if tau else "", *_means(every),
             f"{np.mean(list(found['mean_loss'].values())):.3f}", f"{np.mean(seconds):.0f}",
         ])  # fmt: skip
     return rows
@@ -83,7 +86,7 @@ def _trivial_rows(trivial: Mapping[str, Any]) -> list[list[object]]:
     names = {"random": "random: range of chance"}
     return [
         [names.get(name, name), "", f"{one['kendall_tau']:.3f}", _interval(one["tau_interval"]),
-         "", "", *_means([one]), "", ""]
+         "", "", "", *_means([one]), "", ""]
         for name, one in trivial.items()
     ]  # fmt: skip
 
@@ -101,12 +104,12 @@ def _pair_table(here: Mapping[str, Any]) -> str:
     rows = [
         [f"{one['supernet']} − {one['against']}", one["difference"]["n"],
          *_difference_cells(one["difference"]), _interval(one["joint_interval"]),
-         f"{one['t_test_p']:.3f}", f"{one['wilcoxon_p']:.3f}"]
+         f"{one['t_test_p']:.3f}", f"{one['wilcoxon_p']:.3f}", f"{one['tau_between_seeds']:.2f}"]
         for one in here["comparisons"]
     ]  # fmt: skip
     return table(
         ["supernets", "seeds", "difference of tau", "95 %", "95 %, children too", "p (paired t)",
-         "p (Wilcoxon)"],
+         "p (Wilcoxon)", "between seeds"],
         rows,
     )  # fmt: skip
 

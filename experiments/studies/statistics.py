@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, permutations
 from typing import Any
 
 from nni_magic.analysis import ranking, seeds
 
 # isort: split
 import numpy as np
+import scipy.stats
 
 from experiments.studies.study import Study
 
@@ -195,12 +197,14 @@ def _supernets(
         "mean_loss": {seed: float(scores.mean()) for seed, scores in by_seed.items()},
         "kendall_tau": None,
         "joint_interval": None,
+        "tau_between_seeds": None,
         "beyond": {},
     }
     if len(rankings) > 1:
         taus = np.array([one["kendall_tau"] for one in rankings.values()])
         found["kendall_tau"] = dataclasses.asdict(seeds.over_seeds(taus))
         found["joint_interval"] = seeds.joint_interval(truth, np.array(list(by_seed.values())))
+        found["tau_between_seeds"] = _mean_tau(combinations(by_seed.values(), 2))
         found["beyond"] = {
             other: dataclasses.asdict(seeds.over_seeds(taus - trivial[other]["kendall_tau"]))
             for other in trivial
@@ -224,8 +228,16 @@ def _comparisons(scores: Scores, truth: np.ndarray) -> list[dict[str, Any]]:
         a, b = scores.get(before, {}), scores.get(after, {})
         if len(common := [seed for seed in b if seed in a]) > 1:
             one = seeds.compare(truth, [a[seed] for seed in common], [b[seed] for seed in common])
-            found.append({"supernet": after, "against": before, **dataclasses.asdict(one)})
+            found.append({
+                "supernet": after, "against": before, **dataclasses.asdict(one),
+                "tau_between_seeds": _mean_tau((a[i], b[k]) for i, k in permutations(common, 2)),
+            })  # fmt: skip
     return found
+
+
+def _mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Mean tau of scores with other scores of the same children."""
+    return float(np.mean([scipy.stats.kendalltau(*pair).statistic for pair in pairs]))
 
 
 def _ceiling(

@@ -57,7 +57,7 @@ def test_pairs_and_trivial_rankings_have_their_tables(study, tmp_path):
     text = report(study[0], tmp_path).read_text()
     for pair in ("magic_t − spos", "magic_at − spos", "magic_at − magic_t", "magic_at − magic_a"):
         assert text.count(f"| {pair} | 2 | ") == 3  # all, and both halves
-    assert "| p (paired t) | p (Wilcoxon) |" in text
+    assert "| p (paired t) | p (Wilcoxon) | between seeds |" in text
     assert "| supernet | − most params | 95 % | − most flops | 95 % |" in text
 
 

@@ -56,6 +56,19 @@ def test_tau_is_that_of_scipy(study, found):
     )
 
 
+def test_agreement_between_seeds_is_the_mean_over_their_pairs(tmp_path, corpus):
+    settings = {**PLAN["supernets"], "spos": {"strategy": "spos", "steps": 4, "seeds": [0, 1, 2]}}
+    study, _ = made_up(tmp_path, corpus, supernets=settings)
+    scores = [read_json(study.supernet_file("spos", seed))["scores"] for seed in range(3)]
+    signs = [np.sign(np.subtract.outer(one, one))[np.triu_indices(8, 1)] for one in scores]
+    expected = np.mean([(signs[0] * signs[1]).mean(), (signs[0] * signs[2]).mean(),
+                        (signs[1] * signs[2]).mean()])  # fmt: skip
+    found = statistics(gather(study))["halves"]["all"]["supernets"]
+    assert found["spos"]["tau_between_seeds"] == pytest.approx(expected)
+    assert abs(expected) < 1
+    assert found["magic_t"]["tau_between_seeds"] == pytest.approx(1)
+
+
 def test_child_stays_in_its_half_while_others_are_missing(tmp_path, corpus):
     study, truth = made_up(tmp_path, corpus)
     study.child_file(1, 0).unlink()
@@ -117,6 +130,8 @@ def test_methods_are_compared_with_spos_seed_by_seed(found):
     assert one["difference"]["n"] == 2
     spos = found["halves"]["all"]["supernets"]["spos"]["kendall_tau"]["mean"]
     assert one["difference"]["mean"] == pytest.approx(1 - spos)
+    # The scores of magic_t, of every seed, are the ground truth's ranking.
+    assert one["tau_between_seeds"] == pytest.approx(spos)
 
 
 def test_both_methods_together_are_compared_with_each(tmp_path, corpus):
@@ -141,6 +156,7 @@ def test_method_of_one_seed_has_no_interval(tmp_path, corpus):
     one = found["supernets"]["magic_t"]
     assert one["seeds"]["0"]["kendall_tau"] == pytest.approx(1)
     assert (one["kendall_tau"], one["joint_interval"], one["beyond"]) == (None, None, {})
+    assert one["tau_between_seeds"] is None
     assert found["comparisons"] == []
 
 
