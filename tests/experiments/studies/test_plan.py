@@ -36,14 +36,14 @@ def test_main_plan_studies_settings_and_says_their_values_truly():
     values = {}
     for name, supernets in plan.supernets.items():
         assert supernets.seeds[:3] == (0, 1, 2)
-        assert supernets.steps == 3000
+        assert supernets.steps == 3000 or not supernets.values
         for setting, value in supernets.values.items():
             values.setdefault(setting, {})[value] = name
             option = setting.removeprefix("anchor_")
             assert supernets.options.get(option, value) == value
     assert {setting: sorted(one) for setting, one in values.items()} == {
-        "k": [1, 2, 4, 6], "anchor_percentile": [0, 10, 30, 50, 90], "walks": [1, 4, 16],
-        "alignment_weight": [0.05, 0.1, 0.5, 2], "align_every": [1, 2, 4],
+        "k": [1, 2, 4, 6], "anchor_percentile": [0, 10, 30, 50, 90], "walks": [1, 4],
+        "alignment_weight": [0.05, 0.5, 2], "align_every": [1, 4],
     }  # fmt: skip
 
 
