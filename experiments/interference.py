@@ -10,6 +10,9 @@ trains the plan's supernets where they are missing, measures every one of them f
 differences that fit behind a shared layer, and writes the report. What is done stays done: stop it
 at any time and start the same command to go on. Several such processes share the work, and the last
 one to end reports on all of it. ``--report`` only reports what there is.
+
+``--supernets`` measures some supernets of a plan whose trainings ``experiments.rank_correlation``
+has done. Where children are trained, too, the report also shows Kendall's tau against the cosine.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from experiments.benchmarks.reporting import add_report_options, write_report
+from experiments.studies import tau_and_cosine
 from experiments.studies.findings import curves, markdown
 from experiments.studies.plan import Plan
 from experiments.studies.records import read_result, supernet_settings
@@ -55,6 +59,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--differences", type=int, nargs="+", required=True)
     add("--repetitions", type=int, default=10)
     add("--rows", type=int, default=128, help="training sequences that make the batch")
+    add("--supernets", nargs="+", help="names of the plan, trained before; by default all")
     add("--report", action="store_true", help="train and measure nothing")
     return parser.parse_args(arguments)
 
@@ -73,6 +78,9 @@ class Measurements:
     def __init__(self, study: Study, settings: argparse.Namespace) -> None:
         self.study = study
         self.settings = settings
+        for name in settings.supernets or ():
+            if name not in (planned := study.plan.supernets):
+                raise ValueError(f"supernets has {name!r}; accepted are {', '.join(planned)}")
         n_layers = len(samples.candidates(study.domain.make_space()))
         self.wanted = [
             (j, m) for j in settings.shared_layers for m in settings.differences
@@ -89,9 +97,10 @@ class Measurements:
         return self.study.output / "interference" / f"{name}_seed{seed}.json"
 
     def supernets(self) -> Iterator[tuple[str, int]]:
-        """Names and seeds of the plan."""
-        for name, supernets in self.study.plan.supernets.items():
-            for seed in supernets.seeds:
+        """Names and seeds of the supernets to measure."""
+        planned = self.study.plan.supernets
+        for name in self.settings.supernets or planned:
+            for seed in planned[name].seeds:
                 yield name, seed
 
     def made_with(self, name: str) -> dict[str, Any]:
@@ -166,11 +175,17 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
         name: {str(seed): study.to_json() for seed, study in by_seed.items()}
         for name, by_seed in studies.items()
     }
+    taus = tau_and_cosine.taus_of(measurements.study, studies)
+    text = markdown(studies, measurements.wanted)
+    if taus:
+        text += "\n\n" + tau_and_cosine.markdown(studies, measurements.wanted, taus)
     path, _ = write_report(
-        f"interference_{settings.plan.stem}", settings, arguments, {"interference": record},
-        markdown(studies, measurements.wanted), program="experiments.interference",
+        f"interference_{settings.plan.stem}", settings, arguments,
+        {"interference": record, "kendall_tau": taus}, text, program="experiments.interference",
     )  # fmt: skip
     stem = path.with_suffix("")
+    if taus:
+        tau_and_cosine.draw(studies, measurements.wanted, taus, stem)
     by_layer: dict[int, list[int]] = {}
     for j, m in measurements.wanted:
         by_layer.setdefault(j, []).append(m)
@@ -197,10 +212,14 @@ def main(arguments: list[str] | None = None) -> None:
     study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
     measurements = Measurements(study, settings)
     if not settings.report:
-        study.work()
+        if settings.supernets is None:
+            study.work()
+        else:
+            for name, seed in measurements.supernets():
+                study.trained(name, seed)
         for name, seed in measurements.missing():
             with claimed(measurements.file(name, seed)) as mine:
-                # Another process may still train the supernet; it then measures it, too.
+                # Another process may still train the supernet, and then measures it, too.
                 if mine and study.read_supernet(name, seed) is not None:
                     measurements.measure(name, seed)
     if settings.report or not any(measurements.missing()):

@@ -77,7 +77,7 @@ def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) ->
     ValueError
         If one of the two supernets is not trained.
     """
-    last, _ = (_trained(study, n, seed)["last_child"] for n in (name, settings.control))
+    last, _ = (study.trained(n, seed)["last_child"] for n in (name, settings.control))
     candidates = samples.candidates(study.domain.make_space())
     rng = np.random.default_rng([settings.seed, seed])
     around = children_around(last, candidates, settings.children, rng)
@@ -92,12 +92,6 @@ def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) ->
         "own": [part.tolist() for part in np.split(own, ends)],
         "control": [part.tolist() for part in np.split(control, ends)],
     }
-
-
-def _trained(study: Study, name: str, seed: int) -> dict[str, Any]:
-    if (found := study.read_supernet(name, seed)) is None:
-        raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
-    return found
 
 
 def measured_with(study: Study, name: str, settings: argparse.Namespace) -> dict[str, Any]:

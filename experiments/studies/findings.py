@@ -22,7 +22,7 @@ import numpy as np
 from experiments.benchmarks.reporting import table
 from experiments.studies.statistics import METHODS
 
-__all__ = ["curves", "markdown", "operator_type"]
+__all__ = ["Settings", "Studies", "cosines", "curves", "markdown", "operator_type"]
 
 Studies = Mapping[str, Mapping[int, InterferenceStudy]]  # supernet to seed to study
 Settings = Sequence[tuple[int, int]]  # shared layer j, number of differences m

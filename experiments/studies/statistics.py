@@ -16,7 +16,7 @@ import scipy.stats
 
 from experiments.studies.study import Study
 
-__all__ = ["METHODS", "gather", "ranked_children", "statistics"]
+__all__ = ["FEWEST_CHILDREN", "METHODS", "gather", "ranked_children", "statistics"]
 
 METHODS = ("spos", "magic_t", "magic_a", "magic_at")
 """Names of the supernets that are the study's subject; with the first all others are compared."""

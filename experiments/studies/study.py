@@ -107,6 +107,18 @@ class Study:
         made_with = supernet_settings(self.plan, name)
         return read_result(self.supernet_file(name, seed), made_with)
 
+    def trained(self, name: str, seed: int) -> dict[str, Any]:
+        """Read the scores of a supernet that has to be there.
+
+        Raises
+        ------
+        ValueError
+            If it is not trained yet, or the result is of another plan.
+        """
+        if (found := self.read_supernet(name, seed)) is None:
+            raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
+        return found
+
     def missing(self) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
         """Files that are not there or not complete, each with the function that gives its content.
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 
 import pytest
+import scipy.stats
 from studies import plan_of
 
 from experiments import interference
@@ -154,3 +155,45 @@ def test_nothing_measured_raises(corpus, tmp_path):
     study = Study(plan, settings.runs, corpus / "cache")
     with pytest.raises(ValueError, match=r"no supernet in .* is measured in full yet"):
         interference.write(interference.Measurements(study, settings), [])
+
+
+def test_some_supernets_of_a_plan_are_measured_with_their_tau(corpus, tmp_path):
+    seeds = {"spos": [0, 1, 2], "magic_t": [0, 1]}
+    plan = plan_of(
+        tmp_path, corpus, children={"n": 4, "steps": 2},
+        supernets={name: {"strategy": name, "steps": 4, "seeds": s} for name, s in seeds.items()},
+    )  # fmt: skip
+    words = [
+        "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
+        "--cache", str(corpus / "cache"), "--output", str(tmp_path / "out"), "--hardware", "cpu",
+        "--threads", "1", "--shared-layers", "3", "--differences", "1", "--repetitions", "2",
+        "--rows", "8",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="supernet 'spos' of seed 0 is not trained yet"):
+        interference.main([*words, "--supernets", "spos"])
+    with pytest.raises(ValueError, match="supernets has 'darts'; accepted are magic_t, spos"):
+        interference.main([*words, "--supernets", "darts"])
+    study = Study(plan, tmp_path / "runs", corpus / "cache")
+    study.work()
+    interference.main([*words, "--supernets", "spos"])
+    [path] = (tmp_path / "out").glob("*.json")
+    found = read_json(path)
+    assert found["interference"].keys() == found["kendall_tau"].keys() == {"spos"}
+    truth = [study.read_child(number, 0)["val_loss"] for number in range(4)]
+    for seed in range(3):
+        scores = study.trained("spos", seed)["scores"]
+        expected = scipy.stats.kendalltau(truth, scores).statistic
+        assert found["kendall_tau"]["spos"][str(seed)] == pytest.approx(expected)
+    text = path.with_suffix(".md").read_text()
+    assert "## Interference and ranking" in text
+    assert "Over all" not in text  # three supernets are too few
+    assert path.with_name(f"{path.stem}_tau.png").exists()
+    interference.main(words)
+    text = path.with_suffix(".md").read_text()
+    points = []
+    for name, by_seed in read_json(path)["interference"].items():
+        for seed, one in by_seed.items():
+            cosine = InterferenceStudy.from_json(one).mean_cosine(3, 1)
+            points.append((cosine, read_json(path)["kendall_tau"][name][seed]))
+    rho = scipy.stats.spearmanr(*zip(*points, strict=True)).statistic
+    assert f"Over all 5 supernets, Spearman's rho of cosine and tau is {rho:.2f}" in text
