@@ -207,7 +207,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    logging.getLogger("experiments").setLevel(logging.INFO)
+    for name in ("experiments", __name__):
+        logging.getLogger(name).setLevel(logging.INFO)
     torch.set_num_threads(settings.threads)
     study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
     measurements = Measurements(study, settings)

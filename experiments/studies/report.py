@@ -37,10 +37,11 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         "Kendall's tau-b of validation losses; its interval is Student's, 95 %, over seeds, and "
         "beside it that over seeds and children. Of trivial rankings it is over children, and of "
         "the random one the range in which chance falls. Between seeds: mean tau of scores with "
-        "those of a supernet of another seed, in the table of pairs one of each method.",
+        "those of a supernet of another seed, in the table of pairs one of each method. Of mean: "
+        "tau of the scores' means over seeds.",
         table(
             ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds",
-             "between seeds", "rho", "precision@5", "precision@10", "regret (nats)",
+             "between seeds", "of mean", "rho", "precision@5", "precision@10", "regret (nats)",
              "mean loss (nats)", "CPU s"],
             [*_method_rows(record, here["supernets"]), *_trivial_rows(here["trivial"])],
         ),
@@ -67,7 +68,8 @@ def _method_rows(record: Mapping[str, Any], supernets: Mapping[str, Any]) -> lis
         seconds = [one["cpu_seconds"] for one in record["supernets"][name].values()]
         rows.append([
             name, *_tau_cells(found), f"{tau['std']:.3f}" if tau else "",
-            f"{found['tau_between_seeds']:.2f}" if tau else "", *_means(every),
+            *(f"{found[key]:.2f}" if tau else "" for key in ("tau_between_seeds", "tau_of_mean")),
+            *_means(every),
             f"{np.mean(list(found['mean_loss'].values())):.3f}", f"{np.mean(seconds):.0f}",
         ])  # fmt: skip
     return rows
@@ -86,7 +88,7 @@ def _trivial_rows(trivial: Mapping[str, Any]) -> list[list[object]]:
     names = {"random": "random: range of chance"}
     return [
         [names.get(name, name), "", f"{one['kendall_tau']:.3f}", _interval(one["tau_interval"]),
-         "", "", "", *_means([one]), "", ""]
+         "", "", "", "", *_means([one]), "", ""]
         for name, one in trivial.items()
     ]  # fmt: skip
 

@@ -198,6 +198,7 @@ def _supernets(
         "kendall_tau": None,
         "joint_interval": None,
         "tau_between_seeds": None,
+        "tau_of_mean": None,
         "beyond": {},
     }
     if len(rankings) > 1:
@@ -205,6 +206,7 @@ def _supernets(
         found["kendall_tau"] = dataclasses.asdict(seeds.over_seeds(taus))
         found["joint_interval"] = seeds.joint_interval(truth, np.array(list(by_seed.values())))
         found["tau_between_seeds"] = _mean_tau(combinations(by_seed.values(), 2))
+        found["tau_of_mean"] = _mean_tau([(truth, np.mean(list(by_seed.values()), axis=0))])
         found["beyond"] = {
             other: dataclasses.asdict(seeds.over_seeds(taus - trivial[other]["kendall_tau"]))
             for other in trivial

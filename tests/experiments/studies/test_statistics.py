@@ -69,6 +69,15 @@ def test_agreement_between_seeds_is_the_mean_over_their_pairs(tmp_path, corpus):
     assert found["magic_t"]["tau_between_seeds"] == pytest.approx(1)
 
 
+def test_tau_of_mean_scores_ranks_what_all_seeds_say(study, found):
+    study, truth = study
+    scores = [read_json(study.supernet_file("spos", seed))["scores"] for seed in (0, 1)]
+    expected = scipy.stats.kendalltau(truth, np.sum(scores, axis=0)).statistic
+    spos = found["halves"]["all"]["supernets"]["spos"]
+    assert spos["tau_of_mean"] == pytest.approx(expected)
+    assert spos["tau_of_mean"] != pytest.approx(spos["kendall_tau"]["mean"])
+
+
 def test_child_stays_in_its_half_while_others_are_missing(tmp_path, corpus):
     study, truth = made_up(tmp_path, corpus)
     study.child_file(1, 0).unlink()
@@ -156,7 +165,7 @@ def test_method_of_one_seed_has_no_interval(tmp_path, corpus):
     one = found["supernets"]["magic_t"]
     assert one["seeds"]["0"]["kendall_tau"] == pytest.approx(1)
     assert (one["kendall_tau"], one["joint_interval"], one["beyond"]) == (None, None, {})
-    assert one["tau_between_seeds"] is None
+    assert one["tau_between_seeds"] is one["tau_of_mean"] is None
     assert found["comparisons"] == []
 
 
