@@ -53,7 +53,7 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
             "Against trivial rankings, difference of tau with Student's 95 % interval over seeds:",
             _beyond_table(here),
         ]
-    for setting, values in found["settings"].items():
+    for setting, values in _several(found["settings"]).items():
         sections += [f"By {_label(setting)}:", _setting_table(setting, values, here["supernets"])]
     if half == "all" and (ceiling := found["ceiling"]):
         sections += [_ceiling_line(ceiling)]
@@ -139,6 +139,11 @@ def _setting_table(
         [[one["value"], one["supernets"], *_tau_cells(supernets[one["supernets"]])]
          for one in values],
     )  # fmt: skip
+
+
+def _several(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the settings of which only one value is trained yet."""
+    return {setting: values for setting, values in settings.items() if len(values) > 1}
 
 
 def _label(setting: str) -> str:

@@ -77,7 +77,7 @@ def _correlation(words: str, points: Sequence[np.ndarray]) -> list[str]:
     found = scipy.stats.spearmanr(*every.T)
     return [
         f"{words} {len(every)} supernets, Spearman's rho of cosine and tau is "
-        f"{found.statistic:.2f} (p = {found.pvalue:.2f})."
+        f"{found.statistic:.2f} (p = {found.pvalue:.3f})."
     ]
 
 

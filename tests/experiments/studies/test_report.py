@@ -77,6 +77,12 @@ def test_settings_have_tables_and_pictures_of_their_own(study, tmp_path, monkeyp
     assert sorted(by_method) == sorted(METHODS)
 
 
+def test_setting_of_one_value_has_no_table(tmp_path, corpus):
+    settings = {**PLAN["supernets"], "magic_t": {**PLAN["supernets"]["magic_t"], "values": {"k": 1}}}
+    study, _ = made_up(tmp_path, corpus, supernets=settings)
+    assert "By k:" not in report(study, tmp_path / "out").read_text()
+
+
 def test_method_of_one_seed_is_a_dot(tmp_path, corpus, monkeypatch):
     study, _ = made_up(tmp_path, corpus)
     study.supernet_file("magic_t", 1).unlink()
