@@ -78,8 +78,8 @@ def test_settings_have_tables_and_pictures_of_their_own(study, tmp_path, monkeyp
 
 
 def test_setting_of_one_value_has_no_table(tmp_path, corpus):
-    settings = {**PLAN["supernets"], "magic_t": {**PLAN["supernets"]["magic_t"], "values": {"k": 1}}}
-    study, _ = made_up(tmp_path, corpus, supernets=settings)
+    magic_t = {**PLAN["supernets"]["magic_t"], "values": {"k": 1}}
+    study, _ = made_up(tmp_path, corpus, supernets={**PLAN["supernets"], "magic_t": magic_t})
     assert "By k:" not in report(study, tmp_path / "out").read_text()
 
 
