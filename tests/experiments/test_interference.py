@@ -46,6 +46,16 @@ def folder(run):
     return run()
 
 
+def one_setting(folder, corpus):
+    """The command line that measures one shared layer and one difference."""
+    return [
+        "--plan", str(folder / "plan.yml"), "--runs", str(folder / "runs"),
+        "--cache", str(corpus / "cache"), "--output", str(folder / "out"), "--hardware", "cpu",
+        "--threads", "1", "--shared-layers", "3", "--differences", "1", "--repetitions", "2",
+        "--rows", "8",
+    ]  # fmt: skip
+
+
 def study_of(path):
     return InterferenceStudy.from_json(json.loads(path.read_text()))
 
@@ -101,12 +111,7 @@ def test_measurement_that_was_stopped_goes_on(folder, run, monkeypatch):
 
 def test_supernet_that_another_process_trains_is_left_to_it(corpus, tmp_path, capsys):
     plan_of(tmp_path, corpus, **CHANGES)
-    words = [
-        "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
-        "--cache", str(corpus / "cache"), "--output", str(tmp_path / "out"), "--hardware", "cpu",
-        "--threads", "1", "--shared-layers", "3", "--differences", "1", "--repetitions", "2",
-        "--rows", "8",
-    ]  # fmt: skip
+    words = one_setting(tmp_path, corpus)
     lock = tmp_path / "runs" / "supernets" / "spos_seed0.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as held:
@@ -163,12 +168,7 @@ def test_some_supernets_of_a_plan_are_measured_with_their_tau(corpus, tmp_path):
         tmp_path, corpus, children={"n": 4, "steps": 2},
         supernets={name: {"strategy": name, "steps": 4, "seeds": s} for name, s in seeds.items()},
     )  # fmt: skip
-    words = [
-        "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
-        "--cache", str(corpus / "cache"), "--output", str(tmp_path / "out"), "--hardware", "cpu",
-        "--threads", "1", "--shared-layers", "3", "--differences", "1", "--repetitions", "2",
-        "--rows", "8",
-    ]  # fmt: skip
+    words = one_setting(tmp_path, corpus)
     with pytest.raises(ValueError, match="supernet 'spos' of seed 0 is not trained yet"):
         interference.main([*words, "--supernets", "spos"])
     with pytest.raises(ValueError, match="supernets has 'darts'; accepted are magic_t, spos"):
