@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_magic.checkpoint import load_supernet
+from nni_magic.errors import naming
 from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
 from nni_magic.samples import candidates, check_sample
@@ -84,10 +85,8 @@ class SearchPipeline(ABC):
         ValueError
             If the space has no such baseline, or the best children could not be trained.
         """
-        try:
+        with naming(f"baseline {self.baseline_name}"):
             check_sample(self.baseline(), candidates(self.domain.make_space()))
-        except ValueError as error:
-            raise ValueError(f"baseline {self.baseline_name}: {error}") from None
         check_retraining(self.domain)
         return pipeline.run(
             train_supernet=self.train_supernet,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any
 
 from nni_magic.analysis import ranking, seeds
+from nni_magic.errors import naming
 
 # isort: split
 import numpy as np
@@ -190,7 +190,7 @@ def _supernets(
     """Rankings of every seed; with several, also means with intervals."""
     rankings = {}
     for seed, scores in by_seed.items():
-        with _naming(f"supernet {name!r}, seed {seed}"):
+        with naming(f"supernet {name!r}, seed {seed}"):
             rankings[seed] = _rank(truth, scores)
     found = {
         "seeds": rankings,
@@ -274,12 +274,3 @@ def _rank(truth: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
 
 def _top_k(truth: np.ndarray) -> list[int]:
     return [k for k in TOP_K if k <= len(truth)]
-
-
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Put a name before the message of an error."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None

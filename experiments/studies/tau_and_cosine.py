@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nni_magic.analysis import figures
+from nni_magic.analysis.ranking import rank
+from nni_magic.errors import naming
 
 # isort: split
 import numpy as np
@@ -23,20 +25,26 @@ Taus = Mapping[str, Mapping[int, float]]  # supernet to seed to tau
 
 
 def taus_of(study: Study, studies: Studies) -> dict[str, dict[int, float]]:
-    """Kendall's tau of the supernets that are measured; empty where no children are trained."""
+    """Kendall's tau of the supernets that are measured; empty where no children are trained.
+
+    Raises
+    ------
+    ValueError
+        If a supernet's scores are not finite or all the same.
+    """
     record = gather(study)
     children, truth, _ = ranked_children(record)
     if len(children) < FEWEST_CHILDREN:
         return {}
     numbers = [child["number"] for child in children]
-    return {
-        name: {
-            seed: float(scipy.stats.kendalltau(truth, np.array(found["scores"])[numbers]).statistic)
-            for seed in by_seed
-            if (found := record["supernets"].get(name, {}).get(str(seed)))
-        }
-        for name, by_seed in studies.items()
-    }
+    taus: dict[str, dict[int, float]] = {name: {} for name in studies}
+    for name, by_seed in studies.items():
+        for seed in by_seed:
+            if found := record["supernets"].get(name, {}).get(str(seed)):
+                with naming(f"supernet {name!r}, seed {seed}"):
+                    ranking = rank(truth, np.array(found["scores"])[numbers], top_k=())
+                taus[name][seed] = ranking.kendall_tau
+    return taus
 
 
 def markdown(studies: Studies, settings: Settings, taus: Taus) -> str:

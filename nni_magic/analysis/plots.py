@@ -9,15 +9,15 @@ colour-blind tell apart; lines differ by their markers, too.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import naming
 from .figures import (
     COLOURS,
     draw_lines,
@@ -155,7 +155,7 @@ def score_against_truth(
     _check_filled("picture", scores)
     rankings = {}
     for name, values in scores.items():
-        with _naming(name):
+        with naming(name):
             rankings[name] = rank(truth, values, top_k=())
     figure, panels = panels_of(len(scores), 2.8, 2.9, sharex=True)
     for panel, (name, found) in zip(panels, rankings.items(), strict=True):
@@ -280,15 +280,6 @@ def _check_filled(name: str, items: Collection[Any]) -> None:
         raise ValueError(f"{name}: there is nothing to draw")
 
 
-@contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Put a name before the message of an error."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
 def _mean(name: str, seeds: ArrayLike) -> MeanInterval:
-    with _naming(name):
+    with naming(name):
         return over_seeds(seeds)
