@@ -230,8 +230,18 @@ def write_report(
 
 def _config(settings: argparse.Namespace) -> dict[str, Any]:
     """Settings in plain types, but for where the report goes."""
-    config = {key: value for key, value in vars(settings).items() if key != "output"}
-    return {key: str(v) if isinstance(v, Path) else v for key, v in config.items()}
+    return {key: _plain(value) for key, value in vars(settings).items() if key != "output"}
+
+
+def _plain(value: Any) -> Any:
+    """Write paths as text.
+
+    >>> _plain([Path("a"), 1])
+    ['a', 1]
+    """
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _conditions(record: dict[str, Any]) -> str:

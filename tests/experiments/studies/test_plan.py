@@ -8,6 +8,7 @@ import yaml
 from studies import PLAN, plan_of, written
 
 from experiments.studies.plan import STRATEGIES, Plan
+from experiments.studies.records import child_settings
 from nni_magic.samples import digest
 from search_spaces import BertSpace
 
@@ -20,7 +21,7 @@ PLANS = sorted(PLANS_FOLDER.glob("*.yml"))
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_shipped_plans_are_read(path, tmp_path):
     plan = Plan.read(path)
-    assert plan.supernets
+    assert plan.supernets or plan.children.n
     domain = plan.make_domain(tmp_path)
     domain.data = SimpleNamespace(
         vocab_size=8, channels=1, resolution=28, classes="0123456789", max_length=8
@@ -28,6 +29,18 @@ def test_shipped_plans_are_read(path, tmp_path):
     assert len(plan.draw_children(domain.make_space())) == plan.children.n
     for supernets in plan.supernets.values():
         STRATEGIES[supernets.strategy](seed=0, **supernets.options)
+
+
+def test_longer_plan_has_the_first_children_of_the_main_one(tmp_path):
+    main = Plan.read(PLANS_FOLDER / "bert_8x4.yml")
+    longer = Plan.read(PLANS_FOLDER / "bert_8x4_6000.yml")
+    domain = main.make_domain(tmp_path)
+    domain.data = SimpleNamespace(vocab_size=8, max_length=8)
+    space = domain.make_space()
+    assert longer.draw_children(space) == main.draw_children(space)[: longer.children.n]
+    assert child_settings(longer, {}) == {
+        **child_settings(main, {}), "children": {"steps": longer.children.steps}
+    }  # fmt: skip
 
 
 def test_main_plan_studies_settings_and_says_their_values_truly():
