@@ -153,11 +153,9 @@ def _label(setting: str) -> str:
 def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
     return (
         f"Noise of the ground truth, from {ceiling['n']} children trained with {ceiling['seeds']} "
-        f"seeds: standard deviation {ceiling['within'] ** 0.5:.4f} nats a training; the ground "
-        f"truths' own is {ceiling['spread']:.4f}. Between two seeds tau is "
-        f"{ceiling['tau_between_seeds']:.2f}; "
-        f"perfect scores would reach {ceiling['tau_ceiling']:.2f} "
-        f"({_interval(ceiling['tau_ceiling_interval'])})."
+        f"seeds: standard deviation {ceiling['spread']:.4f} nats a training (median over "
+        f"children). Between two seeds tau is {ceiling['tau_between_seeds']:.2f}; perfect scores "
+        f"would reach {ceiling['tau_ceiling']:.2f} ({_interval(ceiling['tau_ceiling_interval'])})."
     )
 
 

@@ -131,7 +131,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "truth": truth_seeds,
-        "ceiling": _ceiling(record["plan"], children, truth, len(truth_seeds)),
+        "ceiling": _ceiling(record["plan"], children, len(truth_seeds)),
         "settings": _settings(record),
         "halves": {half: _of_half(children, truth, scores, part)
                    for half, part in _halves(numbers).items()},
@@ -243,7 +243,7 @@ def _mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def _ceiling(
-    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray, runs: int
+    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], runs: int
 ) -> dict[str, Any] | None:
     wanted = [str(seed) for seed in plan["children"]["seeds"]]
     repeated = [
@@ -253,9 +253,7 @@ def _ceiling(
     ]
     if len(repeated) < FEWEST_CHILDREN:
         return None
-    spread = float(truth.std(ddof=1))
-    ceiling = seeds.noise_ceiling(repeated, truth, runs=runs)
-    return {"spread": spread, **dataclasses.asdict(ceiling)}
+    return dataclasses.asdict(seeds.noise_ceiling(repeated, runs=runs))
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

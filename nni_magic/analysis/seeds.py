@@ -12,6 +12,10 @@ interval                                         children                seeds
 ===============================================  ======================  ===================
 
 [Arvesen1969] Arvesen, Jackknifing U-statistics, Annals of Mathematical Statistics 40(6).
+[Brown1910] Brown, Some experimental results in the correlation of mental abilities, British Journal
+of Psychology 3(3).
+[Spearman1910] Spearman, Correlation calculated from faulty data, British Journal of Psychology
+3(3).
 [Zou2008] Zou and Donner, Construction of confidence limits about effect measures: a general
 approach, Statistics in Medicine 27(10).
 """
@@ -25,10 +29,8 @@ from itertools import combinations
 import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import pdist
-from scipy.special import erf
 
-from .resampling import checked, resampled_taus, tails
+from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = [
     "Comparison", "MeanInterval", "NoiseCeiling", "compare", "joint_interval", "noise_ceiling",
@@ -82,25 +84,20 @@ class NoiseCeiling:
     ----------
     n, seeds : int
         Children that were trained repeatedly, and how often each.
-    between, within : float
-        Variance of the true values of the children that are ranked, and of the noise of one
-        training.
-    reliability : float
-        Share of the variance of a single ground truth that is not noise, from 0 to 1.
+    spread : float
+        Median over children of the standard deviation of a child's trainings, in the unit of the
+        ground truth.
     tau_between_seeds : float
-        Kendall's tau of the ground truth of one seed with that of another, mean over all pairs,
-        among the children that were trained repeatedly.
+        Kendall's tau of the ground truth of one seed with that of another, mean over all pairs.
     tau_ceiling : float
-        Kendall's tau that perfect scores are expected to reach against a single ground truth.
+        Kendall's tau that perfect scores are expected to reach.
     tau_ceiling_interval : tuple of float
-        Interval of it: how uncertain ``within`` is, for these very children.
+        Interval of it, for other children.
     """
 
     n: int
     seeds: int
-    between: float
-    within: float
-    reliability: float
+    spread: float
     tau_between_seeds: float
     tau_ceiling: float
     tau_ceiling_interval: tuple[float, float]
@@ -230,30 +227,36 @@ def compare(
 
 
 def noise_ceiling(
-    repeated: ArrayLike, truth: ArrayLike, *, runs: int = 1, confidence: float = 0.95
+    repeated: ArrayLike,
+    *,
+    runs: int = 1,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> NoiseCeiling:
     """Estimate the tau that perfect scores reach against a noisy ground truth.
 
-    A ground truth is a true value plus noise, of which only the noise is taken to be normal. The
-    true values are estimated by the ground truths, drawn together towards their mean by the root
-    of the reliability r = 1 - within / variance, so that their variance is that without noise.
-    Noise then leaves two children whose true values differ by d in order more often than not by
-    erf(d / √(4 noise)), the mean of which over all pairs is tau. (Of normal true values it is
-    2/π arcsin √r, Greiner's relation; of skewed ones, where many are close together, less.)
-    True values are more skewed than ground truths, for which the ceiling is still too high: of
-    exponential ones by 0.01 where r = 0.98, and by 0.03 where r = 0.9.
+    Two trainings of the same children rank them alike as far as noise allows. Were they normal,
+    their correlation would be ρ = sin(π τ / 2), Greiner's relation with the tau between them, and
+    that of the mean of R trainings with what it is a noisy measure of √(Rρ / (1 + (R - 1)ρ))
+    [Spearman1910, Brown1910], which Greiner's relation turns into a tau again.
 
-    ``within`` is the residual variance of children × seeds: a shift that a seed gives all children
-    alike changes no ranking and is no noise. The noise is ``within / runs``.
+    Only ranks count. A variance of the noise would be that of the few trainings that fail, where
+    there are such, and say that nothing can be ranked when nearly all can. In simulations of
+    normal and of exponential true values, whose noise is normal or grows with the loss, the mean
+    of the estimate is within 0.02 of the truth; where one training in twelve fails at random, it
+    is lower by 0.03 to 0.05. With 10 children and 3 seeds the interval holds the truth in 92 to
+    99 of 100, but with 6 children and little noise only in 61.
 
     Parameters
     ----------
     repeated
-        Ground truths of repeated trainings, ``(children, seeds)``.
-    truth
-        Ground truths of all ranked children, ``(n,)``; ties are left out.
+        Ground truths of repeated trainings, ``(children, seeds)``, of children drawn as those that
+        are ranked.
     runs
-        Of how many trainings each of them is the mean.
+        Of how many trainings the ground truth is the mean.
+    n_resamples, seed
+        Resamples of the children for the percentile interval, and their seed.
     confidence
         Of the interval.
 
@@ -261,50 +264,38 @@ def noise_ceiling(
     ------
     ValueError
         If there are fewer than three children or two seeds, values are not finite or of a seed all
-        equal, ``runs`` is less than 1, or the confidence is not between 0 and 1.
+        equal, ``runs`` is less than 1, or another setting is out of its range.
 
     Examples
     --------
-    >>> repeated = [[1.0, 1.2], [2.0, 1.8], [3.0, 3.0]]
-    >>> found = noise_ceiling(repeated, [1.0, 2.0, 3.0, 3.1, 1.4])
-    >>> round(found.within, 3), round(found.reliability, 3), round(found.tau_ceiling, 3)
-    (0.02, 0.977, 0.933)
+    >>> found = noise_ceiling([[1.0, 1.2], [2.0, 1.8], [3.0, 3.1], [3.2, 2.9]])
+    >>> round(found.spread, 3), round(found.tau_between_seeds, 3), round(found.tau_ceiling, 3)
+    (0.141, 0.667, 0.761)
     """
     r = checked("repeated", repeated, None, None, children=0)
-    t = checked("truth", truth, None)
     n, seeds = r.shape
     if seeds < 2:
         raise ValueError(f"repeated has {seeds} seed; noise shows in two seeds at least")
     if runs < 1:
         raise ValueError(f"runs is {runs}; a ground truth is of at least one training")
-    degrees = (n - 1) * (seeds - 1)
-    residual = r - r.mean(axis=0) - r.mean(axis=1, keepdims=True) + r.mean()
-    squares, variance = float((residual**2).sum()), float(t.var(ddof=1))
-    within = squares / degrees
-    between = max(0.0, variance - within / runs)
-    low, high = scipy.stats.chi2.ppf(tails(confidence), degrees)
+    pairs = list(combinations(r.T, 2))
+    counts = draws(n, n_resamples, np.random.default_rng(seed))
+    between = float(np.mean([_tau(*pair) for pair in pairs]))
+    resampled = np.mean([resampled_taus(*pair, counts) for pair in pairs], axis=0)
     return NoiseCeiling(
         n=n,
         seeds=seeds,
-        between=between,
-        within=within,
-        reliability=between / variance,
-        tau_between_seeds=float(np.mean([_tau(a, b) for a, b in combinations(r.T, 2)])),
-        tau_ceiling=_ceiling(within / runs, t),
-        tau_ceiling_interval=(
-            _ceiling(squares / low / runs, t),
-            _ceiling(squares / high / runs, t),
-        ),
+        spread=float(np.median(r.std(axis=1, ddof=1))),
+        tau_between_seeds=between,
+        tau_ceiling=float(_ceiling(between, runs)),
+        tau_ceiling_interval=percentiles(_ceiling(resampled, runs), confidence),
     )
 
 
-def _ceiling(noise: float, truth: np.ndarray) -> float:
-    """Tau of true values, estimated from ground truths, with what noise makes of them."""
-    if noise == 0:
-        return 1.0
-    reliability = max(0.0, 1 - noise / truth.var(ddof=1))
-    gaps = pdist(truth[:, None])
-    return float(erf(gaps[gaps > 0] * math.sqrt(reliability / (4 * noise))).mean())
+def _ceiling(between: ArrayLike, runs: int) -> np.ndarray:
+    """Tau of perfect scores, given tau between two trainings; 0 if that is negative."""
+    rho = np.sin(np.pi / 2 * np.maximum(between, 0))
+    return 2 / np.pi * np.arcsin(np.sqrt(runs * rho / (1 + (runs - 1) * rho)))
 
 
 def _tau(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -133,95 +133,82 @@ def test_difference_over_seeds_does_not_hold_for_other_children():
 # The ceiling of noise
 
 
-def greiner(reliability):
-    return 2 / math.pi * math.asin(math.sqrt(reliability))
-
-
-def test_noise_by_hand():
-    # Residuals are (-1, 1) / 10, (1, -1) / 10 and 0; the second seed is worse by 0.5 throughout.
-    repeated, truth = [[1.0, 1.7], [2.0, 2.3], [3.0, 3.5]], [1.0, 2.0, 2.0, 4.0]
-    found = noise_ceiling(repeated, truth)
-    assert (found.n, found.seeds) == (3, 2)
-    assert found.within == pytest.approx(0.04 / 2)
-    variance = np.var(truth, ddof=1)
-    assert found.between == pytest.approx(variance - 0.02)
-    assert found.reliability == pytest.approx(1 - 0.02 / variance)
-    assert found.tau_between_seeds == pytest.approx(1)
-    kept = [0.5 - 0.5 * math.erf(-math.sqrt(found.reliability) * gap / math.sqrt(0.08))
-            for gap in (1, 1, 3, 2, 2)]  # fmt: skip
-    assert found.tau_ceiling == pytest.approx(np.mean([2 * chance - 1 for chance in kept]))
-
-
-def repeated_with(noise, rng, n=2000):
-    return rng.normal(size=(n, 1)) + noise * rng.normal(size=(n, 3))
-
-
-def test_ceiling_of_normal_truths_is_that_of_greiner():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=1500) + 0.5 * rng.normal(size=1500)
-    found = noise_ceiling(repeated_with(0.5, rng), truth)
-    assert (found.between, found.within) == pytest.approx((1, 0.25), rel=0.1)
-    assert found.reliability == pytest.approx(1 / 1.25, abs=0.02)
-    assert found.tau_ceiling == pytest.approx(greiner(found.reliability), abs=0.01)
-
-
-def test_ceiling_of_skewed_truths_is_what_perfect_scores_reach():
-    rng = np.random.default_rng(0)
-    true = rng.lognormal(size=60)
-    reached, ceilings = [], []
-    repeated = repeated_with(0.15, rng, n=300)
-    for _ in range(100):
-        truth = true + 0.15 * rng.normal(size=60)
-        reached.append(scipy.stats.kendalltau(true, truth).statistic)
-        ceilings.append(noise_ceiling(repeated, truth).tau_ceiling)
-    assert np.mean(ceilings) == pytest.approx(np.mean(reached), abs=0.015)
-    assert greiner(noise_ceiling(repeated, truth).reliability) > np.mean(reached) + 0.04
-
-
-def test_ceiling_of_means_is_what_perfect_scores_reach():
-    rng = np.random.default_rng(3)
-    value = rng.normal(size=400)
-    repeated = value[:, None] + rng.normal(size=(400, 3))
-    one, three = (
-        noise_ceiling(repeated, repeated[:, :runs].mean(axis=1), runs=runs) for runs in (1, 3)
-    )
-    for found, runs in ((one, 1), (three, 3)):
-        reached = scipy.stats.kendalltau(value, repeated[:, :runs].mean(axis=1)).statistic
-        assert found.tau_ceiling == pytest.approx(reached, abs=0.04)
-        assert found.within == one.within
-    assert three.tau_ceiling > one.tau_ceiling + 0.1
-
-
-def test_truth_that_varies_less_than_the_noise_has_a_ceiling_of_zero():
-    repeated = [[1.0, 1.2], [2.0, 1.8], [3.0, 3.0]]
-    found = noise_ceiling(repeated, [1.0, 1.1, 1.2])
-    assert found.reliability == found.between == found.tau_ceiling == 0
+def test_ceiling_by_hand():
+    # tau between seeds 0 and 1 is 1/3, between 0 and 2 it is 1, and between 1 and 2 1/3.
+    found = noise_ceiling([[1.0, 2.0, 1.5], [2.0, 1.0, 2.5], [4.0, 4.0, 3.5]])
+    assert (found.n, found.seeds) == (3, 3)
+    assert found.spread == pytest.approx(0.5)  # of 0.5, 0.764 and 0.289
+    assert found.tau_between_seeds == pytest.approx(5 / 9)
+    rho = math.sin(math.pi / 2 * 5 / 9)
+    assert found.tau_ceiling == pytest.approx(2 / math.pi * math.asin(math.sqrt(rho)))
 
 
 def test_tau_between_seeds_is_the_mean_over_pairs():
-    repeated = repeated_with(0.5, np.random.default_rng(0), n=30)
+    rng = np.random.default_rng(0)
+    repeated = rng.normal(size=(30, 1)) + 0.5 * rng.normal(size=(30, 3))
     between = [scipy.stats.kendalltau(*pair).statistic for pair in
                itertools.combinations(repeated.T, 2)]  # fmt: skip
-    found = noise_ceiling(repeated, repeated[:, 0])
-    assert found.tau_between_seeds == pytest.approx(np.mean(between))
+    assert noise_ceiling(repeated).tau_between_seeds == pytest.approx(np.mean(between))
+
+
+def equal(rng, values):
+    return 0.4 * rng.normal(size=values.shape)
+
+
+def growing(rng, values):
+    return 0.15 * np.exp(values) * rng.normal(size=values.shape)
+
+
+def with_failures(rng, values):
+    failed = (rng.random(values.shape) < 0.05) * rng.exponential(10, size=values.shape)
+    return 0.2 * rng.normal(size=values.shape) + failed
+
+
+@pytest.mark.parametrize(
+    ("noise", "runs", "within"),
+    [(equal, 1, 0.02), (equal, 3, 0.02), (growing, 1, 0.03), (growing, 3, 0.03),
+     (with_failures, 1, 0.06)],
+)  # fmt: skip
+def test_ceiling_is_what_perfect_scores_reach(noise, runs, within):
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=600)
+    threefold = np.repeat(true[:, None], 3, axis=1)
+    repeated, again = (threefold + noise(rng, threefold) for _ in range(2))
+    reached = scipy.stats.kendalltau(true, again[:, :runs].mean(axis=1)).statistic
+    found = noise_ceiling(repeated, runs=runs, n_resamples=100)
+    assert found.tau_ceiling == pytest.approx(reached, abs=within)
+    assert found.tau_ceiling < 0.95
+
+
+def test_ceiling_does_not_change_with_the_scale_of_losses():
+    rng = np.random.default_rng(0)
+    repeated = rng.normal(size=(20, 1)) + 0.5 * rng.normal(size=(20, 2))
+    one, other = noise_ceiling(repeated), noise_ceiling(np.exp(3 * repeated))
+    assert one.tau_ceiling == other.tau_ceiling
+    assert one.tau_ceiling_interval == other.tau_ceiling_interval
 
 
 def test_ceiling_interval_holds_the_ceiling_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    truth = math.sqrt(1.25) * scipy.stats.norm.ppf((np.arange(200) + 0.5) / 200)
+    ceiling = 2 / math.pi * math.asin(math.sqrt(1 / 1.25))  # Greiner's relation
     held = []
     for _ in range(100):
-        low, high = noise_ceiling(
-            repeated_with(0.5, rng, n=10), truth, confidence=0.8
-        ).tau_ceiling_interval
-        held.append(low <= greiner(1 / 1.25) <= high)
+        repeated = rng.normal(size=(10, 1)) + 0.5 * rng.normal(size=(10, 3))
+        low, high = noise_ceiling(repeated, n_resamples=200, confidence=0.8).tau_ceiling_interval
+        held.append(low <= ceiling <= high)
     assert np.mean(held) == pytest.approx(0.8, abs=0.13)  # more than three standard errors
 
 
-def test_truth_without_noise_has_no_ceiling():
-    found = noise_ceiling([[1, 1], [2, 2], [4, 4]], [1, 1, 2, 4])
+def test_trainings_without_noise_have_no_ceiling():
+    found = noise_ceiling([[1, 1], [2, 2], [4, 4]])
     assert found.tau_ceiling == found.tau_between_seeds == pytest.approx(1)
     assert found.tau_ceiling_interval == pytest.approx((1, 1))
+
+
+def test_trainings_that_disagree_have_a_ceiling_of_zero():
+    found = noise_ceiling([[1, 3], [2, 2], [3, 1]])
+    assert found.tau_between_seeds == pytest.approx(-1)
+    assert found.tau_ceiling == 0
 
 
 # Errors
@@ -277,7 +264,7 @@ def test_scores_without_a_joint_interval_are_refused(truth, scores, message):
 
 @pytest.mark.parametrize("call", [
     lambda **s: compare(TRUTH, TWO, TWO, **s), lambda **s: joint_interval(TRUTH, TWO, **s),
-    lambda **s: noise_ceiling([[1, 2], [2, 1], [3, 3]], TRUTH, **s),
+    lambda **s: noise_ceiling([[1, 2], [2, 1], [3, 3]], **s),
     lambda **s: over_seeds([0, 1], **s),
 ])  # fmt: skip
 def test_confidence_out_of_range_is_refused(call):
@@ -286,22 +273,20 @@ def test_confidence_out_of_range_is_refused(call):
 
 
 @pytest.mark.parametrize(
-    ("repeated", "truth", "message"),
+    ("repeated", "message"),
     [
-        ([1, 2, 3], TRUTH, r"repeated has shape \(3,\); \(None, None\) is needed"),
-        ([[1], [2], [3]], TRUTH, "repeated has 1 seed; noise shows in two seeds at least"),
-        ([[1, 2], [2, 1]], TRUTH, "repeated has 2 children; a ranking needs at least 3"),
-        ([[1, 2], [2, 1], [math.nan, 3]], TRUTH, r"repeated\[2, 0\] is nan; it must be finite"),
-        ([[1, 2], [1, 1], [1, 3]], TRUTH, "repeated is the same for all children"),
-        ([[1, 2], [2, 1], [3, 3]], [2, 2, 2], "truth is the same for all children"),
-        ([[1, 2], [2, 1], [3, 3]], [TRUTH], r"truth has shape \(1, 4\); \(None,\) is needed"),
+        ([1, 2, 3], r"repeated has shape \(3,\); \(None, None\) is needed"),
+        ([[1], [2], [3]], "repeated has 1 seed; noise shows in two seeds at least"),
+        ([[1, 2], [2, 1]], "repeated has 2 children; a ranking needs at least 3"),
+        ([[1, 2], [2, 1], [math.nan, 3]], r"repeated\[2, 0\] is nan; it must be finite"),
+        ([[1, 2], [1, 1], [1, 3]], "repeated is the same for all children"),
     ],
 )
-def test_truths_without_a_ceiling_are_refused(repeated, truth, message):
+def test_trainings_without_a_ceiling_are_refused(repeated, message):
     with pytest.raises(ValueError, match=message):
-        noise_ceiling(repeated, truth)
+        noise_ceiling(repeated)
 
 
 def test_ground_truth_of_no_training_is_refused():
     with pytest.raises(ValueError, match="runs is 0; a ground truth is of at least one training"):
-        noise_ceiling([[1, 2], [2, 1], [3, 3]], TRUTH, runs=0)
+        noise_ceiling([[1, 2], [2, 1], [3, 3]], runs=0)
