@@ -29,6 +29,7 @@ import torch
 from nni.mutable import Sample
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.studies.cells import cell
 from experiments.studies.plan import Plan
 from experiments.studies.records import read_result, supernet_settings
 from experiments.studies.study import Study
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
             found.setdefault(name, {})[str(seed)] = one
     means = {name: over_seeds(by_seed) for name, by_seed in found.items()}
     rows = [
-        [distance, *(_cell(curve[distance]) for curve in means.values())]
+        [distance, *(cell(curve[distance], "+") for curve in means.values())]
         for distance in range(len(next(iter(means.values()))))
     ]
     text = (
@@ -143,10 +144,6 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     _draw(means, path.with_suffix(""))
     print(path)
-
-
-def _cell(one: seeds.MeanInterval) -> str:
-    return f"{one.mean:+.3f} ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})"
 
 
 def _draw(means: dict[str, list[seeds.MeanInterval]], stem: Path) -> None:

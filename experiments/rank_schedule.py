@@ -22,15 +22,21 @@ from typing import Any
 
 from nni_magic import samples
 from nni_magic.analysis import ranking
-from nni_magic.analysis.resampling import draws, percentiles, resampled_taus
+from nni_magic.analysis.resampling import (
+    FEWEST_CHILDREN,
+    draws,
+    percentiles,
+    resampled_taus,
+)
 from nni_magic.errors import naming
 
 # isort: split
 import numpy as np
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.studies.cells import interval
+from experiments.studies.gathered import gather, ranked_children
 from experiments.studies.plan import Plan
-from experiments.studies.statistics import FEWEST_CHILDREN, gather, ranked_children
 from experiments.studies.study import Study
 
 N_RESAMPLES = 2000
@@ -147,21 +153,17 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"{len(found['children'])} children, trained from scratch for {n_before} and for {n_after} "
         f"steps: mean loss {before.mean():.3f} and {after.mean():.3f} nats, standard deviation "
         f"{before.std(ddof=1):.3f} and {after.std(ddof=1):.3f}. Between the two, tau is "
-        f"{between['kendall_tau']:.2f} ({_interval(between['tau_interval'])}). tau of rankings is "
+        f"{between['kendall_tau']:.3f} ({interval(between['tau_interval'])}). tau of rankings is "
         "the mean over seeds; the interval of its change is 95 %, over children, by a paired "
         "bootstrap.\n\n"
         + table(
             ["ranking", "seeds", f"tau, {n_before} steps", f"tau, {n_after} steps", "change",
              "95 %"],
             [[name, one["seeds"], *(f"{tau:.3f}" for tau in one["tau"]),
-              f"{one['tau'][1] - one['tau'][0]:+.3f}", _interval(one["change_interval"])]
+              f"{one['tau'][1] - one['tau'][0]:+.3f}", interval(one["change_interval"], "+")]
              for name, one in found["rankings"].items()],
         )
     )  # fmt: skip
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from nni_magic.analysis.seeds import MeanInterval, over_seeds
 import numpy as np
 
 from experiments.benchmarks.reporting import table
+from experiments.studies.cells import cell
 from experiments.studies.statistics import METHODS
 
 __all__ = ["Settings", "Studies", "cosines", "curves", "markdown", "operator_type"]
@@ -149,7 +150,7 @@ def _by_setting(studies: Studies, settings: Settings) -> str:
 def _above_baseline(studies: Studies, settings: Settings) -> str:
     others = [name for name in studies if name != BASELINE]
     rows = [
-        [j, m, *(_cell(above_baseline(studies, name, partial(cosines, settings=[(j, m)])), "+")
+        [j, m, *(cell(above_baseline(studies, name, partial(cosines, settings=[(j, m)])), "+")
                  for name in others)]
         for j, m in settings
     ]  # fmt: skip
@@ -172,10 +173,10 @@ def _by_layer(studies: Studies, settings: Settings, by_type: ByType) -> str:
         for name, by_seed in studies.items():
             one = fewest[0][1] == 1 and same and different
             rows.append([
-                j, name, _cell(mean_of(by_seed, partial(cosines, settings=fewest))),
-                _cell(mean_of(by_seed, _gain_of_same(fewest, same, different)), "+") if one else "",
-                _cell(mean_of(by_seed, fall), "+") if fewest != most else "",
-                _cell(above_baseline(studies, name, partial(cosines, settings=here)), "+"),
+                j, name, cell(mean_of(by_seed, partial(cosines, settings=fewest))),
+                cell(mean_of(by_seed, _gain_of_same(fewest, same, different)), "+") if one else "",
+                cell(mean_of(by_seed, fall), "+") if fewest != most else "",
+                cell(above_baseline(studies, name, partial(cosines, settings=here)), "+"),
             ])  # fmt: skip
     return (
         "## Finding 5: all of it holds for every shared layer\n\n"
@@ -212,12 +213,4 @@ def _all_pairs(study: InterferenceStudy) -> Pairs:
 
 
 def _row(head: object, studies: Studies, figure: Figure) -> list[object]:
-    return [head, *(_cell(mean_of(by_seed, figure)) for by_seed in studies.values())]
-
-
-def _cell(one: MeanInterval | None, sign: str = "") -> str:
-    """Mean and interval; the sign "+" is for differences."""
-    if one is None:
-        return ""
-    low, high = one.interval
-    return f"{one.mean:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    return [head, *(cell(mean_of(by_seed, figure)) for by_seed in studies.values())]

@@ -7,16 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nni_magic.analysis import plots
+from nni_magic.analysis.seeds import over_seeds
 
 # isort: split
 import numpy as np
 
 from experiments.benchmarks.reporting import table, write_report
-from experiments.studies.statistics import METHODS, gather, ranked_children, statistics
+from experiments.studies import pictures
+from experiments.studies.cells import interval
+from experiments.studies.gathered import gather
+from experiments.studies.pictures import label, several, taus_of
+from experiments.studies.statistics import METHODS, statistics
 from experiments.studies.study import Study
 
 __all__ = ["markdown", "write"]
+
+COMPARISON = ("seeds", "difference of tau", "95 %", "95 %, children too")
 
 
 def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> str:
@@ -48,13 +54,21 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
     ]  # fmt: skip
     if here["comparisons"]:
         sections += ["Pairs of supernets, over the seeds that both have:", _pair_table(here)]
-    if any(one["beyond"] for one in here["supernets"].values()):
+    if here["beyond"]:
         sections += [
-            "Against trivial rankings, difference of tau with Student's 95 % interval over seeds:",
+            f"Against the best trivial ranking, {here['best trivial']}, which is known to be the "
+            "best only by the ground truth:",
             _beyond_table(here),
         ]
-    for setting, values in _several(found["settings"]).items():
-        sections += [f"By {_label(setting)}:", _setting_table(setting, values, here["supernets"])]
+    if here["candidates"]:
+        sections += [
+            "What makes the losses: tau of a child's number of blocks with a candidate and its "
+            "loss, trained from scratch and with inherited weights (mean over seeds):",
+            _candidate_table(here["candidates"]),
+        ]
+    for setting, values in several(found["settings"]).items():
+        sections += [f"By {label(setting)}, over the seeds that all values have:",
+                     _setting_table(setting, values, here)]  # fmt: skip
     if half == "all" and (ceiling := found["ceiling"]):
         sections += [_ceiling_line(ceiling)]
     return "\n\n".join(sections)
@@ -80,14 +94,14 @@ def _tau_cells(found: Mapping[str, Any]) -> list[object]:
     taus = [one["kendall_tau"] for one in found["seeds"].values()]
     intervals = ["", ""]
     if tau := found["kendall_tau"]:
-        intervals = [_interval(tau["interval"]), _interval(found["joint_interval"])]
+        intervals = [interval(tau["interval"]), interval(found["joint_interval"])]
     return [len(taus), f"{np.mean(taus):.3f}", *intervals]
 
 
 def _trivial_rows(trivial: Mapping[str, Any]) -> list[list[object]]:
     names = {"random": "random: range of chance"}
     return [
-        [names.get(name, name), "", f"{one['kendall_tau']:.3f}", _interval(one["tau_interval"]),
+        [names.get(name, name), "", f"{one['kendall_tau']:.3f}", interval(one["tau_interval"]),
          "", "", "", "", *_means([one]), "", ""]
         for name, one in trivial.items()
     ]  # fmt: skip
@@ -104,50 +118,51 @@ def _means(rankings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _pair_table(here: Mapping[str, Any]) -> str:
     rows = [
-        [f"{one['supernet']} − {one['against']}", one["difference"]["n"],
-         *_difference_cells(one["difference"]), _interval(one["joint_interval"]),
+        [f"{one['supernet']} − {one['against']}", *_comparison_cells(one),
          f"{one['t_test_p']:.3f}", f"{one['wilcoxon_p']:.3f}", f"{one['tau_between_seeds']:.2f}"]
         for one in here["comparisons"]
     ]  # fmt: skip
-    return table(
-        ["supernets", "seeds", "difference of tau", "95 %", "95 %, children too", "p (paired t)",
-         "p (Wilcoxon)", "between seeds"],
-        rows,
-    )  # fmt: skip
+    return table(["supernets", *COMPARISON, "p (paired t)", "p (Wilcoxon)", "between seeds"], rows)
 
 
 def _beyond_table(here: Mapping[str, Any]) -> str:
-    beyond = {name: one["beyond"] for name, one in here["supernets"].items() if one["beyond"]}
-    trivial = list(next(iter(beyond.values())))
-    header = ["supernet", *(cell for other in trivial for cell in (f"− {other}", "95 %"))]
-    return table(
-        header,
-        [[name, *(cell for other in trivial for cell in _difference_cells(found[other]))]
-         for name, found in beyond.items()],
-    )  # fmt: skip
+    rows = [[name, *_comparison_cells(one)] for name, one in here["beyond"].items()]
+    return table(["supernet", *COMPARISON], rows)
 
 
-def _difference_cells(one: Mapping[str, Any]) -> list[str]:
-    return [f"{one['mean']:+.3f}", _interval(one["interval"])]
+def _comparison_cells(one: Mapping[str, Any]) -> list[object]:
+    difference = one["difference"]
+    return [difference["n"], f"{difference['mean']:+.3f}", interval(difference["interval"], "+"),
+            interval(one["joint_interval"], "+")]  # fmt: skip
 
 
-def _setting_table(
-    setting: str, values: Sequence[Mapping[str, Any]], supernets: Mapping[str, Any]
-) -> str:
-    return table(
-        [_label(setting), "supernet", "seeds", "tau", "95 %", "95 %, children too"],
-        [[one["value"], one["supernets"], *_tau_cells(supernets[one["supernets"]])]
-         for one in values],
-    )  # fmt: skip
+def _candidate_table(candidates: Mapping[str, Any]) -> str:
+    """The ground truth and the methods; of variants there is no room."""
+    first = next(iter(candidates.values()))
+    names = [name for name in ("ground truth", *METHODS) if name in first]
+    rows = [
+        [candidate, *(f"{taus[name]:+.2f}" for name in names)]
+        for candidate, taus in candidates.items()
+    ]
+    return table(["candidate", *names], rows)
 
 
-def _several(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the settings of which only one value is trained yet."""
-    return {setting: values for setting, values in settings.items() if len(values) > 1}
-
-
-def _label(setting: str) -> str:
-    return setting.replace("_", " ")
+def _setting_table(setting: str, found: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Tau by value, and less that of the method of which the others are variants."""
+    names = [one["supernets"] for one in found["values"]]
+    less = {
+        one["supernet"]: (one["against"], _comparison_cells(one))
+        for one in here["comparisons"]
+        if one["supernet"] in names and one["against"] in names
+    }
+    rows = []
+    for one in found["values"]:
+        taus = taus_of(here["supernets"][one["supernets"]], found["seeds"])
+        spread = interval(over_seeds(taus).interval) if len(taus) > 1 else ""
+        against, cells = less.get(one["supernets"], ("", [""] * len(COMPARISON)))
+        rows.append([one["value"], one["supernets"], len(taus), f"{np.mean(taus):.3f}", spread,
+                     against, *cells])  # fmt: skip
+    return table([label(setting), "supernet", "seeds", "tau", "95 %", "less", *COMPARISON], rows)
 
 
 def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
@@ -155,12 +170,8 @@ def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
         f"Noise of the ground truth, from {ceiling['n']} children trained with {ceiling['seeds']} "
         f"seeds: standard deviation {ceiling['spread']:.4f} nats a training (median over "
         f"children). Between two seeds tau is {ceiling['tau_between_seeds']:.2f}; perfect scores "
-        f"would reach {ceiling['tau_ceiling']:.2f} ({_interval(ceiling['tau_ceiling_interval'])})."
+        f"would reach {ceiling['tau_ceiling']:.2f} ({interval(ceiling['tau_ceiling_interval'])})."
     )
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) -> Path:
@@ -180,53 +191,5 @@ def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) 
         theme, settings, arguments, {**record, "statistics": found}, "\n\n".join(sections),
         program="experiments.rank_correlation",
     )  # fmt: skip
-    _draw_methods(record, found, path.with_suffix(""))
-    _draw_settings(record, found, path.with_suffix(""))
+    pictures.draw(record, found, path.with_suffix(""))
     return path
-
-
-def _draw_methods(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
-    """Draw the methods, and supernets that are in no picture of a setting."""
-    here, planned = found["halves"]["all"], record["plan"]["supernets"]
-    taus = {
-        name: _taus(one)
-        for name, one in here["supernets"].items()
-        if name in METHODS or not planned.get(name, {}).get("values")
-    }
-    if not taus:
-        return
-    dots = {}
-    for name, by_seed in taus.items():
-        # A single seed has no interval: drawn twice, it has one of no length.
-        several, label = len(by_seed) > 1, name.replace(", ", "\n")
-        dots[label if several else f"{label}\n(1 seed)"] = by_seed if several else 2 * by_seed
-    trivial = {n: one["kendall_tau"] for n, one in here["trivial"].items() if n != "random"}
-    ceiling = found["ceiling"] and found["ceiling"]["tau_ceiling"]
-    plots.tau_by_method(dots, stem, trivial=trivial, ceiling=ceiling)
-    children, truth, _ = ranked_children(record)
-    numbers = [child["number"] for child in children]
-    firsts = {name: next(iter(record["supernets"][name].items())) for name in taus}
-    plots.score_against_truth(
-        truth,
-        {f"{name}, seed {seed}": np.array(one["scores"])[numbers]
-         for name, (seed, one) in firsts.items()},
-        stem.with_name(f"{stem.name}_scores"),
-        truth_label="validation loss, trained from scratch (nats)",
-        score_label="with inherited weights (nats)",
-    )  # fmt: skip
-
-
-def _draw_settings(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
-    """Draw tau against every setting of which two values have two seeds each."""
-    supernets, planned = found["halves"]["all"]["supernets"], record["plan"]["supernets"]
-    for setting, values in found["settings"].items():
-        taus = {one["value"]: _taus(supernets[one["supernets"]]) for one in values}
-        taus = {value: by_seed for value, by_seed in taus.items() if len(by_seed) > 1}
-        if len(taus) > 1:
-            strategies = dict.fromkeys(planned[one["supernets"]]["strategy"] for one in values)
-            path = stem.with_name(f"{stem.name}_{setting}")
-            plots.tau_by_setting({", ".join(strategies): taus}, path, setting=_label(setting))
-
-
-def _taus(found: Mapping[str, Any]) -> list[float]:
-    return [one["kendall_tau"] for one in found["seeds"].values()]

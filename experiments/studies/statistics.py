@@ -1,106 +1,31 @@
-"""The numbers of a study of rank correlation: gathered from its files, ranked, and compared."""
+"""The numbers of a study of rank correlation: rankings, comparisons, and the ceiling of noise."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any
 
 from nni_magic.analysis import ranking, seeds
+from nni_magic.analysis.ranking import TOP_K
+from nni_magic.analysis.resampling import FEWEST_CHILDREN
 from nni_magic.errors import naming
 
 # isort: split
 import numpy as np
 import scipy.stats
 
-from experiments.studies.study import Study
+from experiments.studies.gathered import UNCALIBRATED, ranked_children
 
-__all__ = ["FEWEST_CHILDREN", "METHODS", "gather", "ranked_children", "statistics"]
+__all__ = ["METHODS", "statistics"]
 
 METHODS = ("spos", "magic_t", "magic_a", "magic_at")
 """Names of the supernets that are the study's subject; with the first all others are compared."""
 FURTHER_PAIRS = (("magic_t", "magic_at"), ("magic_a", "magic_at"))
-TOP_K = (1, 5, 10)
-FEWEST_CHILDREN = 3
-UNCALIBRATED = ", uncalibrated"
 
 Scores = Mapping[str, Mapping[str, np.ndarray]]  # supernet to seed to scores, (n,)
-
-
-def gather(study: Study) -> dict[str, Any]:
-    """Collect the results that there are.
-
-    Returns
-    -------
-    dict
-        ``children``: for each that is trained its sample, size and ground truth by seed;
-        ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
-        statistics of the training, not taken anew for every child, come as ``uncalibrated``.
-        Supernets that have not scored all children yet are left out.
-
-    Raises
-    ------
-    ValueError
-        If a result is of another plan.
-    """
-    supernets: dict[str, dict[str, Any]] = {}
-    for name, settings in study.plan.supernets.items():
-        by_seed = {
-            str(seed): found
-            for seed in settings.seeds
-            if (found := study.read_supernet(name, seed)) is not None
-            and len(found["scores"]) >= len(study.children)
-        }
-        uncalibrated = {
-            seed: {**found, "scores": found["uncalibrated"]}
-            for seed, found in by_seed.items()
-            if "uncalibrated" in found
-        }
-        supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
-    return {
-        "plan": dataclasses.asdict(study.plan),
-        "children": _children(study),
-        "supernets": {name: by_seed for name, by_seed in supernets.items() if by_seed},
-    }
-
-
-def _children(study: Study) -> list[dict[str, Any]]:
-    children: dict[int, dict[str, Any]] = {}
-    for number, seed in study.plan.trainings():
-        if (found := study.read_child(number, seed)) is None:
-            continue
-        child = children.setdefault(
-            number,
-            {"number": number, "sample": study.children[number], "params": found["params"],
-             "flops": found["flops"], "val_loss": {}, "val_accuracy": {}, "cpu_seconds": {}},
-        )  # fmt: skip
-        for key in ("val_loss", "val_accuracy", "cpu_seconds"):
-            child[key][str(seed)] = found[key]
-    return [children[number] for number in sorted(children)]
-
-
-def ranked_children(
-    record: Mapping[str, Any],
-) -> tuple[list[Mapping[str, Any]], np.ndarray, list[str]]:
-    """Find the children that are trained, and what is known of how good they are.
-
-    Returns
-    -------
-    children
-        Those with a ground truth of the first seed.
-    truth
-        Mean loss over the seeds with which all of these are trained, ``(n,)`` in nats.
-    seeds
-        These seeds.
-    """
-    first, *others = map(str, record["plan"]["children"]["seeds"])
-    children = [child for child in record["children"] if first in child["val_loss"]]
-    common = [
-        seed for seed in (first, *others) if all(seed in child["val_loss"] for child in children)
-    ]
-    losses = [[child["val_loss"][seed] for seed in common] for child in children]
-    return children, np.mean(losses, axis=1) if losses else np.array([]), common
 
 
 def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,14 +34,15 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     record
-        What :func:`gather` gives.
+        What :func:`~experiments.studies.gathered.gather` gives.
 
     Returns
     -------
     dict
         ``truth``: the seeds of which the ground truth is the mean; ``ceiling``; ``settings``:
-        name of a setting to its values, each with the name of its supernets; ``halves``: name of
-        a half, or ``all``, to what is found on its children.
+        name of a setting to the seeds that all its values have, and to the values, each with the
+        name of its supernets; ``halves``: name of a half, or ``all``, to what is found on its
+        children.
 
     Raises
     ------
@@ -133,7 +59,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
         "truth": truth_seeds,
         "ceiling": _ceiling(record["plan"], children, len(truth_seeds)),
         "settings": _settings(record),
-        "halves": {half: _of_half(children, truth, scores, part)
+        "halves": {half: _of_half(record["plan"], children, truth, scores, part)
                    for half, part in _halves(numbers).items()},
     }  # fmt: skip
 
@@ -160,33 +86,37 @@ def _halves(numbers: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _of_half(
-    children: Sequence[Mapping[str, Any]], truth: np.ndarray, scores: Scores, part: np.ndarray
-) -> dict[str, Any]:
+    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray,
+    scores: Scores, part: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
     truth = truth[part]
+    children = [child for child, here in zip(children, part, strict=True) if here]
     scores = {
         name: {seed: values[part] for seed, values in by_seed.items()}
         for name, by_seed in scores.items()
     }
-    trivial = {
-        **{
-            f"most {key}": _rank(truth, -np.array([float(child[key]) for child in children])[part])
-            for key in ("params", "flops")
-        },
-        "random": dataclasses.asdict(ranking.random_ranking(truth, top_k=_top_k(truth))),
+    by_size = {
+        f"{which} {key}": sign * np.array([float(child[key]) for child in children])
+        for key in ("params", "flops")
+        for which, sign in (("fewest", 1), ("most", -1))
     }
+    trivial = {name: _rank(truth, values) for name, values in by_size.items()}
+    best = max(trivial, key=lambda name: trivial[name]["kendall_tau"])
     return {
         "n": len(truth),
-        "trivial": trivial,
-        "supernets": {
-            name: _supernets(name, by_seed, truth, trivial) for name, by_seed in scores.items()
+        "trivial": {
+            **trivial,
+            "random": dataclasses.asdict(ranking.random_ranking(truth, top_k=_top_k(truth))),
         },
-        "comparisons": _comparisons(scores, truth),
+        "supernets": {name: _supernets(name, by_seed, truth) for name, by_seed in scores.items()},
+        "comparisons": _comparisons(plan, scores, truth),
+        "best trivial": best,
+        "beyond": _beyond(by_size[best], scores, truth),
+        "candidates": _candidates(children, truth, scores),
     }
 
 
-def _supernets(
-    name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray, trivial: Mapping[str, Any]
-) -> dict[str, Any]:
+def _supernets(name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[str, Any]:
     """Rankings of every seed; with several, also means with intervals."""
     rankings = {}
     for seed, scores in by_seed.items():
@@ -199,35 +129,27 @@ def _supernets(
         "joint_interval": None,
         "tau_between_seeds": None,
         "tau_of_mean": None,
-        "beyond": {},
     }
     if len(rankings) > 1:
-        taus = np.array([one["kendall_tau"] for one in rankings.values()])
+        every = np.array(list(by_seed.values()))
+        taus = [one["kendall_tau"] for one in rankings.values()]
         found["kendall_tau"] = dataclasses.asdict(seeds.over_seeds(taus))
-        found["joint_interval"] = seeds.joint_interval(truth, np.array(list(by_seed.values())))
-        found["tau_between_seeds"] = _mean_tau(combinations(by_seed.values(), 2))
-        found["tau_of_mean"] = _mean_tau([(truth, np.mean(list(by_seed.values()), axis=0))])
-        found["beyond"] = {
-            other: dataclasses.asdict(seeds.over_seeds(taus - trivial[other]["kendall_tau"]))
-            for other in trivial
-            if other != "random"
-        }
+        found["joint_interval"] = seeds.joint_interval(truth, every)
+        found["tau_between_seeds"] = _mean_tau(combinations(every, 2))
+        found["tau_of_mean"] = _mean_tau([(truth, every.mean(axis=0))])
     return found
 
 
-def _comparisons(scores: Scores, truth: np.ndarray) -> list[dict[str, Any]]:
-    """All supernets with the baseline, and further pairs, over the seeds that both have.
+def _comparisons(
+    plan: Mapping[str, Any], scores: Scores, truth: np.ndarray
+) -> list[dict[str, Any]]:
+    """All supernets with the baseline and with what they vary, over the seeds that both have.
 
     Uncalibrated scores are compared with those of the same supernet calibrated.
     """
-    pairs = [
-        (name.removesuffix(UNCALIBRATED) if name.endswith(UNCALIBRATED) else METHODS[0], name)
-        for name in scores
-        if name != METHODS[0]
-    ]
     found = []
-    for before, after in (*pairs, *FURTHER_PAIRS):
-        a, b = scores.get(before, {}), scores.get(after, {})
+    for before, after in _pairs(plan["supernets"], scores):
+        a, b = scores.get(before, {}), scores[after]
         if len(common := [seed for seed in b if seed in a]) > 1:
             one = seeds.compare(truth, [a[seed] for seed in common], [b[seed] for seed in common])
             found.append({
@@ -235,6 +157,69 @@ def _comparisons(scores: Scores, truth: np.ndarray) -> list[dict[str, Any]]:
                 "tau_between_seeds": _mean_tau((a[i], b[k]) for i, k in permutations(common, 2)),
             })  # fmt: skip
     return found
+
+
+def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names of supernets to compare, each with those of :data:`METHODS` that it is a variant of.
+
+    A variant has the same strategy, or gives another value of the same setting.
+
+    >>> planned = {"spos": {"strategy": "spos", "values": {}},
+    ...            "magic_t": {"strategy": "magic_t", "values": {"k": 1}},
+    ...            "k2": {"strategy": "other", "values": {"k": 2}}}
+    >>> list(_pairs(planned, planned))
+    [('spos', 'magic_t'), ('spos', 'k2'), ('magic_t', 'k2')]
+    """
+    for name in names:
+        if name.endswith(UNCALIBRATED):
+            yield name.removesuffix(UNCALIBRATED), name
+            continue
+        here = planned[name]
+        for method in METHODS:
+            there = planned.get(method, {"strategy": None, "values": {}})
+            related = (
+                method == METHODS[0]
+                or here["strategy"] == there["strategy"]
+                or here["values"].keys() & there["values"].keys()
+                or (method, name) in FURTHER_PAIRS
+            )
+            if related and method != name:
+                yield method, name
+
+
+def _beyond(trivial: np.ndarray, scores: Scores, truth: np.ndarray) -> dict[str, Any]:
+    """Supernets of several seeds compared with a trivial ranking."""
+    return {
+        name: dataclasses.asdict(
+            seeds.compare(truth, [trivial] * len(by_seed), list(by_seed.values()))
+        )
+        for name, by_seed in scores.items()
+        if len(by_seed) > 1
+    }
+
+
+def _candidates(
+    children: Sequence[Mapping[str, Any]], truth: np.ndarray, scores: Scores
+) -> dict[str, dict[str, float]]:
+    """Candidate to tau of its number in a child with the losses, the ground truth and scores.
+
+    Of scores it is the mean over seeds. A candidate of which all children have equally many is
+    left out.
+    """
+    chosen = [Counter(map(str, child["sample"].values())) for child in children]
+    counts = {
+        candidate: np.array([of[candidate] for of in chosen])
+        for candidate in sorted(set().union(*chosen))
+    }
+    losses = {"ground truth": {"": truth}, **scores}
+    return {
+        candidate: {
+            name: _mean_tau((count, one) for one in every.values())
+            for name, every in losses.items()
+        }
+        for candidate, count in counts.items()
+        if np.ptp(count) > 0
+    }
 
 
 def _mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -256,14 +241,26 @@ def _ceiling(
     return dataclasses.asdict(seeds.noise_ceiling(repeated, runs=runs))
 
 
-def _settings(record: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Values of every setting in ascending order, each with its supernets, where they are there."""
+def _settings(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Values of every setting in ascending order, of the supernets that there are."""
     found: dict[str, list[dict[str, Any]]] = {}
     for name, supernets in record["plan"]["supernets"].items():
         if name in record["supernets"]:
             for setting, value in supernets["values"].items():
                 found.setdefault(setting, []).append({"value": value, "supernets": name})
-    return {setting: sorted(one, key=lambda v: v["value"]) for setting, one in found.items()}
+    return {
+        setting: {
+            "seeds": _common([record["supernets"][one["supernets"]] for one in values]),
+            "values": sorted(values, key=lambda one: one["value"]),
+        }
+        for setting, values in found.items()
+    }
+
+
+def _common(by_seed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Seeds that all have."""
+    first, *others = by_seed
+    return [seed for seed in first if all(seed in other for other in others)]
 
 
 def _rank(truth: np.ndarray, scores: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nni_magic.analysis import figures
 from nni_magic.analysis.ranking import rank
+from nni_magic.analysis.resampling import FEWEST_CHILDREN
 from nni_magic.errors import naming
 
 # isort: split
@@ -15,7 +16,7 @@ import scipy.stats
 
 from experiments.benchmarks.reporting import table
 from experiments.studies.findings import Settings, Studies, cosines
-from experiments.studies.statistics import FEWEST_CHILDREN, gather, ranked_children
+from experiments.studies.gathered import gather, ranked_children
 from experiments.studies.study import Study
 
 __all__ = ["draw", "markdown", "taus_of"]

@@ -52,7 +52,7 @@ def test_taus_are_of_the_children_in_common(folders, corpus, tmp_path):
     params = [read_json(shorter.child_file(child, 0))["params"] for child in range(6)]
     tau = scipy.stats.kendalltau(truth[:6], np.negative(params)).statistic
     assert record["rankings"]["most params"]["tau"] == pytest.approx([tau, -tau])
-    assert "| magic_t | 2 | 1.000 | -1.000 | -2.000 | -2.00 to -2.00 |" in page
+    assert "| magic_t | 2 | 1.000 | -1.000 | -2.000 | -2.000 to -2.000 |" in page
 
 
 def test_too_few_children_in_common_are_named(folders, corpus, tmp_path):

@@ -1,0 +1,91 @@
+"""The results of a study of rank correlation, gathered from its files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.studies.study import Study
+
+__all__ = ["UNCALIBRATED", "gather", "ranked_children"]
+
+UNCALIBRATED = ", uncalibrated"
+"""End of the name under which a supernet's scores without calibration stand."""
+
+
+def gather(study: Study) -> dict[str, Any]:
+    """Collect the results that there are.
+
+    Returns
+    -------
+    dict
+        ``children``: for each that is trained its sample, size and ground truth by seed;
+        ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
+        statistics of the training, not taken anew for every child, come as ``uncalibrated``.
+        Supernets that have not scored all children yet are left out.
+
+    Raises
+    ------
+    ValueError
+        If a result is of another plan.
+    """
+    supernets: dict[str, dict[str, Any]] = {}
+    for name, settings in study.plan.supernets.items():
+        by_seed = {
+            str(seed): found
+            for seed in settings.seeds
+            if (found := study.read_supernet(name, seed)) is not None
+            and len(found["scores"]) >= len(study.children)
+        }
+        uncalibrated = {
+            seed: {**found, "scores": found["uncalibrated"]}
+            for seed, found in by_seed.items()
+            if "uncalibrated" in found
+        }
+        supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
+    return {
+        "plan": dataclasses.asdict(study.plan),
+        "children": _children(study),
+        "supernets": {name: by_seed for name, by_seed in supernets.items() if by_seed},
+    }
+
+
+def _children(study: Study) -> list[dict[str, Any]]:
+    children: dict[int, dict[str, Any]] = {}
+    for number, seed in study.plan.trainings():
+        if (found := study.read_child(number, seed)) is None:
+            continue
+        child = children.setdefault(
+            number,
+            {"number": number, "sample": study.children[number], "params": found["params"],
+             "flops": found["flops"], "val_loss": {}, "val_accuracy": {}, "cpu_seconds": {}},
+        )  # fmt: skip
+        for key in ("val_loss", "val_accuracy", "cpu_seconds"):
+            child[key][str(seed)] = found[key]
+    return [children[number] for number in sorted(children)]
+
+
+def ranked_children(
+    record: Mapping[str, Any],
+) -> tuple[list[Mapping[str, Any]], np.ndarray, list[str]]:
+    """Find the children that are trained, and what is known of how good they are.
+
+    Returns
+    -------
+    children
+        Those with a ground truth of the first seed.
+    truth
+        Mean loss over the seeds with which all of these are trained, ``(n,)`` in nats.
+    seeds
+        These seeds.
+    """
+    first, *others = map(str, record["plan"]["children"]["seeds"])
+    children = [child for child in record["children"] if first in child["val_loss"]]
+    common = [
+        seed for seed in (first, *others) if all(seed in child["val_loss"] for child in children)
+    ]
+    losses = [[child["val_loss"][seed] for seed in common] for child in children]
+    return children, np.mean(losses, axis=1) if losses else np.array([]), common
