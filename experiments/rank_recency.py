@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     text = (
         f"Mean {LABEL}, by the number of operators that differ from the last child trained; "
         f"negative: better than on {settings.control}. Student's 95 % interval over seeds; "
-        f"{settings.children} children at every distance and seed.\n\n"
+        f"{settings.children} children at every distance but 0, where there is one, and seed.\n\n"
         + table(["distance", *means], rows)
     )
     summary = {name: [dataclasses.asdict(one) for one in curve] for name, curve in means.items()}

@@ -37,6 +37,7 @@ from experiments.benchmarks.reporting import add_report_options, table, write_re
 from experiments.studies.cells import interval
 from experiments.studies.gathered import gather, ranked_children
 from experiments.studies.plan import Plan
+from experiments.studies.records import child_settings
 from experiments.studies.study import Study
 
 N_RESAMPLES = 2000
@@ -53,6 +54,25 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     return parser.parse_args(arguments)
+
+
+def check_alike(plans: Sequence[Plan]) -> None:
+    """Check that children of two plans are trained alike, but for the steps.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    one, other = (
+        {**child_settings(plan, {}), "children": None} for plan in plans
+    )
+    for name in one:
+        if one[name] != other[name]:
+            raise ValueError(
+                f"{name} is {one[name]!r} in the first plan and {other[name]!r} in the second; "
+                "only the steps of children may differ"
+            )
 
 
 def ground_truth(record: Mapping[str, Any]) -> dict[str, float]:
@@ -170,9 +190,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Read both studies, and report."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
+    plans = [Plan.read(plan) for plan in settings.plans]
+    check_alike(plans)
     records = [
-        gather(Study(Plan.read(plan), runs, settings.cache))
-        for plan, runs in zip(settings.plans, settings.runs, strict=True)
+        gather(Study(plan, runs, settings.cache))
+        for plan, runs in zip(plans, settings.runs, strict=True)
     ]
     found = measure(records, settings.seed)
     path, _ = write_report(

@@ -223,8 +223,11 @@ def write_report(
     settings.output.mkdir(parents=True, exist_ok=True)
     json_path, markdown_path = stem.with_suffix(".json"), stem.with_suffix(".md")
     json_path.write_text(json.dumps(record, indent=1) + "\n")
-    page = f"# {theme}, {hardware}, {now:%Y-%m-%d}\n\n{markdown}\n\n{_conditions(record)}\n"
-    markdown_path.write_text(page)
+    spreads = "" if program else "Spreads are median (minimum to maximum). "
+    markdown_path.write_text(
+        f"# {theme}, {hardware}, {now:%Y-%m-%d}\n\n{markdown}\n\n"
+        f"{_conditions(record)} {spreads}Every raw value: the JSON beside this file.\n"
+    )
     return json_path, markdown_path
 
 
@@ -250,8 +253,7 @@ def _conditions(record: dict[str, Any]) -> str:
     return (
         f"Command: `{record['command']}`. Seed {record['seed']}. "
         f"{record['processor']}, {record['cores']} cores, {record['threads']} threads; device: "
-        f"{record['device']}. {versions}. Commit {record['commit']}{changed}. "
-        f"Spreads are median (minimum to maximum). Every raw value: the JSON beside this file."
+        f"{record['device']}. {versions}. Commit {record['commit']}{changed}."
     )
 
 

@@ -183,6 +183,9 @@ class Plan:
     def _check(self) -> None:
         if self.domain not in DOMAINS:
             raise ValueError(f"domain is {self.domain!r}; accepted are {', '.join(DOMAINS)}")
+        if self.epoch_steps < 1:
+            raise ValueError(f"epoch_steps is {self.epoch_steps}; it must be at least 1")
+        _check_seeds("children", self.children.seeds)
         self._check_supernets()
         least = VALIDATION_BATCHES * self.training.batch_size
         if self.score_rows < least or self.score_rows % EVALUATION_BATCH:
@@ -204,6 +207,7 @@ class Plan:
                     f"supernets: {name}: strategy is {supernets.strategy!r}; accepted are "
                     f"{', '.join(STRATEGIES)}"
                 )
+            _check_seeds(f"supernets: {name}", supernets.seeds)
             if supernets.steps < 1 or supernets.steps % self.epoch_steps:
                 raise ValueError(
                     f"supernets: {name}: steps is {supernets.steps}; accepted are multiples of "
@@ -267,11 +271,15 @@ class Plan:
         """
         n, repeated = self.children.n, self.children.repeated
         yield from ((child, self.children.seeds[0]) for child in range(n))
-        # In even strides all would be of one half: there, every second one is the next child.
-        again = [
-            i * n // repeated + (i % 2 if n % (2 * repeated) == 0 else 0) for i in range(repeated)
-        ]
+        again = [i * n // repeated for i in range(repeated)]
+        if not any(child % 2 for child in again):  # all of one half, in even strides
+            again = [child + i % 2 for i, child in enumerate(again)]
         yield from ((child, seed) for seed in self.children.seeds[1:] for child in again)
+
+
+def _check_seeds(name: str, seeds: tuple[int, ...]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{name}: seeds is {list(seeds)}; at least one is needed, none twice")
 
 
 def _as_arguments(options: Mapping[str, Any]) -> list[str]:

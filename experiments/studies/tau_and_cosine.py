@@ -21,7 +21,7 @@ from experiments.studies.study import Study
 
 __all__ = ["draw", "markdown", "taus_of"]
 
-FEWEST_SUPERNETS = 4
+FEWEST_POINTS = 4
 Taus = Mapping[str, Mapping[int, float]]  # supernet to seed to tau
 
 
@@ -73,21 +73,22 @@ def markdown(studies: Studies, settings: Settings, taus: Taus) -> str:
     )
     return "\n\n".join([
         section,
-        *_correlation("Over all", every),
-        *_correlation("Within methods, each less its mean, over", within),
+        *_correlation("all supernets", every),
+        *_correlation("the means of methods alone", [of.mean(axis=0)[None] for of in every]),
+        *_correlation("supernets less the means of their methods", within),
     ])  # fmt: skip
 
 
 def _correlation(words: str, points: Sequence[np.ndarray]) -> list[str]:
-    """Say how the two go together, if there are supernets enough to tell."""
-    if sum(map(len, points)) < FEWEST_SUPERNETS:
+    """Say how the two go together, if there are points enough to tell.
+
+    Without a p-value: supernets of one method are not drawn independently of each other.
+    """
+    if sum(map(len, points)) < FEWEST_POINTS:
         return []
     every = np.concatenate(points)
-    found = scipy.stats.spearmanr(*every.T)
-    return [
-        f"{words} {len(every)} supernets, Spearman's rho of cosine and tau is "
-        f"{found.statistic:.2f} (p = {found.pvalue:.3f})."
-    ]
+    rho = scipy.stats.spearmanr(*every.T).statistic
+    return [f"Spearman's rho of cosine and tau over {words}, {len(every)}: {rho:.2f}."]
 
 
 def draw(studies: Studies, settings: Settings, taus: Taus, stem: Path) -> None:

@@ -196,4 +196,4 @@ def test_some_supernets_of_a_plan_are_measured_with_their_tau(corpus, tmp_path):
             cosine = InterferenceStudy.from_json(one).mean_cosine(3, 1)
             points.append((cosine, read_json(path)["kendall_tau"][name][seed]))
     rho = scipy.stats.spearmanr(*zip(*points, strict=True)).statistic
-    assert f"Over all 5 supernets, Spearman's rho of cosine and tau is {rho:.2f}" in text
+    assert f"Spearman's rho of cosine and tau over all supernets, 5: {rho:.2f}." in text

@@ -68,3 +68,11 @@ def test_scores_that_rank_nothing_are_named(folders, corpus, tmp_path):
     write_json(path, {**read_json(path), "scores": [1.0] * PLAN["children"]["n"]})
     with pytest.raises(ValueError, match="spos: scores is the same for all children"):
         run(folders, corpus, tmp_path)
+
+
+def test_plans_that_train_otherwise_are_refused(folders, corpus, tmp_path):
+    _, longer, _ = folders
+    plan = longer.output.parent / "plan.yml"
+    plan.write_text(plan.read_text().replace("learning_rate: 0.001", "learning_rate: 0.002"))
+    with pytest.raises(ValueError, match=r"training is .*0.001.* and .*0.002.* in the second"):
+        run(folders, corpus, tmp_path)

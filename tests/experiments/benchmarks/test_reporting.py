@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,16 @@ def test_report_is_written_as_json_and_markdown(settings):
     }  # fmt: skip
     page = paths[1].read_text()
     assert "| a |" in page and record["commit"] in page and "Seed 7" in page
+    assert "Spreads are median" in page
+
+
+def test_study_names_its_program_and_its_own_spreads(settings):
+    settings.runs = [Path("one"), Path("two")]
+    paths = write_report("steps", settings, ["--plan", "a"], {}, "", program="experiments.rank")
+    record = json.loads(paths[0].read_text())
+    assert record["command"] == "python -m experiments.rank --plan a"
+    assert record["config"]["runs"] == ["one", "two"]
+    assert "Spreads" not in paths[1].read_text()
 
 
 def test_file_names_hold_theme_hardware_and_date(settings):

@@ -1,5 +1,7 @@
 """The plan of a rank-correlation study: what it draws, in which order, and what it refuses."""
 
+import dataclasses
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +9,7 @@ import pytest
 import yaml
 from studies import PLAN, plan_of, written
 
-from experiments.studies.plan import STRATEGIES, Plan
+from experiments.studies.plan import STRATEGIES, Children, Plan
 from experiments.studies.records import child_settings
 from nni_magic.samples import digest
 from search_spaces import BertSpace
@@ -52,12 +54,22 @@ def test_main_plan_studies_settings_and_says_their_values_truly():
         assert supernets.steps == 3000 or not supernets.values
         for setting, value in supernets.values.items():
             values.setdefault(setting, {})[value] = name
-            option = setting.removeprefix("anchor_")
-            assert supernets.options.get(option, value) == value
+            assert option_of(supernets, setting) == value, name
     assert {setting: sorted(one) for setting, one in values.items()} == {
         "k": [1, 2, 4, 6], "anchor_percentile": [0, 10, 30, 50, 90], "walks": [1, 4],
-        "alignment_weight": [0.05, 0.5, 2], "align_every": [1, 4],
+        "anchor_interval": [10, 100], "alignment_weight": [0.05, 0.5, 2], "align_every": [1, 4],
     }  # fmt: skip
+
+
+def option_of(supernets, setting):
+    """What the strategy is given, or its default; the best child is the anchor at percentile 0."""
+    if setting == "anchor_percentile":
+        return supernets.options.get("percentile", 0)
+    if setting in supernets.options:
+        return supernets.options[setting]
+    parents = STRATEGIES[supernets.strategy].__mro__
+    defaults = [inspect.signature(parent).parameters.get(setting) for parent in parents[:-1]]
+    return next(one.default for one in defaults if one is not None)
 
 
 def test_children_are_different_and_follow_the_seed(tmp_path):
@@ -82,6 +94,7 @@ def test_trainings_begin_with_all_children_and_repeat_some(tmp_path):
 
 @pytest.mark.parametrize(("n", "repeated", "expected"), [
     (60, 10, [0, 7, 12, 19, 24, 31, 36, 43, 48, 55]),  # in strides of 6 all would be even
+    (33, 8, [0, 5, 8, 13, 16, 21, 24, 29]),
     (40, 6, [0, 6, 13, 20, 26, 33]),
     (4, 4, [0, 1, 2, 3]),
     (4, 2, [0, 3]),
@@ -90,6 +103,17 @@ def test_repeated_children_are_of_both_halves(tmp_path, n, repeated, expected):
     children = {"n": n, "steps": 2, "repeated": repeated, "seeds": [0, 1]}
     trainings = list(plan_of(tmp_path, children=children).trainings())
     assert trainings[n:] == [(child, 1) for child in expected]
+
+
+def test_repeated_children_are_different_and_of_both_halves_whatever_their_number(tmp_path):
+    plan = plan_of(tmp_path)
+    for n in range(2, 70):
+        for repeated in range(2, n + 1):
+            children = Children(n=n, steps=2, repeated=repeated, seeds=(0, 1))
+            trainings = dataclasses.replace(plan, children=children).trainings()
+            again = {child for child, seed in trainings if seed == 1}
+            assert len(again) == repeated and max(again) < n
+            assert {child % 2 for child in again} == {0, 1}
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -109,6 +133,10 @@ def test_repeated_children_are_of_both_halves(tmp_path, n, repeated, expected):
      r"supernets: a: values: k is 'two'; it must be a number"),
     ({"supernets": {"a": {**SPOS, "values": {"k": 2}}, "b": {**SPOS, "values": {"k": 2}}}},
      r"supernets: b: values: k is 2, as in a"),
+    ({"supernets": {"a": {**SPOS, "seeds": []}}}, r"supernets: a: seeds is \[\]; at least one is"),
+    ({"supernets": {"a": {**SPOS, "seeds": [1, 2, 1]}}}, r"supernets: a: seeds is .* none twice"),
+    ({"children": {"n": 8, "steps": 2, "seeds": [0, 0]}}, r"children: seeds is .* none twice"),
+    ({"epoch_steps": 0}, r"epoch_steps is 0; it must be at least 1"),
 ])  # fmt: skip
 def test_bad_plan_is_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

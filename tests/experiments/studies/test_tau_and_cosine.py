@@ -53,13 +53,19 @@ def test_correlations_are_over_all_and_within_methods():
     assert "| spos | 3 | 0.200 | 0.500 |" in text
     cosine = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.4])
     tau = np.array([0.6, 0.5, 0.4, 0.1, 0.2, 0.3])
-    rho, p = scipy.stats.spearmanr(cosine, tau)
-    assert f"Over all 6 supernets, Spearman's rho of cosine and tau is {rho:.2f}" in text
-    assert f"(p = {p:.3f})" in text
-    # A method of one seed says nothing of what is within methods.
+    rho = scipy.stats.spearmanr(cosine, tau).statistic
+    assert f"Spearman's rho of cosine and tau over all supernets, 6: {rho:.2f}." in text
     within = scipy.stats.spearmanr([-0.1, 0, 0.1, -0.05, 0.05], [0.1, 0, -0.1, -0.05, 0.05])
-    assert f"over 5 supernets, Spearman's rho of cosine and tau is {within.statistic:.2f}" in text
+    assert f"over supernets less the means of their methods, 5: {within.statistic:.2f}." in text
     assert within.statistic != pytest.approx(rho)
+    assert "the means of methods alone" not in text  # of three
+
+
+def test_means_of_methods_are_correlated_too():
+    studies = {**STUDIES, "magic_at": {0: measured(0.9)}}
+    text = markdown(studies, SETTINGS, {**TAUS, "magic_at": {0: 0.7}})
+    rho = scipy.stats.spearmanr([0.2, 0.75, 0.4, 0.9], [0.5, 0.15, 0.3, 0.7]).statistic
+    assert f"over the means of methods alone, 4: {rho:.2f}." in text
 
 
 def test_picture_is_drawn(tmp_path):
