@@ -17,15 +17,15 @@ from nni_magic.files import write_json
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
 
 # isort: split
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
 from pytorch_lightning.trainer.states import TrainerFn
 
+from experiments.studies.gathered import gather, ranked_children
 from experiments.studies.plan import Plan
 from experiments.studies.study import Study
-
-TOP_K = (1, 3)
 
 
 class ReportTau(pl.Callback):
@@ -41,9 +41,7 @@ class ReportTau(pl.Callback):
         Their losses, ``(n,)``.
     """
 
-    def __init__(
-        self, trial: ManagedTrial, children: Sequence[Sample], truth: Sequence[float]
-    ) -> None:
+    def __init__(self, trial: ManagedTrial, children: Sequence[Sample], truth: np.ndarray) -> None:
         self.trial = trial
         self.children = children
         self.truth = truth
@@ -52,7 +50,7 @@ class ReportTau(pl.Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         scores = [pl_module.scorer(child) for child in self.children]  # type: ignore[operator]
-        tau = rank(self.truth, scores, top_k=TOP_K).kendall_tau
+        tau = rank(self.truth, scores, top_k=()).kendall_tau
         self.trial.report_intermediate(tau, mean_loss=sum(scores) / len(scores))
 
 
@@ -75,7 +73,8 @@ def run(study: Study, trial: ManagedTrial) -> None:
     Raises
     ------
     ValueError
-        If the plan has no such supernets, or a result is of another plan.
+        If the plan has no such supernets, a result is of another plan, or another trial is at
+        the ground truth.
     """
     name = str(trial.parameters.get("supernets"))
     if name not in study.plan.supernets:
@@ -83,17 +82,16 @@ def run(study: Study, trial: ManagedTrial) -> None:
             f"supernets is {name!r}; accepted are {', '.join(study.plan.supernets)}, as in the plan"
         )
     seed = study.plan.supernets[name].seeds[0]
-    truth = []
-    first = study.plan.children.seeds[0]
-    for number in range(study.plan.children.n):
-        if (found := study.read_child(number, first)) is None:
-            found = study.train_child(number, first)
-            write_json(study.child_file(number, first), found)
-        truth.append(found["val_loss"])
-    report = ReportTau(trial, study.children, truth)
-    found = study.train_supernet(name, seed, [report])
+    study.work(study.missing_children)
+    children, truth, _ = ranked_children(gather(study))
+    if len(children) < len(study.children):
+        raise ValueError(
+            f"{len(study.children) - len(children)} children are being trained by another trial; "
+            "trialConcurrency must be 1 until the first trial has ended"
+        )
+    found = study.train_supernet(name, seed, [ReportTau(trial, study.children, truth)])
     write_json(study.supernet_file(name, seed), found)
-    ranking = rank(truth, found["scores"], top_k=TOP_K)
+    ranking = rank(truth, found["scores"], top_k=())
     trial.report_final(
         ranking.kendall_tau,
         low=ranking.tau_interval[0], high=ranking.tau_interval[1], regret=ranking.regret,

@@ -32,6 +32,8 @@ __all__ = ["Study", "claimed"]
 
 _logger = logging.getLogger(__name__)
 
+Missing = Iterator[tuple[Path, Callable[[], dict[str, Any]]]]
+
 QUIET: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
@@ -119,8 +121,8 @@ class Study:
             raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
         return found
 
-    def missing(self) -> Iterator[tuple[Path, Callable[[], dict[str, Any]]]]:
-        """Files that are not there or not complete, each with the function that gives its content.
+    def missing_children(self) -> Missing:
+        """Ground truths that are not there, each file with the function that gives its content.
 
         Raises
         ------
@@ -130,6 +132,15 @@ class Study:
         for child, seed in self.plan.trainings():
             if self.read_child(child, seed) is None:
                 yield self.child_file(child, seed), partial(self.train_child, child, seed)
+
+    def missing_supernets(self) -> Missing:
+        """Supernets that are not there or have not scored all children, likewise.
+
+        Raises
+        ------
+        ValueError
+            If a result is of another plan.
+        """
         for name, supernets in self.plan.supernets.items():
             for seed in supernets.seeds:
                 path, found = self.supernet_file(name, seed), self.read_supernet(name, seed)
@@ -138,18 +149,29 @@ class Study:
                 elif len(found["scores"]) < len(self.children):
                     yield path, partial(self.score_others, name, seed, found)
 
-    def work(self) -> None:
+    def missing(self) -> Missing:
+        """All that is missing, the ground truth first."""
+        yield from self.missing_children()
+        yield from self.missing_supernets()
+
+    def work(self, missing: Callable[[], Missing] | None = None) -> None:
         """Train and score what is missing and claimed by no other process.
+
+        Parameters
+        ----------
+        missing
+            Lists it; by default all of it.
 
         Raises
         ------
         ValueError
             If a result is of another plan.
         """
-        for path in dict(self.missing()):
+        missing = missing or self.missing
+        for path in dict(missing()):
             with claimed(path) as mine:
                 # Meanwhile another process may have finished it.
-                if mine and (make := dict(self.missing()).get(path)):
+                if mine and (make := dict(missing()).get(path)):
                     write_json(path, make())
                     _logger.info("%s", path)
 

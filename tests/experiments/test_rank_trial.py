@@ -12,7 +12,7 @@ from studies import plan_of
 
 from experiments import rank_trial
 from experiments.studies.plan import Plan
-from experiments.studies.study import Study
+from experiments.studies.study import Study, claimed
 from nni_magic.analysis.ranking import rank
 from nni_magic.files import read_json
 
@@ -81,6 +81,17 @@ def test_trial_with_a_child_of_another_plan_raises(finished, tmp_path):
     study = Study(plan, finished.output, finished.domain.settings.cache)
     with pytest.raises(ValueError, match=r"children.steps is 2 there, and 3 here"):
         rank_trial.run(study, Line(supernets="spos"))
+
+
+def test_trial_beside_one_that_trains_the_children_raises(finished, tmp_path):
+    study = Study(finished.plan, tmp_path / "runs", finished.domain.settings.cache)
+    with (
+        claimed(study.child_file(1, 0)),
+        pytest.raises(ValueError, match="1 children are being trained by another trial; trialConc"),
+    ):
+        rank_trial.run(study, Line(supernets="spos"))
+    rank_trial.run(study, line := Line(supernets="spos"))
+    assert line.final is not None
 
 
 def test_run_with_the_line_of_nni(finished, trial, monkeypatch):
