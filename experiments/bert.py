@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 
 from experiments.bert_training import Bert, add_options, check_settings
+from experiments.options import Parser
 from experiments.strategy_trial import add_search_options, run_trial
-from experiments.training import Parser
 
 __all__ = ["parse_args"]
 

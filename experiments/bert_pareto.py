@@ -23,7 +23,7 @@ from nni.mutable import Sample
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from experiments.bert_training import Bert, add_options, check_settings
-from experiments.training import Parser
+from experiments.options import Parser
 from nni_magic.files import read_json, write_json
 
 COSTS = {"params": "parameters (thousands)", "flops": "multiply-adds a sequence (millions)"}

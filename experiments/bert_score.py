@@ -20,7 +20,7 @@ from nni_magic.manager.trial import ManagedTrial, one_clear_message
 
 # isort: split
 from experiments.bert_training import Bert, add_options, check_settings
-from experiments.training import Parser
+from experiments.options import Parser
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:

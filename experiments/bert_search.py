@@ -14,8 +14,8 @@ import argparse
 from typing import Any
 
 from experiments.bert_training import Bert, add_options, check_settings
+from experiments.options import Parser
 from experiments.search_pipeline import SearchPipeline, add_pipeline_options, run_trial
-from experiments.training import Parser
 
 # isort: split
 from nni.mutable import Sample

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.training import STRATEGIES, Domain, check_names
-from experiments.training import add_options as add_training_options
+from experiments.domain import Domain
+from experiments.options import STRATEGIES, check_names
+from experiments.options import add_options as add_training_options
 
 # isort: split
 import torch

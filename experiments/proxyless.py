@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import argparse
 
+from experiments.options import Parser
 from experiments.proxyless_training import Proxyless, add_options, check_settings
 from experiments.strategy_trial import add_search_options, run_trial
-from experiments.training import Parser
 
 __all__ = ["parse_args"]
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 
+from experiments.options import Parser
 from experiments.proxyless_training import Proxyless, add_options, check_settings
 from experiments.search_pipeline import SearchPipeline, add_pipeline_options, run_trial
-from experiments.training import Parser
 
 # isort: split
 from nni.mutable import Sample

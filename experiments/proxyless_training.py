@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.training import STRATEGIES, Domain, check_names
-from experiments.training import add_options as add_training_options
+from experiments.domain import Domain
+from experiments.options import STRATEGIES, check_names
+from experiments.options import add_options as add_training_options
 from nni_magic.costs import tabulated
 
 # isort: split

@@ -27,14 +27,9 @@ from nni_magic.search import ChildEvaluator, Population
 # isort: split
 from nni.mutable import Sample
 
-from experiments.training import (
-    Domain,
-    add_retraining_options,
-    check_retraining,
-    plain,
-    train_child,
-    train_supernet,
-)
+from experiments.domain import Domain
+from experiments.options import add_retraining_options, plain
+from experiments.training import check_retraining, train_child, train_supernet
 from nni_magic.export import export_child
 from nni_magic.records import provenance
 

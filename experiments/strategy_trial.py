@@ -25,14 +25,9 @@ from nni_magic.search.shrinking_history import plot_history, write_history
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
-from experiments.training import (
-    Domain,
-    add_retraining_options,
-    check_retraining,
-    plain,
-    train_child,
-    train_supernet,
-)
+from experiments.domain import Domain
+from experiments.options import add_retraining_options, plain
+from experiments.training import check_retraining, train_child, train_supernet
 
 __all__ = ["add_search_options", "apply_parameters", "run", "run_trial", "search"]
 

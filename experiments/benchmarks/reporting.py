@@ -24,6 +24,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from experiments.options import plain
+
 __all__ = [
     "add_report_options",
     "alternate",
@@ -214,7 +216,7 @@ def write_report(
         "command": shlex.join(
             ["python", "-m", program or f"experiments.benchmarks.{theme}", *arguments]
         ),
-        "config": _config(settings),
+        "config": {name: value for name, value in plain(settings).items() if name != "output"},
         "seed": settings.seed,
         **environment(device),
         **results,
@@ -229,22 +231,6 @@ def write_report(
         f"{_conditions(record)} {spreads}Every raw value: the JSON beside this file.\n"
     )
     return json_path, markdown_path
-
-
-def _config(settings: argparse.Namespace) -> dict[str, Any]:
-    """Settings in plain types, but for where the report goes."""
-    return {key: _plain(value) for key, value in vars(settings).items() if key != "output"}
-
-
-def _plain(value: Any) -> Any:
-    """Write paths as text.
-
-    >>> _plain([Path("a"), 1])
-    ['a', 1]
-    """
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _conditions(record: dict[str, Any]) -> str:

@@ -16,10 +16,10 @@ from nni_magic import samples, strategies
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
-from experiments import bert_training, proxyless_training
+from experiments import bert_training, options, proxyless_training
 from experiments.bert_training import Bert
+from experiments.domain import Domain
 from experiments.proxyless_training import Proxyless
-from experiments.training import Domain, Parser
 from nni_magic.sampling import UniformSampler
 
 __all__ = [
@@ -28,10 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 STRATEGIES = {
-    "spos": strategies.SPOS,
-    "magic_t": strategies.MagicT,
-    "magic_a": strategies.MagicA,
-    "magic_at": strategies.MagicAT,
+    **options.STRATEGIES,
     "average_alignment": strategies.AverageAlignment,
     "percentile_anchor": strategies.PercentileAnchor,
 }
@@ -237,7 +234,7 @@ class Plan:
             If an option is not one of the domain's programs, or not accepted.
         """
         module, kind = DOMAINS[self.domain]
-        parser = Parser(None)
+        parser = options.Parser(None)
         module.add_options(parser)
         settings = parser.parse_args(_as_arguments(self.options))
         settings.cache, settings.batch_size = cache, EVALUATION_BATCH

@@ -23,7 +23,8 @@ from experiments import bert, strategy_trial
 from experiments.bert_training import Bert, check_settings
 from experiments.mlm import MaskedLanguageModel, mlm_evaluator
 from experiments.mlm_data import prepare
-from experiments.training import STRATEGIES, make_strategy
+from experiments.options import STRATEGIES
+from experiments.training import make_strategy
 from nni_magic.samples import digest
 from nni_magic.search import ChildEvaluator
 from search_spaces import BertSpace

@@ -16,8 +16,9 @@ from training import QUIET, Watch
 
 from experiments import proxyless, proxyless_search, strategy_trial
 from experiments.image_sources import MemoryImages
+from experiments.options import STRATEGIES
 from experiments.proxyless_training import Proxyless, check_settings, multiply_adds
-from experiments.training import STRATEGIES, make_strategy
+from experiments.training import make_strategy
 from nni_magic.samples import digest
 from nni_magic.search import Population
 
