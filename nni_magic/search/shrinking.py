@@ -3,7 +3,7 @@ r"""Progressive shrinking: delete the least promising candidates while the super
 .. math:: P(b, o) = \frac{1}{|S_{b,o}|} \sum_{\alpha \in S_{b,o}} Val(\alpha)
 
 ==================  ====================================================================
-:math:`S_{b,o}`     the evaluated children that take candidate o in choice block b
+:math:`S_{b,o}`     the evaluated children that contain block b and take candidate o in it
 :math:`Val`         their validation scores, by :class:`nni_magic.search.ChildEvaluator`
 :math:`P(b, o)`     the promise of a candidate
 ==================  ====================================================================
@@ -13,7 +13,7 @@ one of a block, until one child is left [Xu2021; Xu2022, Sec. 5.1]. With 26 bloc
 and ``n_drop=5`` that takes 78 deletions in 16 epochs.
 
 Differences from the papers: under a constraint a candidate is kept when no valid child would be
-left without it; a candidate that no evaluated child holds has no promise and goes after all that
+left without it; a candidate that no evaluated child contains has no promise and goes after all that
 have one.
 
 [Xu2021] Xu et al., NAS-BERT: Task-Agnostic and Adaptive-Size BERT Compression with Neural
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nni.mutable import Sample
@@ -43,9 +43,12 @@ Promises = dict[str, list[float]]
 
 
 def promises(
-    children: Sequence[Sample], scores: Sequence[float], candidates: Candidates
+    children: Sequence[Sample],
+    scores: Sequence[float],
+    candidates: Candidates,
+    active: Callable[[Sample], Collection[str]] | None = None,
 ) -> Promises:
-    """Mean score of the children that hold a candidate, for every candidate of every block.
+    """Mean score of the children that contain a candidate, for every candidate of every block.
 
     Parameters
     ----------
@@ -53,6 +56,9 @@ def promises(
         Evaluated children and their finite scores.
     candidates
         Label to its choices.
+    active
+        Labels of the blocks that a child contains, such as the sampler's ``active_labels``; by
+        default all.
 
     Returns
     -------
@@ -64,15 +70,16 @@ def promises(
     >>> promises([{"op": "a"}, {"op": "b"}, {"op": "a"}], [1.0, 5.0, 2.0], {"op": ["a", "b"]})
     {'op': [1.5, 5.0]}
     """
-    found: Promises = {}
-    for label, choices in candidates.items():
-        sums, counts = [0.0] * len(choices), [0] * len(choices)
-        for child, score in zip(children, scores, strict=True):
-            place = choices.index(child[label])
-            sums[place] += score
-            counts[place] += 1
-        found[label] = [s / n if n else math.nan for s, n in zip(sums, counts, strict=True)]
-    return found
+    held: dict[str, list[list[float]]] = {
+        label: [[] for _ in choices] for label, choices in candidates.items()
+    }
+    for child, score in zip(children, scores, strict=True):
+        for label in candidates if active is None else active(child):
+            held[label][candidates[label].index(child[label])].append(score)
+    return {
+        label: [sum(of) / len(of) if of else math.nan for of in choices]
+        for label, choices in held.items()
+    }
 
 
 def deletions(
@@ -212,7 +219,7 @@ class ProgressiveShrinking:
         ranked = _ranked(children, scores, mode)
         worst = ranked[-1][1]
         replaced = [score if math.isfinite(score) else worst for score in scores]
-        promise = promises(children, replaced, candidates)
+        promise = promises(children, replaced, candidates, module.sampler.active_labels)
         dropped = deletions(
             promise, candidates, self.n_drop, mode, _feasibility(module, [c for c, _ in ranked])
         )

@@ -308,9 +308,10 @@ class SupernetModule(RandomSamplingLightningModule):
             self.shrinking.begin(self)
         return super().on_train_start()
 
-    def on_train_end(self) -> None:
+    def on_fit_end(self) -> None:
+        # Not at the end of training, which a run that is resumed when it is over never reaches.
         self.leaderboard.rescore(self.panel)
-        return super().on_train_end()
+        return super().on_fit_end()
 
     def on_validation_start(self) -> None:
         self._before_validation = RandomState.capture()

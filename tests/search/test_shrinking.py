@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from spaces import ConvSpace, FlatSpace
+from spaces import ConvSpace, FlatSpace, MixedSpace
 
 from nni_magic.samples import random_sample
 from nni_magic.sampling import UniformSampler
@@ -35,6 +35,25 @@ def test_promises_are_means_over_the_children_that_hold_a_candidate(seed, n):
         for choice, promise in zip(choices, found[label], strict=True):
             held = [s for c, s in zip(children, scores, strict=True) if c[label] == choice]
             assert promise == pytest.approx(np.mean(held) if held else math.nan, nan_ok=True)
+
+
+def test_promises_leave_out_children_that_lack_the_block():
+    sampler = UniformSampler(MixedSpace(), seed=0)
+    children = [sampler.next() for _ in range(300)]
+    # Whatever an inactive block is said to hold changes nothing.
+    scores = [
+        float(child["depth"] >= 3 and child["op_3"] == "skip") + 0.6 * (child["op_1"] == "skip")
+        for child in children
+    ]
+    found = promises(children, scores, sampler.candidates, sampler.active_labels)
+    skip = sampler.candidates["op_3"].index("skip")
+    deep = [(c, s) for c, s in zip(children, scores, strict=True) if c["depth"] >= 3]
+    assert found["op_3"][skip] == pytest.approx(
+        np.mean([s for child, s in deep if child["op_3"] == "skip"])
+    )
+    assert found["op_3"][skip] > 1
+    [worst] = deletions(found, sampler.candidates, 1, "min")
+    assert worst == ("op_3", "skip")
 
 
 def deletions_by_hand(promise, n_drop, mode, feasible):

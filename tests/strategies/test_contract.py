@@ -6,6 +6,7 @@ import pytest
 import torch
 from nni.nas.experiment import NasExperiment
 from nni.nas.space import model_context
+from pytorch_lightning.callbacks import ModelCheckpoint
 from spaces import CellSpace, ConvSpace, MixedSpace
 from training import (
     ABLATIONS,
@@ -97,6 +98,19 @@ def test_stopped_run_goes_on_as_if_it_had_not_stopped(name, kind, stop_after, tm
     ):
         assert torch.equal(a, b)
     assert strategy.oneshot_module.best_children() == whole_strategy.oneshot_module.best_children()
+
+
+@every_strategy
+def test_run_that_was_over_when_it_was_stopped_lists_the_same(name, tmp_path):
+    torch.manual_seed(11)
+    space, evaluator = bert(), dict_evaluator(Watch())
+    # As Lightning itself saves, after the module's own end of the epoch.
+    saved = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+    evaluator.trainer.callbacks.append(saved)
+    whole = train(make(name), space, evaluator)
+    strategy, after = run(name, BERT, checkpoint=tmp_path / "epoch=2.ckpt")
+    assert after.steps == []
+    assert strategy.oneshot_module.best_children() == whole.oneshot_module.best_children()
 
 
 @every_strategy
