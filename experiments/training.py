@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nni_magic import strategies
+from nni_magic.checkpoint import AtomicCheckpointIO
 from nni_magic.manager.trial import ManagedTrial, ReportValidation
 from nni_magic.search import ProgressiveShrinking
 
@@ -146,6 +147,7 @@ def _evaluator(
             "log_every_n_steps": 10,
             "enable_progress_bar": False,
             "logger": CSVLogger(logs, name="", version=""),
+            "plugins": [AtomicCheckpointIO()],
             "callbacks": [
                 ReportValidation(trial),
                 ModelCheckpoint(

@@ -1,4 +1,4 @@
-"""Read the checkpoint of a supernet that one of the strategies has trained."""
+"""The checkpoint of a supernet: written whole or not at all, and read again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import compat, samples
+from .files import atomic_file
 
 compat.load_torchvision()
 compat.import_nni_quietly()
@@ -15,14 +16,40 @@ import torch  # noqa: E402
 from nni.nas.nn.pytorch import ModelSpace  # noqa: E402
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot  # noqa: E402
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule  # noqa: E402
+from pytorch_lightning.plugins.io import TorchCheckpointIO  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-__all__ = ["CHECKPOINT_KEY", "check_space", "load_supernet", "read_checkpoint"]
+__all__ = [
+    "CHECKPOINT_KEY", "AtomicCheckpointIO", "check_space", "load_supernet", "read_checkpoint",
+]  # fmt: skip
 
 CHECKPOINT_KEY = "nni_magic"
 """Where a Lightning checkpoint holds the strategies' own state."""
 
 WEIGHTS = "training_module._model."  # NNI keeps the model of its LightningModule there
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints so that a kill leaves the one before, for Lightning's ``plugins``.
+
+    Lightning writes into the system's folder of temporary files and moves. Where that is on
+    another disk, the move is a copy over the checkpoint that was there.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint to a local path; see :func:`nni_magic.files.atomic_file`.
+
+        Raises
+        ------
+        TypeError
+            If there are storage options, which only remote paths have.
+        """
+        if storage_options is not None:
+            raise TypeError(f"storage_options is {storage_options!r}; local paths have none")
+        with atomic_file(path) as file:
+            torch.save(checkpoint, file)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -1,11 +1,18 @@
 """Checkpoints of supernets: what is read, and what is refused."""
 
+import tempfile
+
 import pytest
 import torch
 from spaces import ConvSpace, FlatSpace, n_children, set_path, supernet
 from training import Watch, classification, make, train
 
-from nni_magic.checkpoint import check_space, load_supernet, read_checkpoint
+from nni_magic.checkpoint import (
+    AtomicCheckpointIO,
+    check_space,
+    load_supernet,
+    read_checkpoint,
+)
 from nni_magic.search import ProgressiveShrinking
 
 
@@ -87,3 +94,34 @@ def test_checkpoint_of_a_space_with_other_shapes_is_refused(trained):
     wide.head = torch.nn.Linear(4, 11)
     with pytest.raises(ValueError, match=r"'head.weight' is \(10, 4\) in the checkpoint and \(11,"):
         load_supernet(trained[0], wide)
+
+
+# Writing
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise RuntimeError("killed")
+
+
+def test_checkpoint_that_is_not_finished_leaves_the_one_before(tmp_path):
+    path = tmp_path / "supernet.ckpt"
+    plugin = AtomicCheckpointIO()
+    plugin.save_checkpoint({"step": 1}, path)
+    with pytest.raises(RuntimeError, match="killed"):
+        plugin.save_checkpoint({"step": 2, "end": Unpicklable()}, path)
+    assert plugin.load_checkpoint(path, weights_only=True) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_checkpoint_is_written_beside_its_path_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    path = tmp_path / "more" / "supernet.ckpt"
+    evaluator = classification(Watch(2, path), plugins=[AtomicCheckpointIO()])
+    train(make("spos"), ConvSpace(), evaluator)
+    assert read_checkpoint(path)["global_step"] == 2
+
+
+def test_storage_options_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="storage_options is 'zip'; local paths have none"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", "zip")

@@ -273,9 +273,8 @@ def test_mistake_on_the_command_line_gives_one_line_and_status_1(capsys, monkeyp
 # A killed run
 
 
-def start(words, tmp_path):
-    # Lightning writes a checkpoint in the temporary folder and moves it: on one disk, in one go.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+def start(words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.bert", *words],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -295,12 +294,12 @@ def kill_after_first_checkpoint(process, folder):
 
 def test_killed_run_started_again_ends_as_if_never_killed(arguments, trial, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    kill_after_first_checkpoint(start(arguments("magic_at", "killed"), tmp_path), killed)
+    kill_after_first_checkpoint(start(arguments("magic_at", "killed")), killed)
     assert not (killed / "results.json").exists()
     checkpoint = torch.load(killed / "supernet.ckpt", weights_only=True)
     assert 8 <= checkpoint["global_step"] < 32
 
-    again = start(arguments("magic_at", "killed"), tmp_path)
+    again = start(arguments("magic_at", "killed"))
     output, _ = again.communicate(timeout=200)
     assert again.returncode == 0, output
     run(bert.parse_args(arguments("magic_at", "whole")), trial)
