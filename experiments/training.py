@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from nni_magic import strategies
 from nni_magic.checkpoint import AtomicCheckpointIO
 from nni_magic.manager.trial import ManagedTrial, ReportValidation
+from nni_magic.resume import RandomState
 from nni_magic.search import ProgressiveShrinking
 
 # isort: split
@@ -23,6 +25,28 @@ from pytorch_lightning.loggers import CSVLogger
 
 from experiments.domain import Domain
 from experiments.options import STRATEGIES
+
+
+class RestoreRandomState(pl.Callback):
+    """Lets a child that is resumed go on with the generators where its checkpoint left them.
+
+    Checkpoints are of ends of epochs, and the order of rows depends on the epoch alone: masks,
+    augmentation and dropout are all that is left. Supernets have :mod:`nni_magic.resume`.
+    """
+
+    def __init__(self) -> None:
+        self.pending: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return RandomState.capture().state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.pending = state_dict
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.pending is not None:
+            RandomState(self.pending).restore()
+            self.pending = None
 
 
 def make_strategy(settings: argparse.Namespace, filter: Any = None) -> strategies.SPOS:
@@ -88,7 +112,7 @@ def train_child(
     with model_context(sample):
         child = domain.make_space()
     evaluator = _evaluator(
-        domain, trial, checkpoint, logs, settings.retrain_epochs,
+        domain, trial, checkpoint, logs, settings.retrain_epochs, [RestoreRandomState()],
         learning_rate=settings.retrain_learning_rate or settings.learning_rate, **trainer_kwargs,
     )  # fmt: skip
     evaluator.evaluate(child)
@@ -120,6 +144,7 @@ def _evaluator(
     checkpoint: Path,
     logs: Path,
     epochs: int,
+    callbacks: Sequence[pl.Callback] = (),
     *,
     learning_rate: float | None = None,
     **trainer_kwargs: Any,
@@ -149,6 +174,7 @@ def _evaluator(
             "logger": CSVLogger(logs, name="", version=""),
             "plugins": [AtomicCheckpointIO()],
             "callbacks": [
+                *callbacks,
                 ReportValidation(trial),
                 ModelCheckpoint(
                     checkpoint.parent, checkpoint.stem, enable_version_counter=False,

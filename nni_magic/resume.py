@@ -97,10 +97,10 @@ class Replay:
         """Whether a state was loaded whose generators are not restored yet."""
         return self._resumed is not None
 
-    def state_dict(self) -> dict[str, Any]:
-        """The generators now, and as they were when the epoch began."""
+    def state_dict(self, now: RandomState) -> dict[str, Any]:
+        """The generators with which training goes on, and as they were when the epoch began."""
         return {
-            "now": RandomState.capture().state,
+            "now": now.state,
             "loader_now": None if self._loader is None else _own_state(self._loader),
             "epoch_start": self._epoch_start,
         }

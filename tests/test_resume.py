@@ -205,7 +205,7 @@ def interrupted(make, done, epochs=1):
         steps(train)
     iterator = iter(train)
     before = steps(next(iterator) for _ in range(done))
-    state = copy.deepcopy(replay.state_dict())
+    state = copy.deepcopy(replay.state_dict(RandomState.capture()))
     expected = steps(iterator) + steps(train)
 
     torch.manual_seed(77), np.random.seed(77), random.seed(77)  # another process
@@ -257,7 +257,7 @@ def test_replay_with_workers_continues_inside_an_epoch(done):
     replay = Replay()
     iterator = iter(resumable(make(), lambda: 0, replay))
     steps(next(iterator) for _ in range(done))
-    state = copy.deepcopy(replay.state_dict())
+    state = copy.deepcopy(replay.state_dict(RandomState.capture()))
     expected = steps(iterator)
     torch.manual_seed(77)
     replay = Replay()
@@ -270,7 +270,7 @@ def test_replay_with_workers_continues_inside_an_epoch(done):
 def test_replay_state_is_read_back_with_weights_only(tmp_path):
     replay = Replay()
     list(resumable(LOADERS["own generator"](), lambda: 0, replay))
-    torch.save(replay.state_dict(), tmp_path / "replay.pt")
+    torch.save(replay.state_dict(RandomState.capture()), tmp_path / "replay.pt")
     expected = draw()
     other = Replay()
     other.load_state_dict(torch.load(tmp_path / "replay.pt", weights_only=True))
@@ -305,7 +305,7 @@ def test_replay_stopped_twice_continues():
             replay.load_state_dict(state)
         iterator = iter(resumable(make(), lambda done=done: done, replay))
         found += steps(next(iterator) for _ in range(n))
-        state = copy.deepcopy(replay.state_dict())
+        state = copy.deepcopy(replay.state_dict(RandomState.capture()))
     assert found == expected
 
 
@@ -334,7 +334,7 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
     def on_save_checkpoint(self, checkpoint):
-        checkpoint["replay"] = self.replay.state_dict()
+        checkpoint["replay"] = self.replay.state_dict(RandomState.capture())
 
     def on_load_checkpoint(self, checkpoint):
         self.replay.load_state_dict(checkpoint["replay"])

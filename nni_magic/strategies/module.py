@@ -342,6 +342,9 @@ class SupernetModule(RandomSamplingLightningModule):
 
     def state(self) -> dict[str, Any]:
         """All that Lightning does not know, in plain types and tensors."""
+        # Callbacks save at the end of a validation before the generators are put back.
+        validating = self.trainer.validating or self.trainer.sanity_checking
+        generators = self._before_validation if validating else RandomState.capture()
         return {
             "method": self.method,
             "seed": self.seed,
@@ -350,7 +353,7 @@ class SupernetModule(RandomSamplingLightningModule):
             "child_step": self.child_step,
             "panel": self.panel,
             "leaderboard": self.leaderboard.ranked(),
-            "replay": self.replay.state_dict(),
+            "replay": self.replay.state_dict(generators),
             "shrinking": None if self.shrinking is None else self.shrinking.state_dict(),
         }
 
@@ -377,7 +380,9 @@ class SupernetModule(RandomSamplingLightningModule):
 
     def batches_done(self) -> int:
         """Batches of this epoch that were trained on before it (re)starts."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        # Data without length are asked for before Lightning begins to count the epoch anew.
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        return 0 if progress.is_last_batch else progress.current.ready
 
 
 def _forward(name: str) -> Callable[..., Any]:

@@ -4,10 +4,12 @@ import itertools
 
 import pytest
 import torch
+from nni.nas.evaluator.pytorch import DataLoader
 from nni.nas.experiment import NasExperiment
 from nni.nas.space import model_context
 from pytorch_lightning.callbacks import ModelCheckpoint
 from spaces import CellSpace, ConvSpace, MixedSpace
+from torch.utils.data import IterableDataset
 from training import (
     ABLATIONS,
     ALIGNING,
@@ -18,6 +20,7 @@ from training import (
     bert,
     classification,
     dict_evaluator,
+    images,
     make,
     train,
 )
@@ -111,6 +114,62 @@ def test_run_that_was_over_when_it_was_stopped_lists_the_same(name, tmp_path):
     strategy, after = run(name, BERT, checkpoint=tmp_path / "epoch=2.ckpt")
     assert after.steps == []
     assert strategy.oneshot_module.best_children() == whole.oneshot_module.best_children()
+
+
+@every_strategy
+def test_run_goes_on_from_a_validation_within_an_epoch(name, tmp_path):
+    def evaluator(watch, *callbacks):
+        found = classification(watch, val_check_interval=3)
+        found.trainer.callbacks.extend(callbacks)
+        return found
+
+    def start(watch, *callbacks, checkpoint=None):
+        torch.manual_seed(11)
+        return train(make(name), ConvSpace(), evaluator(watch, *callbacks), checkpoint)
+
+    # Lightning's callbacks save before the strategy has ended the validation.
+    saves = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, save_on_train_epoch_end=False)
+    start(whole := Watch(), saves)
+    assert {path.stem for path in tmp_path.iterdir()} == {f"step={n}" for n in range(3, 19, 3)}
+    for n in (3, 9, 12):
+        start(after := Watch(), checkpoint=tmp_path / f"step={n}.ckpt")
+        assert after.steps == whole.steps[n:]
+
+
+class Stream(IterableDataset):
+    """Images without a length, which Lightning reads ahead."""
+
+    def __iter__(self):
+        return iter(images())
+
+
+@pytest.mark.parametrize("stop_after", [4, 6, 8, 12])
+def test_stopped_run_goes_on_with_data_without_length(stop_after, tmp_path, name="magic_t"):
+    def start(watch, checkpoint=None):
+        torch.manual_seed(11)
+        evaluator = classification(watch)
+        evaluator.train_dataloaders = DataLoader(Stream(), batch_size=8)
+        return train(make(name), ConvSpace(), evaluator, checkpoint)
+
+    start(whole := Watch())
+    start(before := Watch(stop_after, path := tmp_path / "stopped.ckpt"))
+    start(after := Watch(), path)
+    assert len(whole.steps) == 18
+    assert before.steps + after.steps == whole.steps
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_data_without_length_are_not_passed_over_from_the_end_of_an_epoch(epoch, tmp_path):
+    def start(watch, checkpoint=None, callbacks=()):
+        torch.manual_seed(11)
+        evaluator = classification(watch)
+        evaluator.train_dataloaders = DataLoader(Stream(), batch_size=8)
+        evaluator.trainer.callbacks.extend(callbacks)
+        return train(make("spos"), ConvSpace(), evaluator, checkpoint)
+
+    start(whole := Watch(), callbacks=[ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)])
+    start(after := Watch(), tmp_path / f"epoch={epoch}.ckpt")
+    assert after.steps == whole.steps[6 * (epoch + 1) :]
 
 
 @every_strategy

@@ -142,8 +142,8 @@ class Saves(ModelCheckpoint):
 
 
 MOMENTS = {
-    "after validation": {},
-    "after validation, by a metric": {"monitor": "val_loss"},
+    "after validation": {"save_on_train_epoch_end": False},
+    "after validation, by a metric": {"monitor": "val_loss", "save_on_train_epoch_end": False},
     "at the end of the epoch": {"save_on_train_epoch_end": True},
     "at the end of the epoch, by a metric": {"monitor": "val_loss",
                                              "save_on_train_epoch_end": True},
