@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from nni_magic import strategies
 from nni_magic.checkpoint import AtomicCheckpointIO
 from nni_magic.manager.trial import ManagedTrial, ReportValidation
-from nni_magic.resume import RandomState
+from nni_magic.resume import RandomState, Replay, batches_done, resumable
 from nni_magic.search import ProgressiveShrinking
 
 # isort: split
@@ -27,26 +26,23 @@ from experiments.domain import Domain
 from experiments.options import STRATEGIES
 
 
-class RestoreRandomState(pl.Callback):
-    """Lets a child that is resumed go on with the generators where its checkpoint left them.
+class Resume(pl.Callback):
+    """Lets a child go on after a kill with the data and the generators of its checkpoint.
 
-    Checkpoints are of ends of epochs, and the order of rows depends on the epoch alone: masks,
-    augmentation and dropout are all that is left. Supernets have :mod:`nni_magic.resume`.
+    Supernets do so by themselves, see :mod:`nni_magic.resume`.
     """
 
-    def __init__(self) -> None:
-        self.pending: dict[str, Any] | None = None
+    def __init__(self, evaluator: Lightning) -> None:
+        self.replay = Replay()
+        evaluator.train_dataloaders = resumable(
+            evaluator.train_dataloaders, lambda: batches_done(evaluator.trainer), self.replay
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        return RandomState.capture().state
+        return self.replay.state_dict(RandomState.capture())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.pending = state_dict
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.pending is not None:
-            RandomState(self.pending).restore()
-            self.pending = None
+        self.replay.load_state_dict(state_dict)
 
 
 def make_strategy(settings: argparse.Namespace, filter: Any = None) -> strategies.SPOS:
@@ -112,9 +108,10 @@ def train_child(
     with model_context(sample):
         child = domain.make_space()
     evaluator = _evaluator(
-        domain, trial, checkpoint, logs, settings.retrain_epochs, [RestoreRandomState()],
+        domain, trial, checkpoint, logs, settings.retrain_epochs,
         learning_rate=settings.retrain_learning_rate or settings.learning_rate, **trainer_kwargs,
     )  # fmt: skip
+    evaluator.trainer.callbacks.append(Resume(evaluator))
     evaluator.evaluate(child)
     [tested] = evaluator.trainer.test(evaluator.module, domain.test_data(), verbose=False)
     return child, {"loss": tested["val_loss"], "accuracy": tested[domain.accuracy]}
@@ -144,7 +141,6 @@ def _evaluator(
     checkpoint: Path,
     logs: Path,
     epochs: int,
-    callbacks: Sequence[pl.Callback] = (),
     *,
     learning_rate: float | None = None,
     **trainer_kwargs: Any,
@@ -174,7 +170,6 @@ def _evaluator(
             "logger": CSVLogger(logs, name="", version=""),
             "plugins": [AtomicCheckpointIO()],
             "callbacks": [
-                *callbacks,
                 ReportValidation(trial),
                 ModelCheckpoint(
                     checkpoint.parent, checkpoint.stem, enable_version_counter=False,

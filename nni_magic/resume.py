@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-__all__ = ["RandomState", "Replay", "isolated_randomness", "resumable", "seed_generators"]
+__all__ = [
+    "RandomState", "Replay", "batches_done", "isolated_randomness", "resumable", "seed_generators",
+]  # fmt: skip
 
 
 class RandomState:
@@ -77,6 +79,13 @@ def seed_generators(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
     np.random.seed(seed)
     random.seed(seed)
+
+
+def batches_done(trainer: Any) -> int:
+    """Batches of this epoch that a Lightning trainer was through with before it (re)started."""
+    # Data without length are asked for before Lightning begins to count the epoch anew.
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    return 0 if progress.is_last_batch else progress.current.ready
 
 
 class Replay:

@@ -378,12 +378,6 @@ class SupernetModule(RandomSamplingLightningModule):
         if self.shrinking is not None and state["shrinking"] is not None:
             self.shrinking.load_state_dict(state["shrinking"])
 
-    def batches_done(self) -> int:
-        """Batches of this epoch that were trained on before it (re)starts."""
-        # Data without length are asked for before Lightning begins to count the epoch anew.
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        return 0 if progress.is_last_batch else progress.current.ready
-
 
 def _forward(name: str) -> Callable[..., Any]:
     def hook(self: SupernetModule, *args: Any, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from nni.nas.space import RawFormatModelSpace
 from torch.utils._pytree import tree_map
 
 from ..listing import listed
-from ..resume import resumable
+from ..resume import batches_done, resumable
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode
 from .module import Shrinking, SupernetModule
@@ -111,7 +111,9 @@ class SupernetStrategy(RandomOneShot):
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module = self._module
         module.training_data = train_dataloader_fn()
-        return resumable(module.training_data, module.batches_done, module.replay)
+        return resumable(
+            module.training_data, lambda: batches_done(module.trainer), module.replay
+        )
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         # Not to continue, as validation always starts over, but to be iterated late: inside the

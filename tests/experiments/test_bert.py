@@ -24,7 +24,7 @@ from experiments.bert_training import Bert, check_settings
 from experiments.mlm import MaskedLanguageModel, mlm_evaluator
 from experiments.mlm_data import prepare
 from experiments.options import STRATEGIES
-from experiments.training import make_strategy
+from experiments.training import make_strategy, train_child
 from nni_magic.samples import digest
 from nni_magic.search import ChildEvaluator
 from search_spaces import BertSpace
@@ -322,6 +322,40 @@ def test_killed_run_started_again_ends_as_if_never_killed(arguments, trial, tmp_
             return [(row["step"], row["val_loss"]) for row in csv.DictReader(file)][-1:]
 
     assert last_rows(whole) == last_rows(killed)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing that follows is run."""
+
+
+def test_child_whose_training_is_killed_and_started_again_ends_the_same(
+    arguments, trial, tmp_path, monkeypatch
+):
+    chosen = bert.parse_args(arguments("spos", more="--retrain-epochs 3"))
+    sample = {f"layer_{n}": "mha2" if n % 2 else "ffn" for n in range(1, 5)}
+    domain = Bert(chosen, {"n_layers": 4, "candidates": ["mha2", "ffn"]})
+
+    def train(name):
+        folder = tmp_path / name
+        return train_child(domain, sample, trial, folder / "child.ckpt", folder, devices=1)
+
+    whole, metrics = train("whole")
+    with monkeypatch.context() as patch:
+        validations = iter([None, None, Killed()])
+
+        def report(*args, **kwargs):
+            if found := next(validations):
+                raise found
+
+        patch.setattr(trial, "report_intermediate", report)
+        with pytest.raises(Killed):
+            train("killed")
+    saved = torch.load(tmp_path / "killed" / "child.ckpt", weights_only=True)
+    assert saved["global_step"] == 16  # two epochs of three
+    again, found = train("killed")
+    assert found == metrics
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 # The YAML files
