@@ -313,7 +313,8 @@ class GradualSampler(Sampler):
     Raises
     ------
     ValueError
-        If ``k`` is not from 1 to the number of labels.
+        If ``k`` is not from 1 to the number of labels, of which only those with several candidates
+        count unless the walk is lazy.
     """
 
     def __init__(
@@ -326,10 +327,10 @@ class GradualSampler(Sampler):
         lazy: bool = False,
     ) -> None:
         super().__init__(space, seed=seed, filter=filter)
-        if not 1 <= k <= len(self.candidates):
-            raise ValueError(
-                f"k is {k}, but it must be from 1 to {len(self.candidates)}, the number of labels"
-            )
+        # The lazy walk also picks labels of which the only choice stays.
+        n = sum(lazy or len(choices) > 1 for choices in self.candidates.values())
+        if not 1 <= k <= max(1, n):
+            raise ValueError(f"k is {k}, but it must be from 1 to {n}, the number of labels")
         self.k = k
         self.lazy = lazy
 

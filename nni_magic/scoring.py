@@ -222,7 +222,7 @@ class Scorer:
                     )
                 logged(_FUNCTION, self.metric(self._output, batch))
         loss = output.get("loss") if isinstance(output, dict) else output
-        if self.metric is None and "val_loss" not in logged.values and loss is not None:
+        if self.metric is None and not logged.has("val_loss") and loss is not None:
             logged(_RETURNED, loss)
 
     def _log(self, *args: Any, **options: Any) -> None:
@@ -252,10 +252,14 @@ class _Logged:
         # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
         self.values.setdefault(name, []).append((value, weight))
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a value or torchmetrics object."""
+        return name in self.values or name in self.metrics
+
     def value(self, metric: Metric) -> Value:
         """The metric of a torchmetrics object, or a weighted sum with the sum of weights."""
         name = _FUNCTION if callable(metric) else metric
-        name = name or ("val_loss" if "val_loss" in self.values else _RETURNED)
+        name = name or ("val_loss" if self.has("val_loss") else _RETURNED)
         if name in self.metrics:
             return float(self.metrics[name].compute())
         if name not in self.values:

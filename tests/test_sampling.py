@@ -8,6 +8,7 @@ import logging
 import random
 from collections import Counter
 
+import nni
 import numpy as np
 import pytest
 import torch
@@ -663,6 +664,16 @@ def test_restrict_to_one_child_stays_there(make):
 def test_walk_k_out_of_range_raises(k):
     with pytest.raises(ValueError, match=f"k is {k}, but it must be from 1 to 3"):
         GradualSampler(FlatSpace(3), seed=0, k=k)
+
+
+def test_walk_k_counts_labels_that_can_change():
+    space = {name: nni.choice(name, values) for name, values in
+             (("a", [1, 2]), ("b", [1, 2, 3]), ("c", [1]))}  # fmt: skip
+    path = walk(GradualSampler(space, seed=0, k=2), 20)
+    assert {len(differing(a, b)) for a, b in itertools.pairwise(path)} == {2}
+    with pytest.raises(ValueError, match="k is 3, but it must be from 1 to 2"):
+        GradualSampler(space, seed=0, k=3)
+    GradualSampler(space, seed=0, k=3, lazy=True)
 
 
 @pytest.mark.parametrize("sampler", [UniformSampler, GradualSampler])

@@ -280,6 +280,23 @@ def test_score_of_a_metric_that_keeps_lists():
     assert module.scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD), rel=1e-5)
 
 
+def test_loss_that_is_logged_as_a_torchmetrics_object_is_the_score():
+    class Object(Evaluator):
+        def __init__(self):
+            super().__init__()
+            self.mean = MeanMetric()
+
+        def validation_step(self, batch, index):
+            return 10 + super().validation_step(batch, index)
+
+        def report(self, logits, loss, labels):
+            self.mean.update(loss, weight=len(labels))
+            self.log("val_loss", self.mean)
+
+    module = trained(Object())
+    assert module.scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD), rel=1e-5)
+
+
 def test_score_weighs_by_the_batch_size_that_the_evaluator_names():
     class Weighted(Evaluator):
         def report(self, logits, loss, labels):

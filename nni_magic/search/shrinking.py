@@ -30,6 +30,7 @@ from typing import Any
 
 from nni.mutable import Sample
 
+from ..epochs import epochs_left
 from ..samples import Candidates, digest
 from ..sampling import UniformSampler
 from ..scoring import Mode
@@ -185,7 +186,7 @@ class ProgressiveShrinking:
         if trainer.current_epoch > 0:
             self.shrink(module, trainer.current_epoch)
         needed = sum(len(choices) - 1 for choices in module.sampler.candidates.values())
-        epochs = _epochs_left(trainer)
+        epochs = epochs_left(trainer)
         if epochs * self.n_drop < needed:
             raise ValueError(
                 f"the shrinking cannot end: n_drop is {self.n_drop}, and after each of "
@@ -260,17 +261,6 @@ class ProgressiveShrinking:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
         self.history = list(state["history"])
-
-
-def _epochs_left(trainer: Any) -> float:
-    """Epochs that the trainer will still run; infinite if nothing ends it."""
-    epochs, steps = math.inf, math.inf
-    if trainer.max_epochs not in (None, -1):
-        epochs = trainer.max_epochs
-    if trainer.max_steps not in (None, -1) and math.isfinite(trainer.num_training_batches):
-        an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        steps = math.ceil(trainer.max_steps / an_epoch)
-    return min(epochs, steps) - trainer.current_epoch
 
 
 def _ranked(

@@ -24,6 +24,7 @@ from nni.mutable import Sample
 
 from ..alignment import Alignment
 from ..anchor import Anchor
+from ..epochs import epochs_left
 from ..hidden_states import States, capture_call, select_layers
 from ..resume import isolated_randomness
 from ..samples import digest
@@ -79,6 +80,15 @@ class AligningModule(SupernetModule, abc.ABC):
     def on_fit_start(self) -> None:
         self.alignment = None  # its layers belong to this fit's model
         return super().on_fit_start()
+
+    def on_train_start(self) -> None:
+        epochs = self.trainer.current_epoch + epochs_left(self.trainer)
+        if epochs <= self.warmup_epochs and not self.trainer.fast_dev_run:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs}, but training ends after {epochs:.0f} "
+                f"epochs, so that nothing would be aligned; pass less than {epochs:.0f}"
+            )
+        return super().on_train_start()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, *args: Any) -> Any:
         if self.alignment is None:

@@ -54,6 +54,24 @@ def test_alignment_begins_after_the_warm_start():
     assert evaluator.trainer.callback_metrics["supernet/alignment_loss"] > 0
 
 
+@pytest.mark.parametrize("name", ["magic_a", "average", "percentile"])
+@pytest.mark.parametrize(
+    ("trainer", "epochs"), [({"epochs": 3}, 3), ({"epochs": -1, "max_steps": 7}, 2)]
+)
+def test_training_that_ends_before_anything_is_aligned_is_refused(name, trainer, epochs):
+    strategy, watch = make(name, warmup_epochs=epochs), Watch()
+    message = f"warmup_epochs is {epochs}, but training ends after {epochs} epochs, .*less than"
+    with pytest.raises(ValueError, match=message):
+        train(strategy, ConvSpace(), classification(watch, **trainer))
+    assert watch.steps == []
+
+
+def test_run_of_one_batch_to_try_the_code_is_not_refused():
+    watch = Watch()
+    train(make("magic_a", warmup_epochs=3), ConvSpace(), classification(watch, fast_dev_run=True))
+    assert len(watch.steps) == 1
+
+
 def test_first_anchor_is_the_best_of_the_candidates():
     strategy = make("magic_a", warmup_epochs=0, anchor_interval=1000, anchor_candidates=6)
     scored = []
@@ -180,11 +198,12 @@ def test_second_fit_elects_its_own_anchor():
     train(strategy, ConvSpace(), evaluator)
     module, trainer = strategy.oneshot_module, evaluator.trainer
     again = Anchors()
-    pl.Trainer(max_epochs=1, callbacks=[again], **QUIET).fit(
+    pl.Trainer(max_epochs=2, callbacks=[again], **QUIET).fit(
         module, evaluator.train_dataloaders, evaluator.val_dataloaders
     )
     assert trainer.current_epoch == 2
-    assert again.anchors == [None] * 6
+    assert again.anchors[:6] == [None] * 6
+    assert None not in again.anchors[6:]
 
 
 def test_mask_given_by_position_counts_as_well_as_by_keyword():

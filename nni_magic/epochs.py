@@ -1,0 +1,25 @@
+"""How long a Lightning trainer goes on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["epochs_left"]
+
+
+def epochs_left(trainer: Any) -> float:
+    """Epochs that a trainer which is at the start of training will still run.
+
+    Returns
+    -------
+    float
+        The last one counts in full; infinite if neither epochs nor steps end the training.
+    """
+    epochs, steps = math.inf, math.inf
+    if trainer.max_epochs not in (None, -1):
+        epochs = trainer.max_epochs
+    if trainer.max_steps not in (None, -1) and math.isfinite(trainer.num_training_batches):
+        an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        steps = math.ceil(trainer.max_steps / an_epoch)
+    return min(epochs, steps) - trainer.current_epoch
