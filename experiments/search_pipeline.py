@@ -136,7 +136,7 @@ class SearchPipeline(ABC):
             self.folder / kind,
             rank=rank,
             space=self.domain.make_space(),
-            metric="val_loss",
+            metric="test_loss",
             args=(self.domain.example(),),
             provenance=provenance(
                 seed=self.settings.seed,

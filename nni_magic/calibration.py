@@ -26,7 +26,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils._pytree import tree_flatten, tree_map
 
 from .hidden_states import Call, capture_call
-from .resume import seed_generators
+from .resume import read_anew
 from .supernets import on_device
 
 __all__ = ["Calibrator", "Statistics", "tracking_norms"]
@@ -176,8 +176,7 @@ class Calibrator:
         evaluator = self.module.training_module
         calls: list[Call] = []
         for loader in ([] if data is None else tree_flatten(data)[0])[:1]:
-            with _order_kept(loader):
-                seed_generators(0)
+            with read_anew(loader):
                 for index, batch in enumerate(islice(loader, self.n_batches)):
                     step = partial(evaluator.training_step, on_device(self.module, batch), index)
                     calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
@@ -195,29 +194,3 @@ def _to_device(call: Call, device: torch.device | None) -> Call:
         return value.to(device) if isinstance(value, Tensor) else value
 
     return Call(*tree_map(move, (call.args, call.kwargs)))
-
-
-@contextlib.contextmanager
-def _order_kept(loader: Any) -> Iterator[None]:
-    """Read a loader's first epoch in an order of its own, and bring it back to where it was.
-
-    The order is that of epoch 0 with generators seeded anew, so that the same batches are read at
-    any time, by a resumed run too. A training run goes on with its own.
-    """
-    sampler: Any = getattr(loader, "sampler", None)
-    generators = [
-        each.generator for each in (loader, sampler) if getattr(each, "generator", None) is not None
-    ]
-    states = [generator.get_state() for generator in generators]
-    epoch = getattr(sampler, "epoch", None) if hasattr(sampler, "set_epoch") else None
-    for generator in generators:
-        generator.manual_seed(0)
-    if epoch is not None:
-        sampler.set_epoch(0)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-        if epoch is not None:
-            sampler.set_epoch(epoch)

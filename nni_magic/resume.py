@@ -9,6 +9,7 @@ resume in mid-epoch it starts over with the epoch's first batches. :class:`Repla
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -18,7 +19,8 @@ import torch
 from torch.utils.data import DataLoader
 
 __all__ = [
-    "RandomState", "Replay", "batches_done", "isolated_randomness", "resumable", "seed_generators",
+    "RandomState", "Replay", "batches_done", "isolated_randomness", "read_anew", "resumable",
+    "seed_generators",
 ]  # fmt: skip
 
 
@@ -110,7 +112,7 @@ class Replay:
         """The generators with which training goes on, and as they were when the epoch began."""
         return {
             "now": now.state,
-            "loader_now": None if self._loader is None else _own_state(self._loader),
+            "loader_now": None if self._loader is None else _own_states(self._loader),
             "epoch_start": self._epoch_start,
         }
 
@@ -123,16 +125,16 @@ class Replay:
         self._loader = loader
         if self._resumed is None or not done:
             if self._resumed is not None:
-                _set_own_state(loader, self._resumed["loader_now"])
+                _set_own_states(loader, self._resumed["loader_now"])
             self.finish()
             self._epoch_start = {
                 "global": RandomState.capture().state,
-                "loader": _own_state(loader),
+                "loader": _own_states(loader),
             }
             return
         self._epoch_start = self._resumed["epoch_start"]
         RandomState(self._epoch_start["global"]).restore()
-        _set_own_state(loader, self._epoch_start["loader"])
+        _set_own_states(loader, self._epoch_start["loader"])
 
     def finish(self) -> None:
         """Set the generators to where the checkpoint found them, if there is one."""
@@ -141,14 +143,46 @@ class Replay:
             self._resumed = None
 
 
-def _own_state(loader: DataLoader[Any]) -> torch.Tensor | None:
-    """State of the generator that a loader was given, if it was given one."""
-    return None if loader.generator is None else loader.generator.get_state()
+def _own_generators(loader: Any) -> list[torch.Generator]:
+    """Generators that a loader or its samplers were given, each once."""
+    batches = getattr(loader, "batch_sampler", None)
+    holders = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+    found = [getattr(holder, "generator", None) for holder in holders]
+    return list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
 
 
-def _set_own_state(loader: DataLoader[Any], state: torch.Tensor | None) -> None:
-    if loader.generator is not None and state is not None:
-        loader.generator.set_state(state)
+def _own_states(loader: Any) -> list[torch.Tensor]:
+    return [generator.get_state() for generator in _own_generators(loader)]
+
+
+def _set_own_states(loader: Any, states: list[torch.Tensor] | None) -> None:
+    if states is not None:
+        for generator, state in zip(_own_generators(loader), states, strict=True):
+            generator.set_state(state)
+
+
+@contextlib.contextmanager
+def read_anew(loader: Any) -> Iterator[None]:
+    """Read a loader's first epoch with generators seeded anew, and bring it back to where it was.
+
+    So the same batches are read at any time, by a resumed run too, and whoever else reads the
+    loader goes on in its order. The global generators stay seeded: see
+    :class:`isolated_randomness`.
+    """
+    sampler: Any = getattr(loader, "sampler", None)
+    states = _own_states(loader)
+    epoch = getattr(sampler, "epoch", None) if hasattr(sampler, "set_epoch") else None
+    seed_generators(0)
+    for generator in _own_generators(loader):
+        generator.manual_seed(0)
+    if epoch is not None:
+        sampler.set_epoch(0)
+    try:
+        yield
+    finally:
+        _set_own_states(loader, states)
+        if epoch is not None:
+            sampler.set_epoch(epoch)
 
 
 class _Resumable:

@@ -23,7 +23,7 @@ from torchmetrics import Metric as TorchMetric
 
 from .calibration import Calibrator, Statistics
 from .compat import freeze
-from .resume import isolated_randomness
+from .resume import isolated_randomness, read_anew
 from .supernets import on_device
 
 __all__ = ["Metric", "Mode", "Scorer", "better", "kept_metrics", "logged_to"]
@@ -167,7 +167,8 @@ class Scorer:
     def held_out(self) -> list[Any]:
         """Read the batches once and keep them, on the CPU, for the whole run.
 
-        The generator is set for it, so that a shuffled loader gives a resumed run the same ones.
+        All generators are set for it, so that a resumed run has the same ones, also of a loader
+        that shuffles or of data that are augmented.
 
         Raises
         ------
@@ -177,8 +178,9 @@ class Scorer:
         if self._batches is None:
             loaders = self._held_out_loaders()
             self._loader_argument = {"dataloader_idx": 0} if len(loaders) > 1 else {}
-            torch.manual_seed(0)
-            self._batches = list(islice(loaders[0], self.n_batches)) if loaders else []
+            for loader in loaders[:1]:
+                with read_anew(loader):
+                    self._batches = list(islice(loader, self.n_batches))
         if not self._batches:
             raise ValueError(
                 "there are no validation batches to score children on: give the evaluator "

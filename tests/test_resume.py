@@ -8,7 +8,14 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
 
 from nni_magic.resume import RandomState, Replay, isolated_randomness, resumable
 
@@ -225,6 +232,15 @@ LOADERS = {
     "own generator": lambda: loader(shuffle=True, generator=torch.Generator().manual_seed(3)),
     "own generator in order": lambda: loader(generator=torch.Generator().manual_seed(3)),
     "with replacement": lambda: loader(sampler=RandomSampler(Noisy(), replacement=True)),
+    "sampler's own generator": lambda: loader(
+        sampler=RandomSampler(Noisy(), generator=torch.Generator().manual_seed(3))
+    ),
+    "batch sampler's own generator": lambda: DataLoader(
+        Noisy(),
+        batch_sampler=BatchSampler(
+            RandomSampler(Noisy(), generator=torch.Generator().manual_seed(3)), 2, False
+        ),
+    ),
 }
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import TensorDataset
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision
 
+from nni_magic.resume import isolated_randomness, seed_generators
 from nni_magic.scoring import Scorer, better
 from nni_magic.strategies import SPOS
 
@@ -295,6 +296,32 @@ def test_loss_that_is_logged_as_a_torchmetrics_object_is_the_score():
 
     module = trained(Object())
     assert module.scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD), rel=1e-5)
+
+
+@pytest.mark.parametrize("used", [0, 1, 3])
+def test_held_out_batches_do_not_depend_on_what_was_read_before(used):
+    """Of a loader that shuffles by its own generator, and of data augmented by NumPy."""
+
+    class Augmented(TensorDataset):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return image + np.random.rand(), label
+
+    generator = torch.Generator().manual_seed(5)
+    val = DataLoader(Augmented(IMAGES, LABELS), batch_size=BATCH, shuffle=True, generator=generator)
+    for _ in range(used):
+        list(val)
+    module = trained(val=val)
+    module.scorer.reset()
+    state = generator.get_state()
+    with isolated_randomness():
+        images, _ = module.scorer.held_out()[0]
+    assert torch.equal(generator.get_state(), state)
+    with isolated_randomness():
+        seed_generators(0)
+        fresh = torch.Generator().manual_seed(0)
+        expected, _ = next(iter(DataLoader(val.dataset, BATCH, shuffle=True, generator=fresh)))
+    assert torch.equal(images, expected)
 
 
 def test_score_weighs_by_the_batch_size_that_the_evaluator_names():
