@@ -36,10 +36,11 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from experiments.benchmarks.reporting import add_report_options, write_report
+from experiments.made_with import read_result
 from experiments.studies import tau_and_cosine
 from experiments.studies.findings import curves, markdown
 from experiments.studies.plan import Plan
-from experiments.studies.records import read_result, supernet_settings
+from experiments.studies.records import supernet_settings
 from experiments.studies.study import Study, claimed
 
 _logger = logging.getLogger(__name__)

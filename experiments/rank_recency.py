@@ -29,9 +29,10 @@ import torch
 from nni.mutable import Sample
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.made_with import read_result
 from experiments.studies.cells import cell
 from experiments.studies.plan import Plan
-from experiments.studies.records import read_result, supernet_settings
+from experiments.studies.records import supernet_settings
 from experiments.studies.study import Study
 
 LABEL = "loss less the control's (nats)"

@@ -21,7 +21,7 @@ from nni_magic.checkpoint import load_supernet
 from nni_magic.errors import naming
 from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
-from nni_magic.samples import candidates, check_sample
+from nni_magic.samples import candidates, check_sample, digest
 from nni_magic.search import ChildEvaluator, Population
 
 # isort: split
@@ -123,7 +123,7 @@ class SearchPipeline(ABC):
         return self._train(self.baseline(), "baseline", rank=1)
 
     def _train(self, sample: Sample, kind: str, rank: int) -> Mapping[str, float]:
-        checkpoint = self.folder / f"{kind}_{rank}.ckpt"
+        checkpoint = self.folder / f"{kind}_{rank}_{digest(sample)}.ckpt"
         child, metrics = train_child(
             self.domain, sample, self.trial, checkpoint, self.settings.output
         )

@@ -208,7 +208,7 @@ def retrain(domain: Domain, sample: Sample, trial: ManagedTrial) -> dict[str, fl
     """Train the best child from scratch, on one device; gives its loss and accuracy in the test."""
     folder = domain.settings.output / "retrained"
     _, metrics = train_child(
-        domain, sample, trial, folder / "child.ckpt", folder, devices=1, strategy="auto"
+        domain, sample, trial, folder / f"{digest(sample)}.ckpt", folder, devices=1, strategy="auto"
     )
     return metrics
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,20 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
 from experiments.domain import Domain
-from experiments.options import STRATEGIES
+from experiments.made_with import MadeWith
+from experiments.options import STRATEGIES, plain
+
+UNTRAINED = {
+    "cache", "corpus", "data", "devices", "distributed", "download", "output", "population",
+    "search_children", "threads", "workers",
+}  # fmt: skip
+"""Settings that change nothing in a training, or may change when it goes on; data have digests."""
+RETRAINING = {"retrain_epochs", "retrain_learning_rate"}
+OF_SUPERNETS = {
+    "align_every", "alignment_weight", "anchor_interval", "epochs", "evaluations", "k", "n_drop",
+    "strategy", "warmup_epochs",
+}  # fmt: skip
+"""Settings that change nothing in the training of a child."""
 
 
 class Resume(pl.Callback):
@@ -76,11 +90,17 @@ def train_supernet(
     -------
     SupernetStrategy
         The strategy after its run.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint was made with other settings.
     """
     settings = domain.settings
     evaluator = _evaluator(
-        domain, trial, folder / "supernet.ckpt", settings.output, settings.epochs
-    )
+        domain, trial, folder / "supernet.ckpt", settings.output, settings.epochs,
+        _made_with(domain, without=RETRAINING),
+    )  # fmt: skip
     strategy = make_strategy(settings, domain.filter)
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return strategy
@@ -109,6 +129,7 @@ def train_child(
         child = domain.make_space()
     evaluator = _evaluator(
         domain, trial, checkpoint, logs, settings.retrain_epochs,
+        {**_made_with(domain, without=OF_SUPERNETS), "sample": sample},
         learning_rate=settings.retrain_learning_rate or settings.learning_rate, **trainer_kwargs,
     )  # fmt: skip
     evaluator.trainer.callbacks.append(Resume(evaluator))
@@ -141,6 +162,7 @@ def _evaluator(
     checkpoint: Path,
     logs: Path,
     epochs: int,
+    made_with: Mapping[str, Any],
     *,
     learning_rate: float | None = None,
     **trainer_kwargs: Any,
@@ -170,6 +192,7 @@ def _evaluator(
             "logger": CSVLogger(logs, name="", version=""),
             "plugins": [AtomicCheckpointIO()],
             "callbacks": [
+                MadeWith(checkpoint, made_with),
                 ReportValidation(trial),
                 ModelCheckpoint(
                     checkpoint.parent, checkpoint.stem, enable_version_counter=False,
@@ -204,6 +227,13 @@ def check_epoch(
             f"epoch_steps is {epoch_steps}, but the training data have {available} steps "
             f"of {batch_size} rows in {accumulate} batch(es) on {devices} device(s)"
         )
+
+
+def _made_with(domain: Domain, without: Collection[str]) -> dict[str, Any]:
+    """Settings that must be the same for a training to be continued."""
+    left_out = {*UNTRAINED, *without}
+    chosen = {name: value for name, value in plain(domain.settings).items() if name not in left_out}
+    return {**chosen, "space": domain.space, "data": domain.describe()}
 
 
 def _keep_metrics(folder: Path) -> None:

@@ -24,8 +24,9 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
+from experiments.made_with import read_result
 from experiments.studies.plan import EVALUATION_BATCH, STRATEGIES, VALIDATION_BATCHES, Plan
-from experiments.studies.records import child_settings, read_result, supernet_settings
+from experiments.studies.records import child_settings, supernet_settings
 from experiments.training import check_epoch
 
 __all__ = ["Study", "claimed"]

@@ -49,6 +49,14 @@ def arguments(corpus, tmp_path):
     return make
 
 
+@pytest.fixture
+def finished(arguments, trial):
+    """Command line of a run that is over."""
+    words = arguments("spos")
+    run(bert.parse_args(words), trial)
+    return words
+
+
 def settings(*words):
     return bert.parse_args(["--strategy", "spos", *words])
 
@@ -322,6 +330,24 @@ def test_killed_run_started_again_ends_as_if_never_killed(arguments, trial, tmp_
             return [(row["step"], row["val_loss"]) for row in csv.DictReader(file)][-1:]
 
     assert last_rows(whole) == last_rows(killed)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ("--seed 7", r"supernet.ckpt' was made with other settings: seed is 0 there, and 7 here"),
+    ("--learning-rate 0.01", r"learning_rate is 0.003 there, and 0.01 here"),
+    ("--epochs 5", r"epochs is 4 there, and 5 here"),
+])  # fmt: skip
+def test_checkpoint_of_other_settings_is_not_continued(arguments, trial, more, message, finished):
+    with pytest.raises(ValueError, match=message):
+        run(bert.parse_args([*finished, *more.split()]), trial)
+
+
+def test_settings_of_the_search_may_change_when_a_run_is_started_again(trial, finished, tmp_path):
+    before = results_of(tmp_path / "out")
+    run(bert.parse_args([*finished, "--search-children", "8", "--threads", "1"]), trial)
+    after = results_of(tmp_path / "out")
+    assert after["settings"]["search_children"] == 8
+    assert after["random_children_loss"] == before["random_children_loss"]
 
 
 class Killed(BaseException):

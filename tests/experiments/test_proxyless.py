@@ -140,7 +140,8 @@ def test_run_tests_the_best_child_once(trial, tmp_path, monkeypatch):
          {"accuracy": tested["accuracy"], "val_loss": best["val_loss"], "params": best["params"],
           "flops": best["flops"], "random_children_loss": results["random_children_loss"]}),
     ]  # fmt: skip
-    weights = torch.load(tmp_path / "retrained" / "child.ckpt", weights_only=True)["state_dict"]
+    checkpoint = tmp_path / "retrained" / f"{best['digest']}.ckpt"
+    weights = torch.load(checkpoint, weights_only=True)["state_dict"]
     with torch.no_grad():
         child = domain.make_space().freeze(best["sample"]).eval()
         child.load_state_dict({k.removeprefix("_model."): v for k, v in weights.items()})
