@@ -11,6 +11,7 @@ scored is kept in ``scored.json``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from nni.mutable import Sample
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from experiments.bert_training import Bert, add_options, check_settings
+from experiments.made_with import read_result
 from experiments.options import Parser
-from nni_magic.files import read_json, write_json
+from nni_magic.files import write_json
 
 COSTS = {"params": "parameters (thousands)", "flops": "multiply-adds a sequence (millions)"}
 UNITS = {"params": 1e3, "flops": 1e6}
@@ -54,10 +56,17 @@ def search(settings: argparse.Namespace) -> ParetoFront:
     supernet = load_supernet(settings.checkpoint, space)
     evaluate = domain.child_evaluator(supernet)
     record = settings.output / "scored.json"
-    known = read_json(record) or {}
+    made_with = {
+        "checkpoint": hashlib.sha256(settings.checkpoint.read_bytes()).hexdigest(),
+        **{name: getattr(settings, name) for name in ("cost", "batch_size", "search_batches")},
+    }
+    known = (read_result(record, made_with) or {"known": {}})["known"]
+
+    def keep() -> None:
+        write_json(record, {"made_with": made_with, "known": known})
 
     def score(children: Sequence[Sample]) -> list[float]:
-        write_json(record, known)
+        keep()
         return evaluate(children)
 
     def cost(sample: Sample) -> float:
@@ -67,7 +76,7 @@ def search(settings: argparse.Namespace) -> ParetoFront:
         supernet, score, {COSTS[settings.cost]: cost}, seed=settings.seed, known=known,
         generations=settings.generations, population=settings.population,
     )  # fmt: skip
-    write_json(record, known)
+    keep()
     return front
 
 

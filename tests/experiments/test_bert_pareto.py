@@ -36,8 +36,22 @@ def test_front_is_written_and_a_second_start_continues(cost, arguments, tmp_path
     assert (tmp_path / "front" / "front.png").stat().st_size > 10_000
 
     known = json.loads((tmp_path / "front" / "scored.json").read_text())
-    assert len(known) == 18
+    assert len(known["known"]) == 18
     whole = (tmp_path / "front" / "front.csv").read_text()
     monkeypatch.setattr(ChildEvaluator, "__call__", None)  # nothing is left to score
     bert_pareto.main()
     assert (tmp_path / "front" / "front.csv").read_text() == whole
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ("--cost flops", "scored.json' was made with other settings: cost is 'params' there, and"),
+    ("--search-batches 2", "search_batches is 1 there, and 2 here"),
+])  # fmt: skip
+def test_children_scored_otherwise_are_not_taken(arguments, monkeypatch, capsys, more, message):
+    monkeypatch.setattr("sys.argv", ["x", *arguments, "--generations", "1"])
+    bert_pareto.main()
+    monkeypatch.setattr("sys.argv", ["x", *arguments, "--generations", "1", *more.split()])
+    with pytest.raises(SystemExit) as ended:
+        bert_pareto.main()
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().out
