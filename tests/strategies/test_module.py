@@ -58,7 +58,7 @@ def test_every_hook_reaches_the_evaluator(tmp_path):
                 train_dataloaders=DataLoader(Tokens(), batch_size=6),
                 val_dataloaders=DataLoader(Tokens(), batch_size=6),
             )
-            train(make("magic_at"), bert(), evaluator, checkpoint)
+            train(make("magic_at", warmup_epochs=0), bert(), evaluator, checkpoint)
             evaluator.trainer.save_checkpoint(path)
 
     assert called_by_lightning(DictModule, alone) == set(HOOKS)
