@@ -202,10 +202,10 @@ class Pipeline:
     def _score_child(
         self, generation: int, number: int, generations: Generations, score: Score
     ) -> Report:
-        if number > (size := generations.population.size):
+        if self.task.children != (size := generations.population.size):
             raise ValueError(
-                f"child is {number}, but the population's size is {size}: give the tuner the same "
-                "number of children"
+                f"the tuner's children is {self.task.children}, but the population's size is "
+                f"{size}: they must be the same"
             )
         if (sample := generations.unscored(generation, number)) is not None:
             [own] = checked_scores([sample], score([sample]))

@@ -4,7 +4,7 @@ A task travels as the trial's parameters, which NNI's web page shows::
 
     {"stage": "supernet"}
     {"stage": "search", "generation": 3}
-    {"stage": "search", "generation": 3, "child": 7}
+    {"stage": "search", "generation": 3, "child": 7, "children": 20}
     {"stage": "retrain", "rank": 1}
     {"stage": "retrain", "baseline": "bert"}
 
@@ -22,7 +22,7 @@ __all__ = ["Task"]
 
 _SHAPES: dict[Any, list[set[str]]] = {
     "supernet": [set()],
-    "search": [{"generation"}, {"generation", "child"}],
+    "search": [{"generation"}, {"generation", "child", "children"}],
     "retrain": [{"rank"}, {"baseline"}],
 }
 
@@ -34,6 +34,8 @@ class Task:
     stage: str
     generation: int | None = None
     child: int | None = None
+    children: int | None = None
+    """Of a generation, where each has a trial of its own."""
     rank: int | None = None
     baseline: str | None = None
 
@@ -49,13 +51,14 @@ class Task:
         Examples
         --------
         >>> Task.parse({"stage": "retrain", "rank": 1, "attempt": 2})
-        Task(stage='retrain', generation=None, child=None, rank=1, baseline=None)
+        Task(stage='retrain', generation=None, child=None, children=None, rank=1, baseline=None)
         """
         named = dict(parameters) if isinstance(parameters, Mapping) else {}
         named.pop("attempt", None)
         stage = named.pop("stage", None)
         fits = isinstance(stage, str) and named.keys() in _SHAPES.get(stage, [])
-        if not fits or not all(_is_value(*pair) for pair in named.items()):
+        fits = fits and all(_is_value(*pair) for pair in named.items())
+        if not fits or named.get("child", 0) > named.get("children", 0):
             raise ValueError(
                 f"the trial's parameters are {parameters!r}, which MagicTuner does not give; "
                 "a pipeline's experiment needs this tuner"
@@ -78,11 +81,12 @@ class Task:
 
         Examples
         --------
-        >>> str(Task(stage="search", generation=3, child=7))
+        >>> str(Task(stage="search", generation=3, child=7, children=20))
         'search, generation 3, child 7'
         """
-        numbers = [f"{name} {value}" for name, value in self.parameters().items()]
-        return ", ".join([self.stage, *numbers[1:]])
+        named = {**self.parameters(), "children": None, "stage": None}
+        numbers = [f"{name} {value}" for name, value in named.items() if value is not None]
+        return ", ".join([self.stage, *numbers])
 
 
 def _is_value(name: str, value: Any) -> bool:

@@ -273,7 +273,10 @@ def _steps(
 ) -> list[list[Task]]:
     numbers: Sequence[int | None] = [None] if children is None else range(1, children + 1)
     search = [
-        [Task(stage="search", generation=generation, child=child) for child in numbers]
+        [
+            Task(stage="search", generation=generation, child=child, children=children)
+            for child in numbers
+        ]
         for generation in range(1, generations + 1)
     ]
     retrain = [Task(stage="retrain", rank=rank) for rank in range(1, top_k + 1)]

@@ -61,10 +61,12 @@ def trial(folder, stage, is_first_rank=True, **work):
     return line
 
 
-NUMBERS = ("generation", "child", "rank", "baseline", "attempt")
+NUMBERS = ("generation", "child", "children", "rank", "baseline", "attempt")
 
 
 def search(folder, generation, score=score, population=population, **number):
+    if "child" in number:
+        number = {"children": population().size, **number}
     return trial(folder, "search", generation=generation, score=score, population=population,
                  **number)  # fmt: skip
 
@@ -390,9 +392,11 @@ def test_baseline_that_the_program_does_not_know_is_named(tmp_path):
         trial(tmp_path, "retrain", baseline="bert")
 
 
-def test_more_children_than_the_population_has_are_named(tmp_path):
-    with pytest.raises(ValueError, match="child is 7, but the population's size is 6: give the tu"):
-        search(tmp_path, 1, child=7)
+@pytest.mark.parametrize("children", [2, 7])
+def test_another_number_of_children_than_the_populations_is_named(tmp_path, children):
+    message = f"the tuner's children is {children}, but the population's size is 6: they must be"
+    with pytest.raises(ValueError, match=message):
+        search(tmp_path, 1, child=1, children=children)
 
 
 def test_score_of_the_other_direction_is_refused(tmp_path):

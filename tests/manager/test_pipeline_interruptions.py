@@ -118,7 +118,7 @@ def test_manager_that_mixes_up_trials_that_start_together(tmp_path):
         running.resume()
         trials = end(running)
     assert running.left == []
-    children = [generation(1, child=number) for number in range(1, 5)]
+    children = [generation(1, child=number, children=4) for number in range(1, 5)]
     # What the manager believes to have failed was done; what was interrupted was another one.
     assert (str(children[0]), "FAILED") in trials
     assert (str({**children[1], "attempt": 2}), "SUCCEEDED") in trials

@@ -10,7 +10,7 @@ from nni_magic.manager.stages import Task
 TASKS = [
     {"stage": "supernet"},
     {"stage": "search", "generation": 3},
-    {"stage": "search", "generation": 3, "child": 7},
+    {"stage": "search", "generation": 3, "child": 7, "children": 20},
     {"stage": "retrain", "rank": 1},
     {"stage": "retrain", "baseline": "bert"},
 ]
@@ -53,10 +53,12 @@ def test_names_tell_tasks_apart():
         {"stage": "supernet", "rank": 1},
         {"stage": "search"},
         {"stage": "search", "child": 1},
+        {"stage": "search", "generation": 1, "child": 1},
         {"stage": "search", "generation": 0},
         {"stage": "search", "generation": True},
         {"stage": "search", "generation": "1"},
-        {"stage": "search", "generation": 1, "child": 1.0},
+        {"stage": "search", "generation": 1, "child": 1.0, "children": 3},
+        {"stage": "search", "generation": 1, "child": 4, "children": 3},
         {"stage": "retrain"},
         {"stage": "retrain", "rank": 1, "baseline": "bert"},
         {"stage": "retrain", "baseline": 1},

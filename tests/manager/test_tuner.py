@@ -157,9 +157,9 @@ def test_every_child_can_have_a_trial():
     manager.end()
     manager.end()
     manager.end()
-    assert manager.parameters == [generation(1, child=3)]
+    assert manager.parameters == [generation(1, child=3, children=3)]
     manager.run()
-    children = [generation(g, child=c) for g in (1, 2) for c in (1, 2, 3)]
+    children = [generation(g, child=c, children=3) for g in (1, 2) for c in (1, 2, 3)]
     assert manager.started == [SUPERNET, *children]
 
 
@@ -279,7 +279,7 @@ def test_pipeline_ends_whatever_happens(seed):
     """Failures and stops at random: no step starts early, nothing is done twice or left out."""
     rng = random.Random(seed)
     children = rng.choice([None, 3])
-    numbers = [{}] if children is None else [{"child": child} for child in (1, 2, 3)]
+    numbers = [{"child": child, "children": 3} for child in (1, 2, 3)] if children else [{}]
     steps = [
         [SUPERNET],
         *([generation(g, **number) for number in numbers] for g in (1, 2, 3)),
