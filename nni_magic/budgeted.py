@@ -93,6 +93,10 @@ class BudgetedDraws:
     def __init__(
         self, groups: Sequence[Group], candidates: Candidates, bounds: tuple[float, float]
     ) -> None:
+        if bounds[0] > -math.inf and bounds[1] == math.inf:
+            # Counted from the dear end, where rounding down loses nothing either.
+            groups = [group._replace(costs=-group.costs) for group in groups]
+            bounds = -bounds[1], -bounds[0]
         self._groups = groups
         self._labels = list(candidates)
         grouped = {label for group in groups for label in group.labels}
@@ -110,24 +114,27 @@ class BudgetedDraws:
             self._options.append(list(zip(bins.tolist(), group.choices, strict=True)))
         self._ways = self._count()
 
-    def _count(self) -> list[list[float]]:
-        """Ways to choose for the groups from each on, by the bins that they take at most."""
-        exactly = np.zeros(max(self._high, 0) + 1)
+    def _count(self) -> list[list[int]]:
+        """Ways to choose for the groups from each on, by the bins that they take at most.
+
+        In whole numbers of any size: a lower bound takes the difference of two numbers that may be
+        as many as all children.
+        """
+        exactly = np.zeros(max(self._high, 0) + 1, dtype=object)
         exactly[0] = 1
         ways = [exactly]
         for options in reversed(self._options):
-            exactly = sum(
-                (np.pad(exactly, (n, 0))[: len(exactly)] for n, _ in options),
-                np.zeros_like(exactly),
-            )
+            after, exactly = exactly, np.zeros_like(exactly)
+            for bins, _ in options:
+                exactly[bins:] += after[: max(0, len(after) - bins)]
             ways.append(exactly)
         return [np.cumsum(each).tolist() for each in reversed(ways)]
 
-    def ways(self, group: int = 0, spent: int = 0) -> float:
+    def ways(self, group: int = 0, spent: int = 0) -> int:
         """Count the ways to go on from a group when so many bins are spent."""
         most = self._high - spent
         if most < 0:
-            return 0.0
+            return 0
         found, span = self._ways[group], self._high - self._low + 1
         return found[most] - found[most - span] if most >= span else found[most]
 
@@ -136,7 +143,7 @@ class BudgetedDraws:
         sample = samples.random_sample(self._free, rng) if self._free else {}
         spent, ways = 0, self.ways()
         for i, share in enumerate(rng.random(len(self._groups)).tolist()):
-            skipped = share * ways
+            skipped = int(share * 2**53) * ways >> 53
             for option in self._options[i]:
                 ways = self.ways(i + 1, spent + option[0])
                 skipped -= ways

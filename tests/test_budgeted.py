@@ -66,6 +66,22 @@ def test_draws_are_uniform_over_what_is_inside(seed, quantiles):
     assert scipy.stats.chisquare(counts).pvalue > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("n_blocks", "bounded"), [(26, False), (60, False), (20, True), (26, True)]
+)
+def test_few_of_very_many_children_are_drawn_uniformly_from_the_dear_end(n_blocks, bounded):
+    candidates = labels(n_blocks, range(6))
+    cost = CostSum(0, [single(name, dict(enumerate(range(6)))) for name in candidates])
+    most = 5 * n_blocks
+    budget = Budget(cost, min=most - 2, max=most if bounded else None)
+    sampler = UniformSampler(space_of(candidates), seed=0, filter=budget)
+    missing = [int(most - cost(sampler.next())) for _ in range(2000)]
+    # Nothing is missing; one in a block; one in two blocks, or two in one.
+    ways = np.array([1, n_blocks, n_blocks * (n_blocks - 1) / 2 + n_blocks])
+    counts = [missing.count(n) for n in range(3)]
+    assert scipy.stats.chisquare(counts, 2000 * ways / ways.sum()).pvalue > 1e-3
+
+
 def test_next_to_nothing_is_drawn_in_vain():
     candidates, cost = labels(5), random_cost(0)
     costs = [cost(child) for child in everything(candidates)]
