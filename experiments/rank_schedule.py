@@ -34,6 +34,7 @@ from nni_magic.errors import naming
 import numpy as np
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.made_with import check_same
 from experiments.studies.cells import interval
 from experiments.studies.gathered import gather, ranked_children
 from experiments.studies.plan import Plan
@@ -54,25 +55,6 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     return parser.parse_args(arguments)
-
-
-def check_alike(plans: Sequence[Plan]) -> None:
-    """Check that children of two plans are trained alike, but for the steps.
-
-    Raises
-    ------
-    ValueError
-        If they are not.
-    """
-    one, other = (
-        {**child_settings(plan, {}), "children": None} for plan in plans
-    )
-    for name in one:
-        if one[name] != other[name]:
-            raise ValueError(
-                f"{name} is {one[name]!r} in the first plan and {other[name]!r} in the second; "
-                "only the steps of children may differ"
-            )
 
 
 def ground_truth(record: Mapping[str, Any]) -> dict[str, float]:
@@ -187,11 +169,18 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read both studies, and report."""
+    """Read both studies, and report.
+
+    Raises
+    ------
+    ValueError
+        If the plans differ in more than how many children they train and for how many steps.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     plans = [Plan.read(plan) for plan in settings.plans]
-    check_alike(plans)
+    first, second = ({**child_settings(plan, {}), "children": None} for plan in plans)
+    check_same(f"what {settings.plans[0]} trains", first, second)
     records = [
         gather(Study(plan, runs, settings.cache))
         for plan, runs in zip(plans, settings.runs, strict=True)

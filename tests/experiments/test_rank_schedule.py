@@ -74,5 +74,5 @@ def test_plans_that_train_otherwise_are_refused(folders, corpus, tmp_path):
     _, longer, _ = folders
     plan = longer.output.parent / "plan.yml"
     plan.write_text(plan.read_text().replace("learning_rate: 0.001", "learning_rate: 0.002"))
-    with pytest.raises(ValueError, match=r"training is .*0.001.* and .*0.002.* in the second"):
+    with pytest.raises(ValueError, match=r"training.learning_rate is 0.001 there, and 0.002 here"):
         run(folders, corpus, tmp_path)
