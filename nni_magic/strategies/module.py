@@ -119,6 +119,7 @@ class SupernetModule(RandomSamplingLightningModule):
         self.leaderboard = Leaderboard(self.scorer, mode, name=self.sampler.name)
         self.replay = Replay()
         self._panel: list[Sample] = []
+        self._before_validation: RandomState | None = None
         self._validated: list[tuple[Sample, Statistics]] = []
         self._routed: Sample = {}
         self._by_label: dict[str, list[BaseSuperNetModule]] = {}
@@ -295,6 +296,7 @@ class SupernetModule(RandomSamplingLightningModule):
             self.child, self.child_step = None, -1
             self._panel = []
             self.leaderboard.load([])
+        self._before_validation = None
         self.scorer.reset()
         _logger.info("%s, seed %d", self.method, self.seed)
         require_unused_parameters(self.trainer.strategy)
@@ -319,7 +321,8 @@ class SupernetModule(RandomSamplingLightningModule):
         return super().on_validation_start()
 
     def on_validation_end(self) -> None:
-        self._before_validation.restore()
+        cast(RandomState, self._before_validation).restore()
+        self._before_validation = None
         return super().on_validation_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -343,8 +346,7 @@ class SupernetModule(RandomSamplingLightningModule):
     def state(self) -> dict[str, Any]:
         """All that Lightning does not know, in plain types and tensors."""
         # Callbacks save at the end of a validation before the generators are put back.
-        validating = self.trainer.validating or self.trainer.sanity_checking
-        generators = self._before_validation if validating else RandomState.capture()
+        generators = self._before_validation or RandomState.capture()
         return {
             "method": self.method,
             "seed": self.seed,
