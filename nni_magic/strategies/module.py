@@ -311,7 +311,7 @@ class SupernetModule(RandomSamplingLightningModule):
         return super().on_train_start()
 
     def on_fit_end(self) -> None:
-        # Not at the end of training, which a run that is resumed when it is over never reaches.
+        # A run that is resumed when it is over never reaches the end of training.
         self.leaderboard.rescore(self.panel)
         return super().on_fit_end()
 
