@@ -176,7 +176,7 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
         name: {str(seed): study.to_json() for seed, study in by_seed.items()}
         for name, by_seed in studies.items()
     }
-    taus = tau_and_cosine.taus_of(measurements.study, studies)
+    taus = tau_and_cosine.measured_taus(measurements.study, studies)
     text = markdown(studies, measurements.wanted)
     if taus:
         text += "\n\n" + tau_and_cosine.markdown(studies, measurements.wanted, taus)

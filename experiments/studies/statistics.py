@@ -143,7 +143,7 @@ def _supernets(name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray) 
 def _comparisons(
     plan: Mapping[str, Any], scores: Scores, truth: np.ndarray
 ) -> list[dict[str, Any]]:
-    """All supernets with the baseline and with what they vary, over the seeds that both have.
+    """All supernets with baselines and with what they vary, over the seeds that both have.
 
     Uncalibrated scores are compared with those of the same supernet calibrated.
     """
@@ -162,14 +162,22 @@ def _comparisons(
 def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Names of supernets to compare, each with those of :data:`METHODS` that it is a variant of.
 
-    A variant has the same strategy, or gives another value of the same setting.
+    A variant has the same strategy, or gives another value of the same setting. Where the steps or
+    the learning rate vary, too, it is also compared with the baseline that has the same ones.
 
-    >>> planned = {"spos": {"strategy": "spos", "values": {}},
-    ...            "magic_t": {"strategy": "magic_t", "values": {"k": 1}},
-    ...            "k2": {"strategy": "other", "values": {"k": 2}}}
-    >>> list(_pairs(planned, planned))
-    [('spos', 'magic_t'), ('spos', 'k2'), ('magic_t', 'k2')]
+    >>> def supernets(strategy, steps=3000, **values):
+    ...     return {"strategy": strategy, "steps": steps, "values": values}
+    >>> planned = {"spos": supernets("spos"), "magic_t": supernets("magic_t", k=1),
+    ...            "k2": supernets("other", k=2), "spos_6000": supernets("spos", 6000),
+    ...            "k1_6000": supernets("magic_t", 6000)}
+    >>> for name in ("magic_t", "k2", "spos_6000", "k1_6000"):
+    ...     print(list(_pairs(planned, [name])))
+    [('spos', 'magic_t')]
+    [('spos', 'k2'), ('magic_t', 'k2')]
+    [('spos', 'spos_6000')]
+    [('spos', 'k1_6000'), ('magic_t', 'k1_6000'), ('spos_6000', 'k1_6000')]
     """
+    baseline = planned.get(METHODS[0], {})
     for name in names:
         if name.endswith(UNCALIBRATED):
             yield name.removesuffix(UNCALIBRATED), name
@@ -185,6 +193,15 @@ def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[s
             )
             if related and method != name:
                 yield method, name
+        for other, there in planned.items():
+            alike = _schedule(baseline) != _schedule(here) == _schedule(there)
+            if alike and there["strategy"] == baseline.get("strategy") != here["strategy"]:
+                yield other, name
+
+
+def _schedule(planned: Mapping[str, Any]) -> tuple[object, ...]:
+    """How long supernets are trained, and with which learning rate."""
+    return tuple(planned.get(key) for key in ("steps", "learning_rate", "decay"))
 
 
 def _beyond(trivial: np.ndarray, scores: Scores, truth: np.ndarray) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from experiments.studies.findings import Settings, Studies, cosines
 from experiments.studies.gathered import gather, ranked_children
 from experiments.studies.study import Study
 
-__all__ = ["draw", "markdown", "taus_of"]
+__all__ = ["draw", "markdown", "measured_taus"]
 
 FEWEST_POINTS = 4
 Taus = Mapping[str, Mapping[int, float]]  # supernet to seed to tau
 
 
-def taus_of(study: Study, studies: Studies) -> dict[str, dict[int, float]]:
+def measured_taus(study: Study, studies: Studies) -> dict[str, dict[int, float]]:
     """Kendall's tau of the supernets that are measured; empty where no children are trained.
 
     Raises
@@ -58,7 +58,7 @@ def markdown(studies: Studies, settings: Settings, taus: Taus) -> str:
     settings
         Over these the cosine is a mean.
     taus
-        From :func:`taus_of`.
+        From :func:`measured_taus`.
     """
     points = _points(studies, settings, taus)
     rows = [

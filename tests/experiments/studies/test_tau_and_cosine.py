@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 from studies import PLAN, made_up
 
-from experiments.studies.tau_and_cosine import draw, markdown, taus_of
+from experiments.studies.tau_and_cosine import draw, markdown, measured_taus
 from nni_magic.analysis.study import InterferenceStudy
 from nni_magic.files import read_json, write_json
 
@@ -27,7 +27,7 @@ TAUS = {"spos": {0: 0.6, 1: 0.5, 2: 0.4}, "magic_t": {0: 0.1, 1: 0.2}, "magic_a"
 
 def test_tau_is_of_the_supernets_that_are_measured(tmp_path, corpus):
     study, truth = made_up(tmp_path, corpus)
-    found = taus_of(study, {"spos": {1: measured(0.1)}})
+    found = measured_taus(study, {"spos": {1: measured(0.1)}})
     scores = read_json(study.supernet_file("spos", 1))["scores"]
     assert found == {"spos": {1: pytest.approx(scipy.stats.kendalltau(truth, scores).statistic)}}
 
@@ -37,7 +37,7 @@ def test_without_children_there_is_none(tmp_path, corpus):
     for child in range(8):
         for seed in (0, 1, 2):
             study.child_file(child, seed).unlink(missing_ok=True)
-    assert taus_of(study, STUDIES) == {}
+    assert measured_taus(study, STUDIES) == {}
 
 
 def test_scores_that_rank_nothing_are_named(tmp_path, corpus):
@@ -45,7 +45,7 @@ def test_scores_that_rank_nothing_are_named(tmp_path, corpus):
     path = study.supernet_file("spos", 1)
     write_json(path, {**read_json(path), "scores": [1.0] * PLAN["children"]["n"]})
     with pytest.raises(ValueError, match="supernet 'spos', seed 1: scores is the same for all"):
-        taus_of(study, STUDIES)
+        measured_taus(study, STUDIES)
 
 
 def test_correlations_are_over_all_and_within_methods():
