@@ -51,16 +51,17 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def search(settings: argparse.Namespace) -> ParetoFront:
     """Search, keeping what is scored; gives the front."""
     domain = Bert(settings)
-    space = domain.make_space()
-    profiler = FlopsParamsProfiler(space, (domain.example(),))
-    supernet = load_supernet(settings.checkpoint, space)
-    evaluate = domain.child_evaluator(supernet)
     record = settings.output / "scored.json"
     made_with = {
         "checkpoint": hashlib.sha256(settings.checkpoint.read_bytes()).hexdigest(),
         **{name: getattr(settings, name) for name in ("cost", "batch_size", "search_batches")},
+        "data": domain.describe(),
     }
     known = (read_result(record, made_with) or {"known": {}})["known"]
+    space = domain.make_space()
+    profiler = FlopsParamsProfiler(space, (domain.example(),))
+    supernet = load_supernet(settings.checkpoint, space)
+    evaluate = domain.child_evaluator(supernet)
 
     def keep() -> None:
         write_json(record, {"made_with": made_with, "known": known})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,24 @@ class Bert(Domain):
         return torch.zeros(2, self.data.max_length, dtype=torch.long)
 
     def evaluator(self, **settings: Any) -> Lightning:
-        return mlm_evaluator(self.data, optimizer=self.settings.optimizer, **settings)
+        return mlm_evaluator(self._search_data(), optimizer=self.settings.optimizer, **settings)
 
     def search_evaluator(self, **settings: Any) -> Lightning:
-        return mlm_search_evaluator(self.data, **settings)
+        return mlm_search_evaluator(self._search_data(), **settings)
+
+    def _search_rows(self) -> int:
+        return self.settings.search_batches * self.settings.batch_size
+
+    def _search_data(self) -> MlmData:
+        """The data with those held-out rows alone that score children, on one device as on many."""
+        validation = self.data.validation
+        rows = range(min(self._search_rows(), len(validation)))
+        return dataclasses.replace(self.data, validation=Subset(validation, rows))
 
     def test_data(self) -> DataLoader:
         """Held-out rows behind those that score children."""
         settings, validation = self.settings, self.data.validation
-        rows = range(settings.search_batches * settings.batch_size, len(validation))
+        rows = range(self._search_rows(), len(validation))
         if not rows:
             raise ValueError(
                 f"search_batches is {settings.search_batches} of {settings.batch_size} rows, and "

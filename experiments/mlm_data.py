@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
+from torch.utils.data import Subset
 
 from experiments.corpus import Corpus, open_corpus
 from experiments.masking import MaskedDataset, TokenDataset
@@ -95,7 +96,7 @@ class MlmData:
     """
 
     train: TokenDataset
-    validation: MaskedDataset
+    validation: MaskedDataset | Subset
     tokenizer: Tokenizer
     special: SpecialIds
     vocab_size: int

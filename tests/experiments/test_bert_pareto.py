@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -55,3 +56,17 @@ def test_children_scored_otherwise_are_not_taken(arguments, monkeypatch, capsys,
         bert_pareto.main()
     assert ended.value.code == 1
     assert message in capsys.readouterr().out
+
+
+def test_children_scored_on_other_text_are_not_taken(
+    arguments, corpus, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.argv", ["x", *arguments, "--generations", "1"])
+    bert_pareto.main()
+    other = shutil.copytree(corpus, tmp_path / "other")
+    shutil.copy(corpus / "0.txt", other / "twice.txt")
+    words = [str(other) if word == str(corpus) else word for word in arguments]
+    monkeypatch.setattr("sys.argv", ["x", *words, "--generations", "1"])
+    with pytest.raises(SystemExit):
+        bert_pareto.main()
+    assert "scored.json' was made with other settings: data.corpus is" in capsys.readouterr().out
