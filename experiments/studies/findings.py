@@ -21,7 +21,7 @@ import numpy as np
 
 from experiments.benchmarks.reporting import table
 from experiments.studies.cells import cell
-from experiments.studies.statistics import METHODS
+from experiments.studies.comparisons import METHODS
 
 __all__ = ["Settings", "Studies", "cosines", "curves", "markdown", "operator_type"]
 

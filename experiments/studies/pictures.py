@@ -11,8 +11,8 @@ from nni_magic.analysis import plots
 # isort: split
 import numpy as np
 
+from experiments.studies.comparisons import METHODS
 from experiments.studies.gathered import ranked_children
-from experiments.studies.statistics import METHODS
 
 __all__ = ["draw", "label", "several", "taus_of"]
 

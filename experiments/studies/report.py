@@ -15,9 +15,10 @@ import numpy as np
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies import pictures
 from experiments.studies.cells import interval
+from experiments.studies.comparisons import METHODS
 from experiments.studies.gathered import gather
 from experiments.studies.pictures import label, several, taus_of
-from experiments.studies.statistics import METHODS, statistics
+from experiments.studies.statistics import statistics
 from experiments.studies.study import Study
 
 __all__ = ["markdown", "write"]
@@ -174,6 +175,18 @@ def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
     )
 
 
+def _chosen_line(chosen: Mapping[str, Any]) -> str:
+    gains = {
+        half: "{1} (95 % {2}; children too {3})".format(*_comparison_cells(chosen[half]))
+        for half in ("first", "second")
+    }
+    return (
+        f"Of the {chosen['among']} supernets that are not {METHODS[0]}'s, "
+        f"{chosen['first']['supernet']} gains most over {chosen['first']['against']} on the first "
+        f"half: {gains['first']}. On the second half the difference of tau is {gains['second']}."
+    )
+
+
 def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) -> Path:
     """Write ``<theme>_<hardware>_<date>`` as JSON, Markdown and pictures; gives the JSON's path.
 
@@ -187,6 +200,9 @@ def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) 
     found = statistics(record)
     theme = f"rank_correlation_{settings.plan.stem}"
     sections = [f"## {half}\n\n{markdown(record, found, half)}" for half in found["halves"]]
+    if chosen := found["chosen"]:
+        title = "## Chosen on the first half, reported on the second"
+        sections.append(f"{title}\n\n{_chosen_line(chosen)}")
     path, _ = write_report(
         theme, settings, arguments, {**record, "statistics": found}, "\n\n".join(sections),
         program="experiments.rank_correlation",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, permutations
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from nni_magic.analysis import ranking, seeds
@@ -15,17 +15,18 @@ from nni_magic.errors import naming
 
 # isort: split
 import numpy as np
-import scipy.stats
 
-from experiments.studies.gathered import UNCALIBRATED, ranked_children
+from experiments.studies.comparisons import (
+    Scores,
+    beyond,
+    chosen,
+    comparisons,
+    mean_tau,
+    of_children,
+)
+from experiments.studies.gathered import ranked_children
 
-__all__ = ["METHODS", "statistics"]
-
-METHODS = ("spos", "magic_t", "magic_a", "magic_at")
-"""Names of the supernets that are the study's subject; with the first all others are compared."""
-FURTHER_PAIRS = (("magic_t", "magic_at"), ("magic_a", "magic_at"))
-
-Scores = Mapping[str, Mapping[str, np.ndarray]]  # supernet to seed to scores, (n,)
+__all__ = ["statistics"]
 
 
 def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
         ``truth``: the seeds of which the ground truth is the mean; ``ceiling``; ``settings``:
         name of a setting to the seeds that all its values have, and to the values, each with the
         name of its supernets; ``halves``: name of a half, or ``all``, to what is found on its
-        children.
+        children; ``chosen``: the supernets that win on the first half, on the second.
 
     Raises
     ------
@@ -55,13 +56,20 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
         name: {seed: np.array(found["scores"])[numbers] for seed, found in by_seed.items()}
         for name, by_seed in record["supernets"].items()
     }
+    halves = {
+        half: _of_half(record["plan"], children, truth, scores, part)
+        for half, part in _halves(numbers).items()
+    }
+    first, second = (
+        halves.get(half, {"comparisons": []}) for half in ("first half", "second half")
+    )
     return {
         "truth": truth_seeds,
         "ceiling": _ceiling(record["plan"], children, len(truth_seeds)),
         "settings": _settings(record),
-        "halves": {half: _of_half(record["plan"], children, truth, scores, part)
-                   for half, part in _halves(numbers).items()},
-    }  # fmt: skip
+        "halves": halves,
+        "chosen": chosen(record["plan"], first["comparisons"], second["comparisons"]),
+    }
 
 
 def _halves(numbers: np.ndarray) -> dict[str, np.ndarray]:
@@ -91,10 +99,7 @@ def _of_half(
 ) -> dict[str, Any]:  # fmt: skip
     truth = truth[part]
     children = [child for child, here in zip(children, part, strict=True) if here]
-    scores = {
-        name: {seed: values[part] for seed, values in by_seed.items()}
-        for name, by_seed in scores.items()
-    }
+    scores = of_children(scores, part)
     by_size = {
         f"{which} {key}": sign * np.array([float(child[key]) for child in children])
         for key in ("params", "flops")
@@ -109,9 +114,9 @@ def _of_half(
             "random": dataclasses.asdict(ranking.random_ranking(truth, top_k=_top_k(truth))),
         },
         "supernets": {name: _supernets(name, by_seed, truth) for name, by_seed in scores.items()},
-        "comparisons": _comparisons(plan, scores, truth),
+        "comparisons": comparisons(plan, scores, truth),
         "best trivial": best,
-        "beyond": _beyond(by_size[best], scores, truth),
+        "beyond": beyond(by_size[best], scores, truth),
         "candidates": _candidates(children, truth, scores),
     }
 
@@ -135,84 +140,9 @@ def _supernets(name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray) 
         taus = [one["kendall_tau"] for one in rankings.values()]
         found["kendall_tau"] = dataclasses.asdict(seeds.over_seeds(taus))
         found["joint_interval"] = seeds.joint_interval(truth, every)
-        found["tau_between_seeds"] = _mean_tau(combinations(every, 2))
-        found["tau_of_mean"] = _mean_tau([(truth, every.mean(axis=0))])
+        found["tau_between_seeds"] = mean_tau(combinations(every, 2))
+        found["tau_of_mean"] = mean_tau([(truth, every.mean(axis=0))])
     return found
-
-
-def _comparisons(
-    plan: Mapping[str, Any], scores: Scores, truth: np.ndarray
-) -> list[dict[str, Any]]:
-    """All supernets with baselines and with what they vary, over the seeds that both have.
-
-    Uncalibrated scores are compared with those of the same supernet calibrated.
-    """
-    found = []
-    for before, after in _pairs(plan["supernets"], scores):
-        a, b = scores.get(before, {}), scores[after]
-        if len(common := [seed for seed in b if seed in a]) > 1:
-            one = seeds.compare(truth, [a[seed] for seed in common], [b[seed] for seed in common])
-            found.append({
-                "supernet": after, "against": before, **dataclasses.asdict(one),
-                "tau_between_seeds": _mean_tau((a[i], b[k]) for i, k in permutations(common, 2)),
-            })  # fmt: skip
-    return found
-
-
-def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names of supernets to compare, each with those of :data:`METHODS` that it is a variant of.
-
-    A variant has the same strategy, or gives another value of the same setting. Where the steps or
-    the learning rate vary, too, it is also compared with the baseline that has the same ones.
-
-    >>> def supernets(strategy, steps=3000, **values):
-    ...     return {"strategy": strategy, "steps": steps, "values": values}
-    >>> planned = {"spos": supernets("spos"), "magic_t": supernets("magic_t", k=1),
-    ...            "k2": supernets("other", k=2), "spos_6000": supernets("spos", 6000),
-    ...            "k1_6000": supernets("magic_t", 6000)}
-    >>> for name in ("magic_t", "k2", "spos_6000", "k1_6000"):
-    ...     print(list(_pairs(planned, [name])))
-    [('spos', 'magic_t')]
-    [('spos', 'k2'), ('magic_t', 'k2')]
-    [('spos', 'spos_6000')]
-    [('spos', 'k1_6000'), ('magic_t', 'k1_6000'), ('spos_6000', 'k1_6000')]
-    """
-    baseline = planned.get(METHODS[0], {})
-    for name in names:
-        if name.endswith(UNCALIBRATED):
-            yield name.removesuffix(UNCALIBRATED), name
-            continue
-        here = planned[name]
-        for method in METHODS:
-            there = planned.get(method, {"strategy": None, "values": {}})
-            related = (
-                method == METHODS[0]
-                or here["strategy"] == there["strategy"]
-                or here["values"].keys() & there["values"].keys()
-                or (method, name) in FURTHER_PAIRS
-            )
-            if related and method != name:
-                yield method, name
-        for other, there in planned.items():
-            alike = _schedule(baseline) != _schedule(here) == _schedule(there)
-            if alike and there["strategy"] == baseline.get("strategy") != here["strategy"]:
-                yield other, name
-
-
-def _schedule(planned: Mapping[str, Any]) -> tuple[object, ...]:
-    """How long supernets are trained, and with which learning rate."""
-    return tuple(planned.get(key) for key in ("steps", "learning_rate", "decay"))
-
-
-def _beyond(trivial: np.ndarray, scores: Scores, truth: np.ndarray) -> dict[str, Any]:
-    """Supernets of several seeds compared with a trivial ranking."""
-    return {
-        name: dataclasses.asdict(
-            seeds.compare(truth, [trivial] * len(by_seed), list(by_seed.values()))
-        )
-        for name, by_seed in scores.items()
-        if len(by_seed) > 1
-    }
 
 
 def _candidates(
@@ -231,17 +161,11 @@ def _candidates(
     losses = {"ground truth": {"": truth}, **scores}
     return {
         candidate: {
-            name: _mean_tau((count, one) for one in every.values())
-            for name, every in losses.items()
+            name: mean_tau((count, one) for one in every.values()) for name, every in losses.items()
         }
         for candidate, count in counts.items()
         if np.ptp(count) > 0
     }
-
-
-def _mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Mean tau of scores with other scores of the same children."""
-    return float(np.mean([scipy.stats.kendalltau(*pair).statistic for pair in pairs]))
 
 
 def _ceiling(

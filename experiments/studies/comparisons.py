@@ -1,0 +1,155 @@
+"""Which supernets rank better than others: those of a study compared pair by pair."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
+from typing import Any
+
+from nni_magic.analysis import seeds
+
+# isort: split
+import numpy as np
+import scipy.stats
+
+from experiments.studies.gathered import UNCALIBRATED
+
+__all__ = ["METHODS", "Scores", "beyond", "chosen", "comparisons", "mean_tau", "of_children"]
+
+METHODS = ("spos", "magic_t", "magic_a", "magic_at")
+"""Strategies that are the study's subject, and the names of their supernets with default settings.
+
+With the first all others are compared.
+"""
+FURTHER_PAIRS = (("magic_t", "magic_at"), ("magic_a", "magic_at"))
+
+Comparison = Mapping[str, Any]
+Scores = Mapping[str, Mapping[str, np.ndarray]]  # supernet to seed to scores, (n,)
+
+
+def of_children(scores: Scores, part: np.ndarray) -> Scores:
+    """Scores of some children alone, those where ``part``, of booleans ``(n,)``, is true."""
+    return {
+        name: {seed: values[part] for seed, values in by_seed.items()}
+        for name, by_seed in scores.items()
+    }
+
+
+def comparisons(plan: Mapping[str, Any], scores: Scores, truth: np.ndarray) -> list[Comparison]:
+    """All supernets with baselines and with what they vary, over the seeds that both have.
+
+    Uncalibrated scores are compared with those of the same supernet calibrated.
+    """
+    found: list[Comparison] = []
+    for before, after in _pairs(plan["supernets"], scores):
+        a, b = scores.get(before, {}), scores[after]
+        if len(common := [seed for seed in b if seed in a]) > 1:
+            one = seeds.compare(truth, [a[seed] for seed in common], [b[seed] for seed in common])
+            found.append({
+                "supernet": after, "against": before, **dataclasses.asdict(one),
+                "tau_between_seeds": mean_tau((a[i], b[k]) for i, k in permutations(common, 2)),
+            })  # fmt: skip
+    return found
+
+
+def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names of supernets to compare, each with those of :data:`METHODS` that it is a variant of.
+
+    A variant has the same strategy, or gives another value of the same setting. Where the steps or
+    the learning rate vary, too, it is also compared with the baseline that has the same ones.
+
+    >>> def supernets(strategy, steps=3000, **values):
+    ...     return {"strategy": strategy, "steps": steps, "values": values}
+    >>> planned = {"spos": supernets("spos"), "magic_t": supernets("magic_t", k=1),
+    ...            "k2": supernets("other", k=2), "spos_6000": supernets("spos", 6000),
+    ...            "k1_6000": supernets("magic_t", 6000)}
+    >>> for name in ("magic_t", "k2", "spos_6000", "k1_6000"):
+    ...     print(list(_pairs(planned, [name])))
+    [('spos', 'magic_t')]
+    [('spos', 'k2'), ('magic_t', 'k2')]
+    [('spos', 'spos_6000')]
+    [('spos', 'k1_6000'), ('magic_t', 'k1_6000'), ('spos_6000', 'k1_6000')]
+    """
+    for name in names:
+        if name.endswith(UNCALIBRATED):
+            yield name.removesuffix(UNCALIBRATED), name
+            continue
+        here = planned[name]
+        for method in METHODS:
+            there = planned.get(method, {"strategy": None, "values": {}})
+            related = (
+                method == METHODS[0]
+                or here["strategy"] == there["strategy"]
+                or here["values"].keys() & there["values"].keys()
+                or (method, name) in FURTHER_PAIRS
+            )
+            if related and method != name:
+                yield method, name
+        if (own := _baseline(planned, here)) not in (METHODS[0], name):
+            yield own, name
+
+
+def _baseline(planned: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name of the baseline trained as long and as fast, or of the first one if there is none."""
+    alike = [
+        name for name, there in planned.items()
+        if there["strategy"] == METHODS[0] and _schedule(there) == _schedule(here)
+    ]  # fmt: skip
+    return METHODS[0] if METHODS[0] in alike or not alike else alike[0]
+
+
+def _schedule(planned: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(planned.get(key) for key in ("steps", "learning_rate", "decay"))
+
+
+def beyond(trivial: np.ndarray, scores: Scores, truth: np.ndarray) -> dict[str, Any]:
+    """Supernets of several seeds compared with a trivial ranking."""
+    return {
+        name: dataclasses.asdict(
+            seeds.compare(truth, [trivial] * len(by_seed), list(by_seed.values()))
+        )
+        for name, by_seed in scores.items()
+        if len(by_seed) > 1
+    }
+
+
+def chosen(
+    plan: Mapping[str, Any], first: Sequence[Comparison], second: Sequence[Comparison]
+) -> dict[str, Any] | None:
+    """Find the supernets that gain most over their baseline on some children, on other ones.
+
+    The best of many on the children that it was chosen on is too good by chance; on others it is
+    not.
+
+    Parameters
+    ----------
+    plan
+        Of the study.
+    first, second
+        What :func:`comparisons` gives of the children to choose on, and of those to report.
+
+    Returns
+    -------
+    dict or None
+        ``among``, how many supernets there were to choose from, and the comparisons of the one
+        chosen: ``first`` and ``second``. ``None`` if there was none.
+    """
+    planned = plan["supernets"]
+    on_second = {(one["supernet"], one["against"]): one for one in second}
+    on_first = {
+        pair: one
+        for one in first
+        if (pair := (one["supernet"], one["against"])) in on_second
+        and (here := planned.get(pair[0])) and here["strategy"] != METHODS[0]
+        and pair[1] == _baseline(planned, here)
+    }  # fmt: skip
+    if not on_first:
+        return None
+    best = max(on_first, key=lambda pair: on_first[pair]["difference"]["mean"])
+    return {"among": len(on_first), "first": on_first[best], "second": on_second[best]}
+
+
+def mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Mean tau of scores with other scores of the same children."""
+    return float(np.mean([scipy.stats.kendalltau(*pair).statistic for pair in pairs]))
