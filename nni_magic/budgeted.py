@@ -9,8 +9,10 @@ from the count, as one draws from a knapsack [Dyer2003]:
 .. math:: N_i(b) = \sum_k N_{i+1}(b - c_{ik}), \qquad
           P(\alpha_i = k \mid b \text{ left}) = N_{i+1}(b - c_{ik}) / N_i(b)
 
-Costs are rounded down to bins for the count, so that no sample inside is lost, and the few that
-are outside all the same are rejected; what remains is uniform.
+Costs are rounded down to bins for the count, so that no sample inside is lost, and those that are
+outside all the same are rejected; what remains is uniform. They are few where groups are: with
+costs drawn uniformly and a budget at 0.3 of the way up, one in ten of 22 groups and every other one
+of 100, but nearly all of 300.
 
 [Dyer2003] Dyer, Approximate counting by dynamic programming, STOC 2003.
 """
