@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import permutations
 from typing import Any
 
@@ -22,9 +22,10 @@ METHODS = ("spos", "magic_t", "magic_a", "magic_at")
 
 With the first all others are compared.
 """
+FEWEST_SEEDS = 3
+"""Of a setting that may be chosen."""
 FURTHER_PAIRS = (("magic_t", "magic_at"), ("magic_a", "magic_at"))
 
-Comparison = Mapping[str, Any]
 Scores = Mapping[str, Mapping[str, np.ndarray]]  # supernet to seed to scores, (n,)
 
 
@@ -36,12 +37,12 @@ def of_children(scores: Scores, part: np.ndarray) -> Scores:
     }
 
 
-def comparisons(plan: Mapping[str, Any], scores: Scores, truth: np.ndarray) -> list[Comparison]:
+def comparisons(plan: Mapping[str, Any], scores: Scores, truth: np.ndarray) -> list[dict[str, Any]]:
     """All supernets with baselines and with what they vary, over the seeds that both have.
 
     Uncalibrated scores are compared with those of the same supernet calibrated.
     """
-    found: list[Comparison] = []
+    found = []
     for before, after in _pairs(plan["supernets"], scores):
         a, b = scores.get(before, {}), scores[after]
         if len(common := [seed for seed in b if seed in a]) > 1:
@@ -115,39 +116,63 @@ def beyond(trivial: np.ndarray, scores: Scores, truth: np.ndarray) -> dict[str, 
 
 
 def chosen(
-    plan: Mapping[str, Any], first: Sequence[Comparison], second: Sequence[Comparison]
+    plan: Mapping[str, Any],
+    scores: Scores,
+    truth: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
 ) -> dict[str, Any] | None:
-    """Find the supernets that gain most over their baseline on some children, on other ones.
+    """Compare the best setting of the other methods with the baseline's best, both chosen before.
 
-    The best of many on the children that it was chosen on is too good by chance; on others it is
-    not.
+    The best of many is too good by chance on the children that it was chosen on, so the two are
+    compared on others. What luck a seed has is the same on both, and stays in.
 
     Parameters
     ----------
     plan
         Of the study.
+    scores, truth
+        Scores by supernet and seed, and the ground truth, ``(n,)``.
     first, second
-        What :func:`comparisons` gives of the children to choose on, and of those to report.
+        Booleans ``(n,)``: the children to choose on, and those to compare on.
 
     Returns
     -------
     dict or None
-        ``among``, how many supernets there were to choose from, and the comparisons of the one
-        chosen: ``first`` and ``second``. ``None`` if there was none.
+        ``among``: how many settings the other methods and the baseline have with all their seeds,
+        at least :data:`FEWEST_SEEDS`; ``supernet``, ``against``: the best of each by mean tau over
+        the seeds that all have; ``taus``: these two means; the comparison. ``None`` if a side has
+        no setting.
     """
     planned = plan["supernets"]
-    on_second = {(one["supernet"], one["against"]): one for one in second}
-    on_first = {
-        pair: one
-        for one in first
-        if (pair := (one["supernet"], one["against"])) in on_second
-        and (here := planned.get(pair[0])) and here["strategy"] != METHODS[0]
-        and pair[1] == _baseline(planned, here)
+    whole = {
+        name: by_seed for name, by_seed in scores.items()
+        if name in planned and len(planned[name]["seeds"]) == len(by_seed) >= FEWEST_SEEDS
     }  # fmt: skip
-    if not on_first:
+    common = [
+        seed
+        for seed in next(iter(whole.values()), ())
+        if all(seed in by_seed for by_seed in whole.values())
+    ]
+    taus = {
+        name: mean_tau((truth[first], by_seed[seed][first]) for seed in common)
+        for name, by_seed in whole.items()
+        if len(common) >= FEWEST_SEEDS
+    }
+    ours = {name for name in taus if planned[name]["strategy"] != METHODS[0]}
+    theirs = taus.keys() - ours
+    if not ours or not theirs:
         return None
-    best = max(on_first, key=lambda pair: on_first[pair]["difference"]["mean"])
-    return {"among": len(on_first), "first": on_first[best], "second": on_second[best]}
+    # Sorted, so that of equal ones the same is taken every time.
+    after, before = (max(sorted(side), key=lambda name: taus[name]) for side in (ours, theirs))
+    b, a = ([whole[name][seed][second] for seed in common] for name in (after, before))
+    return {
+        "among": [len(ours), len(theirs)],
+        "supernet": after,
+        "against": before,
+        "taus": [taus[after], taus[before]],
+        **dataclasses.asdict(seeds.compare(truth[second], a, b)),
+    }
 
 
 def mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:

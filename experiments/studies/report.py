@@ -176,14 +176,15 @@ def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
 
 
 def _chosen_line(chosen: Mapping[str, Any]) -> str:
-    gains = {
-        half: "{1} (95 % {2}; children too {3})".format(*_comparison_cells(chosen[half]))
-        for half in ("first", "second")
-    }
+    n_seeds, difference, *intervals = _comparison_cells(chosen)
+    ours, theirs = chosen["taus"]
+    n_ours, n_theirs = chosen["among"]
     return (
-        f"Of the {chosen['among']} supernets that are not {METHODS[0]}'s, "
-        f"{chosen['first']['supernet']} gains most over {chosen['first']['against']} on the first "
-        f"half: {gains['first']}. On the second half the difference of tau is {gains['second']}."
+        f"On the first half {chosen['against']} has the highest tau of {n_theirs} settings of "
+        f"{METHODS[0]}, {theirs:.3f}, and {chosen['supernet']} of {n_ours} other ones, {ours:.3f} "
+        f"({n_seeds} seeds each). On the second half the difference of tau between these two is "
+        f"{difference} (95 % {intervals[0]}; children too {intervals[1]}). The supernets are the "
+        "same on both halves, so that a lucky seed is lucky on both."
     )
 
 

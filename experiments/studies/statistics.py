@@ -43,7 +43,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
         ``truth``: the seeds of which the ground truth is the mean; ``ceiling``; ``settings``:
         name of a setting to the seeds that all its values have, and to the values, each with the
         name of its supernets; ``halves``: name of a half, or ``all``, to what is found on its
-        children; ``chosen``: the supernets that win on the first half, on the second.
+        children; ``chosen``: what wins on the first half, compared on the second.
 
     Raises
     ------
@@ -56,20 +56,16 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
         name: {seed: np.array(found["scores"])[numbers] for seed, found in by_seed.items()}
         for name, by_seed in record["supernets"].items()
     }
-    halves = {
-        half: _of_half(record["plan"], children, truth, scores, part)
-        for half, part in _halves(numbers).items()
-    }
-    first, second = (
-        halves.get(half, {"comparisons": []}) for half in ("first half", "second half")
-    )
+    halves = _halves(numbers)
+    parts = [halves[half] for half in ("first half", "second half") if half in halves]
     return {
         "truth": truth_seeds,
         "ceiling": _ceiling(record["plan"], children, len(truth_seeds)),
         "settings": _settings(record),
-        "halves": halves,
-        "chosen": chosen(record["plan"], first["comparisons"], second["comparisons"]),
-    }
+        "halves": {half: _of_half(record["plan"], children, truth, scores, part)
+                   for half, part in halves.items()},
+        "chosen": chosen(record["plan"], scores, truth, *parts) if len(parts) == 2 else None,
+    }  # fmt: skip
 
 
 def _halves(numbers: np.ndarray) -> dict[str, np.ndarray]:
