@@ -194,9 +194,13 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
         {f"shared layer {j}": curves(studies, j, ms) for j, ms in by_layer.items()}, stem
     )
     j, m = measurements.wanted[0]
-    first = {name: next(iter(by_seed.values())) for name, by_seed in studies.items()}
+    first = {
+        f"{name}, seed {seed}\nj = {j}, m = {m}": study
+        for name, by_seed in studies.items()
+        for seed, study in list(by_seed.items())[:1]
+    }
     plots.cosine_heatmap(
-        {name: study.mean_matrix(j, m) for name, study in first.items()},
+        {title: study.mean_matrix(j, m) for title, study in first.items()},
         next(iter(first.values())).candidates,
         stem.with_name(f"{stem.name}_matrices"),
     )

@@ -112,6 +112,17 @@ def over_seeds(found: dict[str, Any]) -> list[Any]:
     return [seeds.over_seeds(column) for column in by_seed.T]
 
 
+def near_less_far(found: dict[str, Any]) -> tuple[int, seeds.MeanInterval]:
+    """Half of the distances, and by how much the children up to there are worse than those behind.
+
+    Of the differences from the control, mean over distances, the child at distance 0 left out.
+    """
+    by_seed = np.array([one["difference"] for one in found.values()])
+    half = by_seed.shape[1] // 2
+    near, far = by_seed[:, 1 : half + 1].mean(1), by_seed[:, half + 1 :].mean(1)
+    return half, seeds.over_seeds(near - far)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, and report."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -137,6 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"negative: better than on {settings.control}. Student's 95 % interval over seeds; "
         f"{settings.children} children at every distance but 0, where there is one, and seed.\n\n"
         + table(["distance", *means], rows)
+        + "".join(_contrast_line(name, *near_less_far(by_seed)) for name, by_seed in found.items())
     )
     summary = {name: [dataclasses.asdict(one) for one in curve] for name, curve in means.items()}
     path, _ = write_report(
@@ -145,6 +157,13 @@ def main(arguments: list[str] | None = None) -> None:
     )  # fmt: skip
     _draw(means, path.with_suffix(""))
     print(path)
+
+
+def _contrast_line(name: str, half: int, contrast: seeds.MeanInterval) -> str:
+    return (
+        f"\n\n{name}: at distances 1 to {half} less at greater ones {cell(contrast, '+')} nats, "
+        "seed by seed; negative where the children near the last one are favoured."
+    )
 
 
 def _draw(means: dict[str, list[seeds.MeanInterval]], stem: Path) -> None:

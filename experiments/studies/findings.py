@@ -101,7 +101,8 @@ def markdown(studies: Studies, settings: Settings) -> str:
         "Cosine between the gradients of children on the candidate that they share in layer j, "
         "where they differ in each of the m layers behind it; higher is less interference. In "
         "brackets Student's 95 % interval: over seeds where a supernet has several, else over "
-        f"{first.repetitions} repetitions. Seeds: {seeds}."
+        f"{first.repetitions} repetitions. Seeds: {seeds}. The headings say what the paper found; "
+        "the tables, what is found here."
     ]
     by_type = _pairs_by_type(first)
     if single := [(j, m) for j, m in settings if m == 1]:
@@ -116,7 +117,7 @@ def _by_types(studies: Studies, single: Settings, by_type: ByType) -> str:
         for types, pairs in by_type.items()
     ]
     return (
-        "## Finding 1: the cosine is below 1 even for one different operator\n\n"
+        "## Finding 1 of the paper: the cosine is below 1 even for one different operator\n\n"
         "m = 1, mean over j, by the types of the two operators.\n\n"
         + table(["operators", *studies], rows)
     )
@@ -132,7 +133,8 @@ def _same_type(studies: Studies, single: Settings, by_type: ByType) -> str:
     if same and different:
         rows.append(_row("difference", studies, _gain_of_same(single, same, different)))
     return (
-        "## Finding 2: operators of the same type interfere less\n\nm = 1, mean over j.\n\n"
+        "## Finding 2 of the paper: operators of the same type interfere less\n\n"
+        "m = 1, mean over j.\n\n"
         + table(["operators", *studies], rows)
     )
 
@@ -142,7 +144,7 @@ def _by_setting(studies: Studies, settings: Settings) -> str:
         [j, *_row(m, studies, partial(cosines, settings=[(j, m)]))] for j, m in settings
     ]  # fmt: skip
     return (
-        "## Finding 3: the cosine falls as more operators differ\n\n"
+        "## Finding 3 of the paper: the cosine falls as more operators differ\n\n"
         + table(["j", "m", *studies], rows)
     )  # fmt: skip
 
@@ -155,7 +157,7 @@ def _above_baseline(studies: Studies, settings: Settings) -> str:
         for j, m in settings
     ]  # fmt: skip
     return (
-        "## Finding 4: alignment raises the cosine\n\n"
+        "## Finding 4 of the paper: alignment raises the cosine\n\n"
         f"Difference from {BASELINE}, on the same children and seeds.\n\n"
         + table(["j", "m", *others], rows)
     )
@@ -179,7 +181,7 @@ def _by_layer(studies: Studies, settings: Settings, by_type: ByType) -> str:
                 cell(above_baseline(studies, name, partial(cosines, settings=here)), "+"),
             ])  # fmt: skip
     return (
-        "## Finding 5: all of it holds for every shared layer\n\n"
+        "## Finding 5 of the paper: all of it holds for every shared layer\n\n"
         "For every j: the cosine at its smallest m, there the same type less different types, the "
         f"fall until its largest m, and the difference from {BASELINE}, mean over m.\n\n"
         + table(["j", "supernet", "cosine", "same type", "fall", f"above {BASELINE}"], rows)

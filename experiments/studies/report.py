@@ -49,12 +49,16 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         table(
             ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds",
              "between seeds", "of mean", "rho", "precision@5", "precision@10", "regret (nats)",
-             "mean loss (nats)", "CPU s"],
+             "tied pairs", "mean loss (nats)", "CPU s"],
             [*_method_rows(record, here["supernets"]), *_trivial_rows(here["trivial"])],
         ),
     ]  # fmt: skip
     if here["comparisons"]:
-        sections += ["Pairs of supernets, over the seeds that both have:", _pair_table(here)]
+        sections += [
+            "Pairs of supernets, over the seeds that both have; intervals and p-values are not "
+            "corrected for how many pairs there are:",
+            _pair_table(here),
+        ]
     if here["beyond"]:
         sections += [
             f"Against the best trivial ranking, {here['best trivial']}, which is known to be the "
@@ -109,12 +113,15 @@ def _trivial_rows(trivial: Mapping[str, Any]) -> list[list[object]]:
 
 
 def _means(rankings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Mean rho, precision at 5 and at 10, and regret."""
+    """Mean rho, precision at 5 and at 10, regret, and pairs of the same score."""
     cells = [f"{np.mean([one['spearman_rho'] for one in rankings]):.3f}"]
     for k in (5, 10):
         shares = [one["precision_at"].get(k) for one in rankings]
         cells.append("" if None in shares else f"{np.mean(shares):.2f}")
-    return [*cells, f"{np.mean([one['regret'] for one in rankings]):.3f}"]
+    regret, ties = (
+        np.mean([one[key] for one in rankings]) for key in ("regret", "ties_scores")
+    )
+    return [*cells, f"{regret:.3f}", f"{ties:.0f}"]
 
 
 def _pair_table(here: Mapping[str, Any]) -> str:

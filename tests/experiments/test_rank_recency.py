@@ -73,6 +73,19 @@ def test_report_has_a_row_for_every_distance(study):
     by_seed = [one["difference"][2] for one in record["recency"]["constant"].values()]
     assert record["means"]["constant"][2]["mean"] == pytest.approx(np.mean(by_seed))
     assert page.with_suffix(".png").exists()
+    near, far = (
+        np.mean([one["difference"][at] for one in record["recency"]["constant"].values()])
+        for at in (slice(1, 3), slice(3, 5))
+    )
+    said = f"constant: at distances 1 to 2 less at greater ones {near - far:+.3f} ("
+    assert said in page.read_text()
+
+
+def test_children_near_the_last_one_are_told_from_those_far_away():
+    found = {seed: {"difference": [9.0, 1.0, 1.0, 2.0, 3.0 + seed]} for seed in (0, 1)}
+    half, contrast = rank_recency.near_less_far(found)
+    assert half == 2
+    assert contrast.mean == pytest.approx(np.mean([1 - 2.5, 1 - 3.0]))
 
 
 def test_learning_rate_stays_without_decay(study, monkeypatch):
