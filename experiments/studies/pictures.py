@@ -20,6 +20,8 @@ __all__ = ["draw", "label", "several", "taus_of"]
 def draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
     """Draw tau by method, the methods' scores, and tau by every setting, as far as there are seeds.
 
+    Settings that are no number are drawn together, as ``<stem>_variants``.
+
     Parameters
     ----------
     record, found
@@ -28,13 +30,23 @@ def draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> Non
         The pictures, without their ends.
     """
     supernets, planned = found["halves"]["all"]["supernets"], record["plan"]["supernets"]
-    methods = {
+    taus = {
         name: taus_of(one, one["seeds"])
         for name, one in supernets.items()
-        if len(one["seeds"]) > 1 and (name in METHODS or not _is_value(planned.get(name)))
+        if len(one["seeds"]) > 1
+    }  # fmt: skip
+    methods = {name: tau for name, tau in taus.items() if name.split(", ")[0] in METHODS}
+    variants = {
+        "\n".join(name.rsplit("_", 1)): tau
+        for name, tau in taus.items()
+        if name not in methods and not _values(planned, name)
     }
     if methods:
-        _draw_methods(methods, record, found, stem)
+        _draw_taus({name.replace(", ", "\n"): tau for name, tau in methods.items()}, found, stem)
+        _draw_scores(methods, record, stem)
+    if variants:
+        first = {name: tau for name, tau in methods.items() if name == METHODS[0]}
+        _draw_taus({**first, **variants}, found, stem.with_name(f"{stem.name}_variants"))
     for setting, one in several(found["settings"]).items():
         if len(one["seeds"]) > 1:
             names = {value["value"]: value["supernets"] for value in one["values"]}
@@ -44,25 +56,26 @@ def draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> Non
             plots.tau_by_setting({", ".join(strategies): line}, path, setting=label(setting))
 
 
-def _is_value(planned: Mapping[str, Any] | None) -> bool:
-    """Whether supernets are in the picture of a setting; uncalibrated ones are in no plan."""
-    return planned is not None and bool(planned["values"])
+def _values(planned: Mapping[str, Any], name: str) -> Mapping[str, float]:
+    """Settings in whose pictures supernets are; uncalibrated ones are in no plan."""
+    return planned.get(name, {"values": {}})["values"]
 
 
-def _draw_methods(
-    taus: Mapping[str, list[float]], record: Mapping[str, Any], found: Mapping[str, Any], stem: Path
-) -> None:
+def _draw_taus(taus: Mapping[str, list[float]], found: Mapping[str, Any], stem: Path) -> None:
     here = found["halves"]["all"]
     best = here["best trivial"]
     plots.tau_by_method(
-        {name.replace(", ", "\n"): by_seed for name, by_seed in taus.items()},
+        taus,
         stem,
         trivial={best: here["trivial"][best]["kendall_tau"]},
         ceiling=found["ceiling"] and found["ceiling"]["tau_ceiling"],
     )
+
+
+def _draw_scores(names: Iterable[str], record: Mapping[str, Any], stem: Path) -> None:
     children, truth, _ = ranked_children(record)
     numbers = [child["number"] for child in children]
-    firsts = {name: next(iter(record["supernets"][name].items())) for name in taus}
+    firsts = {name: next(iter(record["supernets"][name].items())) for name in names}
     plots.score_against_truth(
         truth,
         {f"{name}, seed {seed}": np.array(one["scores"])[numbers]

@@ -95,6 +95,20 @@ def test_settings_have_tables_and_pictures_of_their_own(study, tmp_path, monkeyp
     assert sorted(by_method) == sorted(METHODS)
 
 
+def test_variants_have_a_picture_beside_the_baseline(tmp_path, corpus, monkeypatch):
+    some = {"strategy": "magic_t", "steps": 4, "seeds": [0, 1]}
+    supernets = {**PLAN["supernets"], "magic_t_long": some, "k2": {**some, "values": {"k": 2}}}
+    study, _ = made_up(tmp_path, corpus, supernets=supernets)
+    drawn = {}
+    monkeypatch.setattr(
+        plots, "tau_by_method", lambda taus, stem, **kw: drawn.update({stem.name: list(taus)})
+    )
+    stem = report(study, tmp_path / "out").stem
+    assert drawn == {
+        stem: ["magic_t", "spos"], f"{stem}_variants": ["spos", "magic_t\nlong"]
+    }  # fmt: skip
+
+
 def test_setting_of_one_value_has_no_table(tmp_path, corpus):
     magic_t = {**PLAN["supernets"]["magic_t"], "values": {"k": 1}}
     study, _ = made_up(tmp_path, corpus, supernets={**PLAN["supernets"], "magic_t": magic_t})
