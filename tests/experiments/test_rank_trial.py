@@ -8,6 +8,7 @@ import nni
 import pytest
 import yaml
 from nni.experiment.config import ExperimentConfig
+from nnictl import ENDED, NnictlExperiment, log_of
 from studies import plan_of
 
 from experiments import rank_trial
@@ -143,3 +144,34 @@ def test_shipped_experiment_compares_the_supernets_of_its_plan():
     supernets = list(Plan.read(ROOT / settings.plan).supernets)
     assert chosen == {"_type": "choice", "_value": supernets}
     assert (config["maxTrialNumber"], config["trialConcurrency"]) == (len(supernets), 1)
+
+
+@pytest.mark.slow
+def test_taus_are_the_final_results_under_nnictl(tmp_path, corpus):
+    children = {"n": 4, "steps": 2}
+    supernets = {name: {"strategy": name, "steps": 4, "seeds": [0]} for name in ("spos", "magic_t")}
+    study = Study(
+        plan_of(tmp_path, corpus, children=children, supernets=supernets),
+        tmp_path / "trained", corpus / "cache",
+    )  # fmt: skip
+    config = {
+        "trialCodeDirectory": str(ROOT),
+        "trialCommand": shlex.join([
+            sys.executable, "-m", "experiments.rank_trial", "--plan", str(tmp_path / "plan.yml"),
+            "--runs", str(study.output), "--cache", str(corpus / "cache"), "--threads", "1",
+        ]),
+        "trialConcurrency": 1,
+        "maxTrialNumber": 2,
+        "searchSpace": {"supernets": {"_type": "choice", "_value": ["spos", "magic_t"]}},
+        "tuner": {"name": "GridSearch"},
+    }  # fmt: skip
+    with NnictlExperiment(tmp_path, config) as experiment:
+        jobs = experiment.wait_for(lambda jobs: sum(job.status in ENDED for job in jobs) == 2)
+    assert [job.status for job in jobs] == ["SUCCEEDED"] * 2, log_of(jobs[0])
+    truth = [study.read_child(child, 0)["val_loss"] for child in range(4)]
+    for job in jobs:
+        name = job.hyperParameters[0].parameters["supernets"]
+        scores = study.read_supernet(name, 0)["scores"]
+        expected = rank(truth, scores, top_k=()).kendall_tau
+        assert job.finalMetricData[0].data["default"] == pytest.approx(expected)
+    assert experiment.left == []
