@@ -13,6 +13,9 @@ one to end reports on all of it. ``--report`` only reports what there is.
 
 ``--supernets`` measures some supernets of a plan whose trainings ``experiments.rank_correlation``
 has done. Where children are trained, too, the report also shows Kendall's tau against the cosine.
+
+The report begins with the loss of random children: gradients of a supernet that has learned nothing
+yet tell nothing of its method.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nni_magic import samples
 from nni_magic.analysis import plots
@@ -32,18 +35,23 @@ from nni_magic.checkpoint import load_supernet
 from nni_magic.files import write_json
 
 # isort: split
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from experiments.benchmarks.reporting import add_report_options, write_report
+from experiments.benchmarks.reporting import add_report_options, table, write_report
 from experiments.made_with import read_result
 from experiments.studies import tau_and_cosine
 from experiments.studies.findings import curves, markdown
 from experiments.studies.plan import Plan
 from experiments.studies.records import supernet_settings
 from experiments.studies.study import Study, claimed
+from nni_magic.sampling import UniformSampler
 
 _logger = logging.getLogger(__name__)
+
+N_SCORED = 16
+"""Random children whose mean loss says how far a supernet is trained."""
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -125,8 +133,14 @@ class Measurements:
         """Supernets that are not measured in full yet."""
         for name, seed in self.supernets():
             found = self.read(name, seed)
-            if found is None or not found.matrices.keys() >= set(self.wanted):
+            whole = found is not None and found.matrices.keys() >= set(self.wanted)
+            if not whole or self.mean_loss(name, seed) is None:
                 yield name, seed
+
+    def mean_loss(self, name: str, seed: int) -> float | None:
+        """Mean loss of random children with a supernet's weights, if that is measured."""
+        record = read_result(self.file(name, seed), self.made_with(name))
+        return record and record.get("mean_loss")
 
     def measure(self, name: str, seed: int) -> None:
         """Measure what is missing of a supernet, and save it setting by setting."""
@@ -140,12 +154,17 @@ class Measurements:
             self.study.evaluator(plan.supernets[name].steps, seed, {}), list(rows),
             repetitions=self.settings.repetitions, seed=self.settings.seed,
         )  # fmt: skip
+        sampler = UniformSampler(supernet, seed=self.settings.seed)
+        children = [sampler.next() for _ in range(N_SCORED)]
+        scores = self.study.score(self.study.checkpoint(name, seed), children)
+        record = {"made_with": self.made_with(name), "mean_loss": float(np.mean(scores))}
         found = self.read(name, seed)
+        if found is not None:
+            write_json(self.file(name, seed), {**record, **found.to_json()})
         for j, m in self.wanted:
             if found is None or (j, m) not in found.matrices:
                 found = go_on(shared_layers=[j], differences=[m], done=found)
-                record = {"made_with": self.made_with(name), **found.to_json()}
-                write_json(self.file(name, seed), record)
+                write_json(self.file(name, seed), {**record, **found.to_json()})
                 _logger.info(
                     "%s, seed %d, layer %d, %d differences: %.3f",
                     name, seed, j, m, found.mean_cosine(j, m),
@@ -177,12 +196,17 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
         for name, by_seed in studies.items()
     }
     taus = tau_and_cosine.measured_taus(measurements.study, studies)
-    text = markdown(studies, measurements.wanted)
+    losses = {
+        name: {str(seed): cast(float, measurements.mean_loss(name, seed)) for seed in by_seed}
+        for name, by_seed in studies.items()
+    }
+    text = f"{_loss_table(losses)}\n\n{markdown(studies, measurements.wanted)}"
     if taus:
         text += "\n\n" + tau_and_cosine.markdown(studies, measurements.wanted, taus)
     path, _ = write_report(
         f"interference_{settings.plan.stem}", settings, arguments,
-        {"interference": record, "kendall_tau": taus}, text, program="experiments.interference",
+        {"interference": record, "mean_loss": losses, "kendall_tau": taus}, text,
+        program="experiments.interference",
     )  # fmt: skip
     stem = path.with_suffix("")
     if taus:
@@ -205,6 +229,16 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
         stem.with_name(f"{stem.name}_matrices"),
     )
     return path
+
+
+def _loss_table(losses: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [
+        [name, ", ".join(by_seed), f"{np.mean(of := list(by_seed.values())):.3f}",
+         f"{min(of):.3f} to {max(of):.3f}"]
+        for name, by_seed in losses.items()
+    ]  # fmt: skip
+    header = ["supernet", "seeds", f"mean loss of {N_SCORED} random children (nats)", "range"]
+    return table(header, rows)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 
+import numpy as np
 import pytest
 import scipy.stats
 from studies import plan_of
@@ -12,6 +13,7 @@ from experiments.studies.study import Study
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
 from nni_magic.files import read_json, write_json
+from nni_magic.sampling import UniformSampler
 
 CHANGES = {
     "children": {"n": 0, "steps": 1},
@@ -88,6 +90,25 @@ def test_report_gives_means_over_seeds(folder):
     assert text.count("## Finding ") == 5
     assert record.with_suffix(".png").exists()
     assert record.with_name(f"{record.stem}_matrices.png").exists()
+
+
+def test_report_says_how_far_the_supernets_are_trained(folder, corpus, run):
+    study = Study(plan_of(folder, corpus, **CHANGES), folder / "runs", corpus / "cache")
+    sampler = UniformSampler(study.domain.make_space(), seed=0)
+    children = [sampler.next() for _ in range(interference.N_SCORED)]
+    losses = [np.mean(study.score(study.checkpoint("spos", seed), children)) for seed in (0, 1)]
+    run()
+    [page] = (folder / "out").glob("interference_plan_cpu_*.md")
+    low, high = sorted(losses)
+    assert f"| spos | 0, 1 | {np.mean(losses):.3f} | {low:.3f} to {high:.3f} |" in page.read_text()
+
+
+def test_loss_is_measured_where_an_earlier_measurement_has_none(folder, run):
+    path = folder / "runs" / "interference" / "magic_t_seed0.json"
+    finished = read_json(path)
+    write_json(path, {key: value for key, value in finished.items() if key != "mean_loss"})
+    run()
+    assert read_json(path) == finished
 
 
 def test_measurement_that_was_stopped_goes_on(folder, run, monkeypatch):
