@@ -29,7 +29,8 @@ def report(study, folder):
     plan = study.output.parent / "plan.yml"
     rank_correlation.main([
         "--plan", str(plan), "--runs", str(study.output), "--output", str(folder),
-        "--hardware", "cpu", "--report", "--threads", "1",
+        "--cache", str(study.domain.settings.cache), "--hardware", "cpu", "--report",
+        "--threads", "1",
     ])  # fmt: skip
     [page] = folder.glob("rank_correlation_plan_cpu_*.md")
     return page
