@@ -39,9 +39,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies import tau_and_cosine
+from experiments.studies.command_line import study_parser
 from experiments.studies.findings import curves, markdown
 from experiments.studies.plan import Plan
 from experiments.studies.records import supernet_settings
@@ -56,14 +57,8 @@ N_SCORED = 16
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = study_parser(__doc__)
     add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
-    add("--runs", type=Path, required=True, help="folder of the trainings")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--shared-layers", type=int, nargs="+", required=True)
     add("--differences", type=int, nargs="+", required=True)
     add("--repetitions", type=int, default=10)

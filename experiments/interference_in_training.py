@@ -31,9 +31,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies.cells import cell
+from experiments.studies.command_line import study_parser
 from experiments.studies.plan import Plan
 from experiments.studies.records import supernet_settings
 from experiments.studies.study import Study, claimed
@@ -43,14 +44,8 @@ Found = Mapping[str, Mapping[int, Mapping[str, Any]]]  # supernet to seed to its
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = study_parser(__doc__)
     add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
-    add("--runs", type=Path, required=True, help="folder of the trainings")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--supernets", nargs="+", required=True, help="names of the plan, the baseline first")
     add("--seeds", type=int, nargs="+", help="of the plan; by default all")
     add("--every", type=int, default=20, help="optimizer steps between measurements")

@@ -16,26 +16,19 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.reporting import add_report_options
 from experiments.studies import report
+from experiments.studies.command_line import study_parser
 from experiments.studies.plan import Plan
 from experiments.studies.study import Study
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = study_parser(__doc__)
     add = parser.add_argument
-    add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
-    add("--runs", type=Path, required=True, help="folder of the trainings")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--report", action="store_true", help="train nothing")
     return parser.parse_args(arguments)
 
