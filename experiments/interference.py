@@ -149,10 +149,11 @@ class Measurements:
             self.study.evaluator(plan.supernets[name].steps, seed, {}), list(rows),
             repetitions=self.settings.repetitions, seed=self.settings.seed,
         )  # fmt: skip
-        sampler = UniformSampler(supernet, seed=self.settings.seed)
-        children = [sampler.next() for _ in range(N_SCORED)]
-        scores = self.study.score(self.study.checkpoint(name, seed), children)
-        record = {"made_with": self.made_with(name), "mean_loss": float(np.mean(scores))}
+        if (loss := self.mean_loss(name, seed)) is None:
+            sampler = UniformSampler(supernet, seed=self.settings.seed)
+            children = [sampler.next() for _ in range(N_SCORED)]
+            loss = float(np.mean(self.study.score(self.study.checkpoint(name, seed), children)))
+        record = {"made_with": self.made_with(name), "mean_loss": loss}
         found = self.read(name, seed)
         if found is not None:
             write_json(self.file(name, seed), {**record, **found.to_json()})

@@ -78,7 +78,7 @@ class Measurements:
     Raises
     ------
     ValueError
-        If the plan has no such supernets or seeds.
+        If the plan has no such supernets or seeds, or they cannot be compared over seeds.
     """
 
     def __init__(self, settings: argparse.Namespace) -> None:
@@ -86,6 +86,8 @@ class Measurements:
         plan = Plan.read(settings.plan)
         self.study = Study(plan, settings.runs, settings.cache)
         self.watched = Study(plan, settings.runs / "in_training", settings.cache)
+        if not 1 <= settings.every <= plan.epoch_steps:
+            raise ValueError(f"every is {settings.every}; accepted are 1 to {plan.epoch_steps}")
         for name in settings.supernets:
             if name not in plan.supernets:
                 raise ValueError(
@@ -96,6 +98,17 @@ class Measurements:
                     raise ValueError(
                         f"seeds has {seed}; accepted for {name} are {', '.join(map(str, accepted))}"
                     )
+        self.seeds = {
+            name: tuple(settings.seeds or plan.supernets[name].seeds)
+            for name in settings.supernets
+        }  # fmt: skip
+        baseline = self.seeds[settings.supernets[0]]
+        for name, seeds in self.seeds.items():
+            if len(seeds) < 2 or not set(seeds) <= set(baseline):
+                raise ValueError(
+                    f"seeds of {name} are {list(seeds)}; at least two are needed, all of them also "
+                    f"of {settings.supernets[0]}, which has {list(baseline)}"
+                )
 
     def file(self, name: str, seed: int) -> Path:
         """Where the measurements of a supernet lie."""
@@ -117,8 +130,8 @@ class Measurements:
 
     def work(self) -> None:
         """Train and measure what is missing and claimed by no other process."""
-        for name in self.settings.supernets:
-            for seed in self.settings.seeds or self.watched.plan.supernets[name].seeds:
+        for name, seeds in self.seeds.items():
+            for seed in seeds:
                 with claimed(self.file(name, seed)) as mine:
                     if mine and self.read(name, seed) is None:
                         write_json(self.file(name, seed), self.measure(name, seed))
@@ -137,8 +150,8 @@ class Measurements:
     def found(self) -> Found | None:
         """All measurements, or nothing as long as one is missing."""
         found: dict[str, dict[int, Any]] = {}
-        for name in self.settings.supernets:
-            for seed in self.settings.seeds or self.watched.plan.supernets[name].seeds:
+        for name, seeds in self.seeds.items():
+            for seed in seeds:
                 if (one := self.read(name, seed)) is None:
                     return None
                 found.setdefault(name, {})[seed] = one

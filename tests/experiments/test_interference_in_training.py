@@ -79,7 +79,15 @@ def test_without_all_measurements_nothing_is_reported(page, arguments, monkeypat
 @pytest.mark.parametrize(("more", "message"), [
     (["--supernets", "magic"], "supernets has 'magic'; accepted are magic_t, spos"),
     (["--seeds", "0", "2"], "seeds has 2; accepted for spos are 0, 1"),
+    (["--seeds", "0"], r"seeds of spos are \[0\]; at least two are needed"),
+    (["--every", "5"], "every is 5; accepted are 1 to 4"),
 ])  # fmt: skip
 def test_unknown_supernets_and_seeds_raise(arguments, more, message):
     with pytest.raises(ValueError, match=message):
         program.main([*arguments, *more])
+
+
+def test_seeds_that_the_baseline_has_not_raise(arguments):
+    at = arguments.index("--seeds")
+    with pytest.raises(ValueError, match=r"magic_t are \[0, 1, 2\]; .* which has \[0, 1\]"):
+        program.main([*arguments[:at], "--every", "1"])
