@@ -10,9 +10,9 @@ from the count, as one draws from a knapsack [Dyer2003]:
           P(\alpha_i = k \mid b \text{ left}) = N_{i+1}(b - c_{ik}) / N_i(b)
 
 Costs are rounded down to bins for the count, so that no sample inside is lost, and those that are
-outside all the same are rejected; what remains is uniform. They are few where groups are: with
-costs drawn uniformly and a budget at 0.3 of the way up, one in ten of 22 groups and every other one
-of 100, but nearly all of 300.
+outside all the same are rejected; what remains is uniform. These are few as long as the groups are:
+with hundreds of groups, what each loses by rounding adds up to more than costs vary by, and a tight
+budget rejects nearly all draws.
 
 [Dyer2003] Dyer, Approximate counting by dynamic programming, STOC 2003.
 """
