@@ -25,7 +25,10 @@ __all__ = [
 
 
 class RandomState:
-    """A snapshot of the global generators of torch (all devices), numpy and Python.
+    """A snapshot of the global generators of torch, numpy and Python.
+
+    Of several GPUs it is the current one's, the one that Lightning has given to this process. It
+    comes back on whichever is current then: another machine, or another rank, may have others.
 
     Examples
     --------
@@ -47,7 +50,7 @@ class RandomState:
         return cls(
             {
                 "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
                 "numpy": [name, keys.tolist(), position, has_gauss, gauss],
                 "python": [version, list(words), next_gauss],
             }
@@ -57,7 +60,7 @@ class RandomState:
         """Put all generators back to where the snapshot was taken."""
         torch.set_rng_state(self.state["torch"])
         if torch.cuda.is_available() and self.state["cuda"]:
-            torch.cuda.set_rng_state_all(self.state["cuda"])
+            torch.cuda.set_rng_state(self.state["cuda"][0])  # older ones hold those of all GPUs
         name, keys, position, has_gauss, gauss = self.state["numpy"]
         np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
         version, words, next_gauss = self.state["python"]
@@ -75,10 +78,10 @@ class isolated_randomness:  # noqa: N801 - used as a function
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the global generators of torch (all devices), numpy and Python."""
+    """Seed the generators that a :class:`RandomState` holds."""
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would keep the call's traceback
     if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
+        torch.cuda.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
 
