@@ -250,7 +250,9 @@ class _Logged:
         if isinstance(value, TorchMetric):
             self.metrics[name] = value
             return
-        weight = options.get("batch_size") or extract_batch_size(self.batch)
+        weight = options.get("batch_size")
+        if weight is None:
+            weight = extract_batch_size(self.batch)
         # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
         self.values.setdefault(name, []).append((value, weight))
 

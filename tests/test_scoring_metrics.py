@@ -191,6 +191,27 @@ def test_score_weighs_by_the_batch_size_that_the_evaluator_names():
     assert module.scorer(CHILD) == pytest.approx(np.average(losses, weights=[1, 1, 6]), rel=1e-5)
 
 
+def test_score_gives_a_batch_of_size_zero_no_weight_as_lightning_does():
+    class Second(Evaluator):
+        def report(self, logits, loss, labels):
+            self.log("val_loss", loss, batch_size=0 if len(labels) == BATCH else 4)
+
+    module = trained(Second())
+    logits = logits_by_hand(module, CHILD)[2 * BATCH :]
+    expected = nn.functional.cross_entropy(logits, LABELS[2 * BATCH :]).item()
+    assert module.scorer(CHILD) == pytest.approx(expected, rel=1e-5)
+
+
+def test_score_of_batches_that_all_have_no_weight_is_not_a_number_as_in_lightning():
+    class Weightless(Evaluator):
+        def report(self, logits, loss, labels):
+            self.log("val_loss", loss, batch_size=0)
+
+    module = trained(Weightless())
+    assert np.isnan(module.trainer.callback_metrics["val_loss"])
+    assert np.isnan(module.scorer(CHILD))
+
+
 class Opaque:
     """A batch in which Lightning cannot find a batch size."""
 
