@@ -11,6 +11,10 @@ from typing import Any
 import yaml
 
 from nni_magic import samples, strategies
+from nni_magic.errors import naming
+from nni_magic.sampling import UniformSampler
+from nni_magic.strategies.aligned import AlignedStrategy
+from nni_magic.strategies.supernet import SupernetStrategy
 
 # isort: split
 from nni.mutable import Sample
@@ -19,8 +23,9 @@ from nni.nas.nn.pytorch import ModelSpace
 from experiments import bert_training, options, proxyless_training
 from experiments.bert_training import Bert
 from experiments.domain import Domain
+from experiments.evaluators import check_steps
 from experiments.proxyless_training import Proxyless
-from nni_magic.sampling import UniformSampler
+from experiments.studies.settings import check_least, made
 
 __all__ = [
     "DOMAINS", "EVALUATION_BATCH", "STRATEGIES", "VALIDATION_BATCHES", "Children", "Plan",
@@ -119,6 +124,11 @@ class Supernets:
     decay: bool = True
     values: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
+    def make_strategy(self, seed: int) -> SupernetStrategy:
+        """Build the strategy that trains the supernet of a seed."""
+        settings = {"seed": seed, "metric": "val_loss", "validation_batches": VALIDATION_BATCHES}
+        return STRATEGIES[self.strategy](**{**settings, **self.options})
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -168,21 +178,21 @@ class Plan:
             raise ValueError(f"plan {str(path)!r} holds no settings")
         settings = dict(raw)
         for name, kind in (("training", Training), ("children", Children)):
-            settings[name] = _made(kind, settings.get(name), name)
+            settings[name] = made(kind, settings.get(name), name)
         settings["supernets"] = {
-            name: _made(Supernets, value, f"supernets: {name}")
+            name: made(Supernets, value, f"supernets: {name}")
             for name, value in dict(settings.get("supernets") or {}).items()
         }
-        plan: Plan = _made(cls, settings, "the plan")
+        plan: Plan = made(cls, settings, "the plan")
         plan._check()
         return plan
 
     def _check(self) -> None:
         if self.domain not in DOMAINS:
             raise ValueError(f"domain is {self.domain!r}; accepted are {', '.join(DOMAINS)}")
-        if self.epoch_steps < 1:
-            raise ValueError(f"epoch_steps is {self.epoch_steps}; it must be at least 1")
-        _check_seeds("children", self.children.seeds)
+        check_least("the plan", {"epoch_steps": 1}, self)
+        self._check_training()
+        self._check_children()
         self._check_supernets()
         least = VALIDATION_BATCHES * self.training.batch_size
         if self.score_rows < least or self.score_rows % EVALUATION_BATCH:
@@ -190,35 +200,62 @@ class Plan:
                 f"score_rows is {self.score_rows}; accepted are multiples of {EVALUATION_BATCH} "
                 f"from {least}, the {VALIDATION_BATCHES} batches on which a supernet validates"
             )
-        if not 0 <= self.children.repeated <= self.children.n:
+
+    def _check_training(self) -> None:
+        check_least("training", {"batch_size": 1, "weight_decay": 0}, self.training)
+        _check_learning_rate("training", self.training.learning_rate)
+
+    def _check_children(self) -> None:
+        children = self.children
+        check_least("children", {"n": 0, "seed": 0}, children)
+        with naming("children"):
+            check_steps(children.steps, self.training.warmup_steps if children.n else 0)
+        _check_seeds("children", children.seeds)
+        if not 0 <= children.repeated <= children.n:
             raise ValueError(
-                f"children: repeated is {self.children.repeated}; accepted are 0 to "
-                f"{self.children.n}"
+                f"children: repeated is {children.repeated}; accepted are 0 to {children.n}"
             )
 
     def _check_supernets(self) -> None:
         taken: dict[tuple[str, float], str] = {}
         for name, supernets in self.supernets.items():
-            if supernets.strategy not in STRATEGIES:
-                raise ValueError(
-                    f"supernets: {name}: strategy is {supernets.strategy!r}; accepted are "
-                    f"{', '.join(STRATEGIES)}"
-                )
+            with naming(f"supernets: {name}"):
+                self._check_steps(supernets)
+                self._check_strategy(supernets)
             _check_seeds(f"supernets: {name}", supernets.seeds)
-            if supernets.steps < 1 or supernets.steps % self.epoch_steps:
-                raise ValueError(
-                    f"supernets: {name}: steps is {supernets.steps}; accepted are multiples of "
-                    f"epoch_steps, {self.epoch_steps}"
-                )
+            if supernets.learning_rate is not None:
+                _check_learning_rate(f"supernets: {name}", supernets.learning_rate)
             for setting, value in supernets.values.items():
-                if not isinstance(value, int | float):
-                    raise ValueError(
-                        f"supernets: {name}: values: {setting} is {value!r}; it must be a number"
-                    )
                 if (other := taken.setdefault((setting, value), name)) != name:
                     raise ValueError(
                         f"supernets: {name}: values: {setting} is {value}, as in {other}"
                     )
+
+    def _check_steps(self, supernets: Supernets) -> None:
+        if supernets.steps % self.epoch_steps:
+            raise ValueError(
+                f"steps is {supernets.steps}; accepted are multiples of epoch_steps, "
+                f"{self.epoch_steps}"
+            )
+        check_steps(supernets.steps, self.training.warmup_steps)
+
+    def _check_strategy(self, supernets: Supernets) -> None:
+        if supernets.strategy not in STRATEGIES:
+            raise ValueError(
+                f"strategy is {supernets.strategy!r}; accepted are {', '.join(STRATEGIES)}"
+            )
+        try:
+            strategy = supernets.make_strategy(seed=0)
+        except TypeError as error:  # an option that it has not, or of a type that it cannot compare
+            raise ValueError(f"options is {dict(supernets.options)}: {error}") from None
+        epochs = supernets.steps // self.epoch_steps
+        if isinstance(strategy, AlignedStrategy):
+            warmup = strategy.alignment["warmup_epochs"]
+            if warmup >= epochs:
+                raise ValueError(
+                    f"warmup_epochs is {warmup}; accepted are less than {epochs}, the epochs of "
+                    f"{self.epoch_steps} steps"
+                )
 
     def make_domain(self, cache: Path) -> Domain:
         """Open the data and the search space.
@@ -277,6 +314,13 @@ class Plan:
 def _check_seeds(name: str, seeds: tuple[int, ...]) -> None:
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"{name}: seeds is {list(seeds)}; at least one is needed, none twice")
+    if min(seeds) < 0:
+        raise ValueError(f"{name}: seeds is {list(seeds)}; none may be negative")
+
+
+def _check_learning_rate(name: str, learning_rate: float) -> None:
+    if not learning_rate > 0:
+        raise ValueError(f"{name}: learning_rate is {learning_rate}; it must be greater than 0")
 
 
 def _as_arguments(options: Mapping[str, Any]) -> list[str]:
@@ -291,20 +335,3 @@ def _as_arguments(options: Mapping[str, Any]) -> list[str]:
         if value is not True:
             words += map(str, value if isinstance(value, list) else [value])
     return words
-
-
-def _made(kind: Any, settings: Any, name: str) -> Any:
-    """Build a dataclass from settings; lists become tuples."""
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"{name}: the settings are missing")
-    known = {field.name: field for field in dataclasses.fields(kind)}
-    if unknown := sorted(settings.keys() - known.keys()):
-        raise ValueError(f"{name}: {unknown[0]!r} is unknown; accepted are {', '.join(known)}")
-    required = [
-        key
-        for key, field in known.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing := [key for key in required if key not in settings]:
-        raise ValueError(f"{name}: {missing[0]!r} is missing")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})

@@ -25,7 +25,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
 from experiments.made_with import read_result
-from experiments.studies.plan import EVALUATION_BATCH, STRATEGIES, VALIDATION_BATCHES, Plan
+from experiments.studies.plan import EVALUATION_BATCH, VALIDATION_BATCHES, Plan
 from experiments.studies.records import child_settings, supernet_settings
 from experiments.training import check_epoch
 
@@ -212,10 +212,7 @@ class Study:
         supernets = self.plan.supernets[name]
         pl.seed_everything(seed, verbose=False)
         space = self.domain.make_space()
-        strategy = STRATEGIES[supernets.strategy](
-            **{"seed": seed, "metric": "val_loss", "validation_batches": VALIDATION_BATCHES,
-               **supernets.options}
-        )  # fmt: skip
+        strategy = supernets.make_strategy(seed)
         evaluator = self.evaluator(
             supernets.steps if supernets.decay else NEVER, seed,
             {"max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,

@@ -16,6 +16,7 @@ from search_spaces import BertSpace
 
 SPACE = BertSpace(**PLAN["space"])
 SPOS = {"strategy": "spos", "steps": 4, "seeds": [0]}
+MAGIC_A = {**SPOS, "strategy": "magic_a"}
 PLANS_FOLDER = Path(__file__).parents[3] / "experiments" / "plans"
 PLANS = sorted(PLANS_FOLDER.glob("*.yml"))
 
@@ -130,13 +131,36 @@ def test_repeated_children_are_different_and_of_both_halves_whatever_their_numbe
     ({"training": {**PLAN["training"], "batch_size": 16}},
      r"score_rows is 64; accepted are multiples of 64 from 128, the 8 batches on which a supernet"),
     ({"supernets": {"a": {**SPOS, "values": {"k": "two"}}}},
-     r"supernets: a: values: k is 'two'; it must be a number"),
+     r"supernets: a: values is {'k': 'two'}; its type must be Mapping\[str, float\]"),
     ({"supernets": {"a": {**SPOS, "values": {"k": 2}}, "b": {**SPOS, "values": {"k": 2}}}},
      r"supernets: b: values: k is 2, as in a"),
     ({"supernets": {"a": {**SPOS, "seeds": []}}}, r"supernets: a: seeds is \[\]; at least one is"),
     ({"supernets": {"a": {**SPOS, "seeds": [1, 2, 1]}}}, r"supernets: a: seeds is .* none twice"),
     ({"children": {"n": 8, "steps": 2, "seeds": [0, 0]}}, r"children: seeds is .* none twice"),
+    ({"children": {"n": 8, "steps": 2, "seeds": [-1]}}, r"children: seeds is \[-1\]; none may be"),
+    ({"children": {"n": 8, "steps": 2, "seeds": 3}},
+     r"children: seeds is 3; its type must be tuple\[int, ...\]"),
+    ({"children": {"n": 8, "steps": 0}}, r"children: total_steps must be at least 1, got 0"),
+    ({"children": {"n": -1, "steps": 2}}, r"children: n is -1; it must be at least 0"),
     ({"epoch_steps": 0}, r"epoch_steps is 0; it must be at least 1"),
+    ({"training": {**PLAN["training"], "batch_size": 0}}, r"training: batch_size is 0; it must be"),
+    ({"training": {**PLAN["training"], "learning_rate": "3e-3"}},
+     r"training: learning_rate is '3e-3'; its type must be float"),
+    ({"training": {**PLAN["training"], "learning_rate": 0}},
+     r"training: learning_rate is 0; it must be greater than 0"),
+    ({"training": {**PLAN["training"], "warmup_steps": 3}},
+     r"children: warmup_steps must be between 0 and total_steps=2, got 3"),
+    ({"supernets": {"a": {**SPOS, "learning_rate": -1.0}}},
+     r"supernets: a: learning_rate is -1.0; it must be greater than 0"),
+    ({"supernets": {"a": {**SPOS, "steps": 0}}}, r"supernets: a: total_steps must be at least 1"),
+    ({"supernets": {"a": {**SPOS, "options": {"warmup_epoch": 1}}}},
+     r"supernets: a: options is {'warmup_epoch': 1}: .*unexpected keyword argument 'warmup_epoch'"),
+    ({"supernets": {"a": {**MAGIC_A, "options": {"alignment_weight": "5e-2"}}}},
+     r"supernets: a: options is {'alignment_weight': '5e-2'}: '>=' not supported between"),
+    ({"supernets": {"a": {**MAGIC_A, "options": {"align_every": 0}}}},
+     r"supernets: a: align_every is 0; it must be a whole number of at least 1"),
+    ({"supernets": {"a": MAGIC_A}},
+     r"supernets: a: warmup_epochs is 3; accepted are less than 2, the epochs of 2 steps"),
 ])  # fmt: skip
 def test_bad_plan_is_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

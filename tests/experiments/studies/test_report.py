@@ -17,11 +17,11 @@ METHODS = ("spos", "magic_t", "magic_a", "magic_at")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, corpus):
-    supernets = {name: {"strategy": name, "steps": 4, "seeds": [0, 1]} for name in METHODS}
+    supernets = {name: {"strategy": name, "steps": 8, "seeds": [0, 1]} for name in METHODS}
     supernets["magic_t"]["values"] = {"k": 1}
     for k in (2, 4):
         options = {"options": {"k": k}, "values": {"k": k}}
-        supernets[f"k{k}"] = {"strategy": "magic_t", "steps": 4, "seeds": [0, 1], **options}
+        supernets[f"k{k}"] = {"strategy": "magic_t", "steps": 8, "seeds": [0, 1], **options}
     return made_up(tmp_path_factory.mktemp("study"), corpus, supernets=supernets)
 
 

@@ -177,7 +177,7 @@ def test_methods_are_compared_with_spos_seed_by_seed(found):
 
 def test_both_methods_together_are_compared_with_each(tmp_path, corpus):
     seeds_of = {"spos": [0, 1], "magic_t": [0, 1, 2], "magic_a": [1, 2], "magic_at": [0, 1, 2]}
-    supernets = {n: {"strategy": n, "steps": 4, "seeds": s} for n, s in seeds_of.items()}
+    supernets = {n: {"strategy": n, "steps": 8, "seeds": s} for n, s in seeds_of.items()}
     study, _ = made_up(tmp_path, corpus, supernets=supernets)
     found = statistics(gather(study))
     pairs = {

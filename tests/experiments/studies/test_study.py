@@ -131,7 +131,7 @@ def test_supernet_that_another_process_has_finished_is_not_trained(finished, mon
     ({"training": {**PLAN["training"], "learning_rate": 0.1}}, r"training.learning_rate is 0.001 "),
     ({"options": {"corpus": ["sotu"]}}, r"options.corpus is \['/.* there, and \['sotu'\] here"),
     ({"score_rows": 128}, r"score_rows is 64 there, and 128 here"),
-    ({"epoch_steps": 4}, r"supernets/.*_seed..json' .*: epoch_steps is 2 there, and 4 here"),
+    ({"epoch_steps": 1}, r"supernets/.*_seed..json' .*: epoch_steps is 2 there, and 1 here"),
     ({"supernets": {"spos": {"strategy": "magic_t", "steps": 4, "seeds": [0]}}},
      r"supernets/spos_seed0.json' .*: supernets.strategy is 'spos' there, and 'magic_t' here"),
     ({"supernets": {"spos": {"strategy": "spos", "steps": 6, "seeds": [0]}}},
@@ -140,9 +140,11 @@ def test_supernet_that_another_process_has_finished_is_not_trained(finished, mon
      r"supernets.decay is True there, and False here"),
     ({"supernets": {"magic_at": {**SMALL["supernets"]["magic_at"], "learning_rate": 1e-3}}},
      r"supernets.learning_rate is 0.0001 there, and 0.001 here"),
-    ({"supernets": {"magic_at": {**SMALL["supernets"]["magic_at"], "options": {"align_every": 1}}}},
+    ({"supernets": {"magic_at": {
+        **SMALL["supernets"]["magic_at"], "options": {"align_every": 1, "warmup_epochs": 1}}}},
      r"supernets.options.align_every is 2 there, and 1 here"),
-    ({"supernets": {"magic_at": {**SMALL["supernets"]["magic_at"], "options": {"k": 1}}}},
+    ({"supernets": {"magic_at": {
+        **SMALL["supernets"]["magic_at"], "options": {"k": 1, "warmup_epochs": 1}}}},
      r"supernets.options.k is None there, and 1 here"),
 ])  # fmt: skip
 def test_results_of_another_plan_are_named(finished, corpus, tmp_path, change, message):
