@@ -140,8 +140,11 @@ class Scorer:
         The supernet's modes and the state of the evaluator's metrics come back afterwards.
         """
         evaluator: pl.LightningModule = self.module.training_module
-        self._metrics = [m for m in evaluator.modules() if isinstance(m, TorchMetric)]
-        with _evaluating(self.module), kept_metrics(self._metrics), logged_to(evaluator, self._log):
+        with (
+            _evaluating(self.module),
+            kept_metrics(evaluator) as self._metrics,
+            logged_to(evaluator, self._log),
+        ):
             model = cast(torch.nn.Module, evaluator.model)
             hook = model.register_forward_hook(self._keep_output)
             try:
@@ -288,11 +291,12 @@ def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterat
 
 
 @contextlib.contextmanager
-def kept_metrics(metrics: Sequence[TorchMetric]) -> Iterator[None]:
-    """Bring the state of metrics back."""
+def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
+    """Bring the state of a module's metrics back; gives the metrics."""
+    metrics = [metric for metric in module.modules() if isinstance(metric, TorchMetric)]
     states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
     try:
-        yield
+        yield metrics
     finally:
         for metric, state, count in states:
             metric.reset()

@@ -27,7 +27,6 @@ import torch
 from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from torch import Tensor, nn
-from torchmetrics import Metric as TorchMetric
 
 from ..hidden_states import as_anchor
 from ..resume import isolated_randomness, seed_generators
@@ -166,8 +165,7 @@ def _cosines(
 def _unnoticed(evaluator: pl.LightningModule) -> Iterator[None]:
     """Dropout off, nothing logged; generators, metrics and norms are then as they were."""
     modules = list(evaluator.modules())
-    metrics = [module for module in modules if isinstance(module, TorchMetric)]
-    with isolated_randomness(), kept_metrics(metrics), as_anchor(modules):  # noqa: SIM117
+    with isolated_randomness(), kept_metrics(evaluator), as_anchor(modules):  # noqa: SIM117
         with logged_to(evaluator, lambda *args, **options: None):
             yield
 

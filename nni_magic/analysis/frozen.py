@@ -13,7 +13,6 @@ from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
-from torchmetrics import Metric as TorchMetric
 
 from ..hidden_states import Call, as_anchor, capture_call
 from ..resume import isolated_randomness, seed_generators
@@ -88,8 +87,7 @@ class FrozenTraining:
         supernet_modules = [m for m in modules if isinstance(m, BaseSuperNetModule)]
         routed = [getattr(module, "sampling_policy", module) for module in supernet_modules]
         paths = [module._sampled for module in routed]
-        metrics = [module for module in modules if isinstance(module, TorchMetric)]
-        with isolated_randomness(), kept_metrics(metrics), torch.enable_grad():
+        with isolated_randomness(), kept_metrics(self._module), torch.enable_grad():
             try:
                 self._module.train().requires_grad_(False)
                 for weight in weights:

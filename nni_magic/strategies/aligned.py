@@ -29,6 +29,7 @@ from ..hidden_states import States, capture_call, select_layers
 from ..resume import isolated_randomness
 from ..samples import digest
 from ..sampling import Sampler
+from ..scoring import kept_metrics, logged_to
 from .module import LossTerm, SupernetModule
 from .supernet import SupernetStrategy, check_positive
 
@@ -99,11 +100,12 @@ class AligningModule(SupernetModule, abc.ABC):
     def _prepare_alignment(self, batch: Any, batch_idx: int) -> None:
         """Choose the layers, and find out now whether all children can be aligned there."""
         children = self._covering_children()
-        precision = self.trainer.precision_plugin
+        evaluator, precision = self.training_module, self.trainer.precision_plugin
         with isolated_randomness(), torch.no_grad(), precision.train_step_context():
             self.route(children[0])
-            model = self.training_module.model
-            call = capture_call(model, lambda: self.training_module.training_step(batch, batch_idx))
+            model = evaluator.model
+            with kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None):
+                call = capture_call(model, lambda: evaluator.training_step(batch, batch_idx))
             self.alignment = Alignment(
                 model,
                 select_layers(model, call, **self.layers),

@@ -6,6 +6,7 @@ import torch
 from nni.mutable import ExpressionConstraint
 from spaces import ConvSpace, MixedSpace
 from torch import nn
+from torchmetrics import SumMetric
 from training import QUIET, DictModule, Watch, bert, classification, dict_evaluator, make, train
 
 from nni_magic.scoring import better
@@ -41,6 +42,34 @@ def test_without_weight_the_anchor_leaves_no_trace(aligned, plain, space, evalua
     (steps, state), (plain_steps, plain_state) = runs
     assert steps == plain_steps
     assert all(torch.equal(state[key], plain_state[key]) for key in plain_state)
+
+
+class Counts(DictModule):
+    """Counts rows before it calls the model, and keeps what it logs."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = SumMetric()
+
+    def training_step(self, batch, batch_idx):
+        self.rows.update(len(batch["labels"]))
+        self.log("rows", self.rows, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("name", ["magic_a", "average"])
+def test_looking_for_the_layers_counts_no_batch_and_logs_nothing(name):
+    results = []
+
+    class Note(Watch):
+        def on_train_batch_start(self, trainer, *args):
+            results.extend(trainer._results)
+
+    evaluator = dict_evaluator(Note(), epochs=1)
+    evaluator.module = Counts()
+    train(make(name, warmup_epochs=0), bert(), evaluator)
+    assert evaluator.trainer.callback_metrics["rows"] == 24
+    assert {key for key in results if "rows" in key} == {"training_step.rows"}
 
 
 def test_alignment_begins_after_the_warm_start():
