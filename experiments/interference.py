@@ -37,15 +37,17 @@ from nni_magic.files import write_json
 # isort: split
 import numpy as np
 import torch
+from nni.nas.evaluator.pytorch import Lightning
 from torch.utils.data import DataLoader, Subset
 
 from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies import tau_and_cosine
-from experiments.studies.command_line import study_parser
+from experiments.studies.command_line import check_supernets, study_parser
 from experiments.studies.findings import curves, markdown
 from experiments.studies.plan import Plan
 from experiments.studies.records import supernet_settings
+from experiments.studies.settings import check_least
 from experiments.studies.study import Study, claimed
 from nni_magic.sampling import UniformSampler
 
@@ -77,14 +79,21 @@ class Measurements:
         Trains the supernets.
     settings
         The command line.
+
+    Raises
+    ------
+    ValueError
+        If the plan has no such supernets, the space no such layers, the data fewer rows, or a
+        number is too small.
     """
 
     def __init__(self, study: Study, settings: argparse.Namespace) -> None:
         self.study = study
         self.settings = settings
-        for name in settings.supernets or ():
-            if name not in (planned := study.plan.supernets):
-                raise ValueError(f"supernets has {name!r}; accepted are {', '.join(planned)}")
+        check_least("the command line", {"rows": 1, "repetitions": 2, "seed": 0}, settings)
+        if settings.rows > (available := len(study.domain.data.train)):
+            raise ValueError(f"rows is {settings.rows}; the training data have {available}")
+        check_supernets(study.plan, settings.supernets or ())
         n_layers = len(samples.candidates(study.domain.make_space()))
         self.wanted = [
             (j, m) for j in settings.shared_layers for m in settings.differences
@@ -137,16 +146,24 @@ class Measurements:
         record = read_result(self.file(name, seed), self.made_with(name))
         return record and record.get("mean_loss")
 
+    def batches(self, evaluator: Lightning) -> list[Any]:
+        """The first rows of the training data; images are augmented by the command line's seed."""
+        loader = DataLoader(
+            Subset(self.study.domain.data.train, range(self.settings.rows)),
+            self.study.plan.training.batch_size,
+            collate_fn=evaluator.train_dataloaders.collate_fn,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            return list(loader)
+
     def measure(self, name: str, seed: int) -> None:
         """Measure what is missing of a supernet, and save it setting by setting."""
-        plan, domain = self.study.plan, self.study.domain
+        domain = self.study.domain
         supernet = load_supernet(self.study.checkpoint(name, seed), domain.make_space())
-        rows = DataLoader(
-            Subset(domain.data.train, range(self.settings.rows)), plan.training.batch_size
-        )
+        evaluator = self.study.evaluator(self.study.plan.supernets[name].steps, seed, {})
         go_on = partial(
-            interference_study, supernet,
-            self.study.evaluator(plan.supernets[name].steps, seed, {}), list(rows),
+            interference_study, supernet, evaluator, self.batches(evaluator),
             repetitions=self.settings.repetitions, seed=self.settings.seed,
         )  # fmt: skip
         if (loss := self.mean_loss(name, seed)) is None:

@@ -34,7 +34,7 @@ import torch
 from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies.cells import cell
-from experiments.studies.command_line import study_parser
+from experiments.studies.command_line import check_paired, check_supernets, study_parser
 from experiments.studies.plan import Plan
 from experiments.studies.records import supernet_settings
 from experiments.studies.study import Study, claimed
@@ -88,11 +88,8 @@ class Measurements:
         self.watched = Study(plan, settings.runs / "in_training", settings.cache)
         if not 1 <= settings.every <= plan.epoch_steps:
             raise ValueError(f"every is {settings.every}; accepted are 1 to {plan.epoch_steps}")
+        check_supernets(plan, settings.supernets)
         for name in settings.supernets:
-            if name not in plan.supernets:
-                raise ValueError(
-                    f"supernets has {name!r}; accepted are {', '.join(plan.supernets)}"
-                )
             for seed in settings.seeds or ():
                 if seed not in (accepted := plan.supernets[name].seeds):
                     raise ValueError(
@@ -102,13 +99,7 @@ class Measurements:
             name: tuple(settings.seeds or plan.supernets[name].seeds)
             for name in settings.supernets
         }  # fmt: skip
-        baseline = self.seeds[settings.supernets[0]]
-        for name, seeds in self.seeds.items():
-            if len(seeds) < 2 or not set(seeds) <= set(baseline):
-                raise ValueError(
-                    f"seeds of {name} are {list(seeds)}; at least two are needed, all of them also "
-                    f"of {settings.supernets[0]}, which has {list(baseline)}"
-                )
+        check_paired(self.seeds, settings.supernets[0])
 
     def file(self, name: str, seed: int) -> Path:
         """Where the measurements of a supernet lie."""
@@ -157,12 +148,27 @@ class Measurements:
                 found.setdefault(name, {})[seed] = one
         return found
 
-    def by_epoch(self, one: Mapping[str, Any]) -> np.ndarray:
-        """Mean cosine of every epoch, ``(epochs,)``."""
-        steps = np.array([int(step) for step in one["cosines"]])
-        epochs = (steps - 1) // self.watched.plan.epoch_steps
-        cosines = np.array(list(one["cosines"].values()))
-        return np.array([cosines[epochs == epoch].mean() for epoch in np.unique(epochs)])
+    def by_epoch(self, name: str, one: Mapping[str, Any]) -> np.ndarray:
+        """Mean cosine of every epoch of a supernet, ``(epochs,)``.
+
+        Raises
+        ------
+        ValueError
+            If an epoch has none, because adjacent children had nothing in common whenever it was
+            to be measured.
+        """
+        plan = self.watched.plan
+        epochs = plan.supernets[name].steps // plan.epoch_steps
+        cosines: list[list[float]] = [[] for _ in range(epochs)]
+        for step, cosine in one["cosines"].items():
+            cosines[(int(step) - 1) // plan.epoch_steps].append(cosine)
+        for epoch, found in enumerate(cosines):
+            if not found:
+                raise ValueError(
+                    f"{name}: adjacent children shared no candidate when they were measured in "
+                    f"epoch {epoch}; every is {self.settings.every}, and less measures more"
+                )
+        return np.array([np.mean(found) for found in cosines])
 
 
 def mean_of(found: Mapping[int, np.ndarray]) -> list[MeanInterval]:
@@ -185,7 +191,7 @@ def write(measurements: Measurements, found: Found, arguments: list[str]) -> Pat
     """Write the report; gives the JSON's path."""
     settings = measurements.settings
     curves = {
-        name: {seed: measurements.by_epoch(one) for seed, one in by_seed.items()}
+        name: {seed: measurements.by_epoch(name, one) for seed, one in by_seed.items()}
         for name, by_seed in found.items()
     }
     baseline = curves[settings.supernets[0]]

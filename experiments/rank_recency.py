@@ -31,9 +31,10 @@ from nni.mutable import Sample
 from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies.cells import cell
-from experiments.studies.command_line import study_parser
+from experiments.studies.command_line import check_paired, check_supernets, study_parser
 from experiments.studies.plan import Plan
 from experiments.studies.records import supernet_settings
+from experiments.studies.settings import check_least
 from experiments.studies.study import Study
 
 LABEL = "loss less the control's (nats)"
@@ -47,6 +48,21 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--control", default="spos")
     add("--children", type=int, default=24, help="at every distance")
     return parser.parse_args(arguments)
+
+
+def check_settings(plan: Plan, settings: argparse.Namespace) -> None:
+    """Make sure that what is asked for can be measured and reported.
+
+    Raises
+    ------
+    ValueError
+        If the plan has no such supernets, their seeds cannot be paired with the control's, or a
+        number is too small.
+    """
+    check_least("the command line", {"children": 1, "seed": 0}, settings)
+    names = (settings.control, *settings.supernets)
+    check_supernets(plan, names)
+    check_paired({name: plan.supernets[name].seeds for name in names}, settings.control)
 
 
 def children_around(
@@ -124,6 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = parse_args(arguments)
     torch.set_num_threads(settings.threads)
     study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
+    check_settings(study.plan, settings)
     found: dict[str, dict[str, Any]] = {}
     for name in settings.supernets:
         for seed in study.plan.supernets[name].seeds:

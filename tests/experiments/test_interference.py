@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from studies import plan_of
 
 from experiments import interference
@@ -170,6 +171,38 @@ def test_measurement_without_settings_is_named(folder, run):
 def test_layers_that_do_not_exist_raise(run):
     with pytest.raises(ValueError, match=r"differences is \[4\]: none fits into 4 layers"):
         run("--differences", "4")
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--rows", "0"], "rows is 0; it must be at least 1"),
+    (["--rows", "1000000"], r"rows is 1000000; the training data have \d+"),
+    (["--repetitions", "1"], "repetitions is 1; it must be at least 2"),
+    (["--seed", "-1"], "seed is -1; it must be at least 0"),
+])  # fmt: skip
+def test_numbers_are_checked_before_anything_is_trained(corpus, tmp_path, words, message):
+    plan_of(tmp_path, corpus, **CHANGES)
+    with pytest.raises(ValueError, match=message):
+        interference.main([*one_setting(tmp_path, corpus), *words])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_are_measured_on_the_same_batch_whenever(tmp_path):
+    plan = plan_of(
+        tmp_path, domain="proxyless", space={"candidates": ["mb3_3x3", "mb6_3x3"]},
+        options={"dataset": "digits", "held_out": 0.1}, children={"n": 0, "steps": 1},
+        supernets={"spos": {"strategy": "spos", "steps": 2, "seeds": [0]}},
+    )  # fmt: skip
+    interference.main([*one_setting(tmp_path, tmp_path), "--rows", "6"])
+    [path] = (tmp_path / "runs" / "interference").glob("*.json")
+    measured = study_of(path)
+    assert measured.candidates == ("mb3_3x3", "mb6_3x3")
+    assert measured.matrices.keys() == {(3, 1)}
+    study = Study(plan, tmp_path / "runs", tmp_path / "cache")
+    settings = interference.parse_args([*one_setting(tmp_path, tmp_path), "--rows", "6"])
+    measurements = interference.Measurements(study, settings)
+    (first, more), (again, _) = (measurements.batches(study.evaluator(2, 0, {})) for _ in range(2))
+    assert first[0].shape[0] == 4 and more[0].shape[0] == 2
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
 def test_nothing_measured_raises(corpus, tmp_path):

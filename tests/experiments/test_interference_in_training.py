@@ -52,11 +52,18 @@ def test_cosines_are_means_of_epochs(page, arguments):
     first = [cosine for step, cosine in cosines.items() if step <= 4]
     second = [cosine for step, cosine in cosines.items() if step > 4]
     expected = [np.mean(first), np.mean(second)]
-    assert measurements.by_epoch(one) == pytest.approx(expected)
+    assert measurements.by_epoch("magic_t", one) == pytest.approx(expected)
     means = read_json(page.with_suffix(".json"))["means"]["magic_t"]
-    every = [measurements.by_epoch(read_json(measurements.file("magic_t", i))) for i in (0, 1)]
+    records = [read_json(measurements.file("magic_t", seed)) for seed in (0, 1)]
+    every = [measurements.by_epoch("magic_t", one) for one in records]
     assert [epoch["mean"] for epoch in means] == pytest.approx(np.mean(every, axis=0))
     assert (page.with_suffix(".png")).stat().st_size > 10_000
+
+
+def test_epoch_without_a_cosine_is_named(page, arguments):
+    measurements = program.Measurements(program.parse_args(arguments))
+    with pytest.raises(ValueError, match=r"magic_t: .* in epoch 0; every is 1, and less measures"):
+        measurements.by_epoch("magic_t", {"cosines": {"5": 0.5, "8": 0.7}})
 
 
 def test_what_is_measured_is_not_trained_again(page, arguments, monkeypatch):

@@ -17,6 +17,7 @@ CHANGES = {
     "supernets": {
         "spos": {"strategy": "spos", "steps": 4, "seeds": [0, 1]},
         "constant": {"strategy": "magic_t", "steps": 4, "seeds": [0, 1], "decay": False},
+        "single": {"strategy": "spos", "steps": 4, "seeds": [0]},
     },
 }
 
@@ -110,6 +111,20 @@ def test_learning_rate_stays_without_decay(study, monkeypatch):
     (["--control", "constant"], "control.supernets.strategy is 'spos' there, and 'magic_t' here"),
 ])  # fmt: skip
 def test_measurement_with_other_settings_is_named(study, arguments, words, message):
+    with pytest.raises(ValueError, match=message):
+        rank_recency.main([*arguments, *words])
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--supernets", "darts"], "supernets has 'darts'; accepted are constant, single, spos"),
+    (["--control", "darts"], "supernets has 'darts'; accepted are"),
+    (["--supernets", "single"], r"seeds of single are \[0\]; at least two are needed"),
+    (["--control", "single"], r"seeds of single are \[0\]; at least two are needed"),
+    (["--children", "0"], "children is 0; it must be at least 1"),
+    (["--seed", "-1"], "seed is -1; it must be at least 0"),
+])  # fmt: skip
+def test_what_cannot_be_reported_is_not_measured(study, arguments, words, message, monkeypatch):
+    monkeypatch.setattr(rank_recency, "measure", None)
     with pytest.raises(ValueError, match=message):
         rank_recency.main([*arguments, *words])
 
