@@ -70,17 +70,29 @@ def apply_parameters(
             raise ValueError(
                 f"the search space has a parameter {name!r}; accepted are {sorted(vars(settings))}"
             )
-        # Through the parser, because YAML reads 5e-4 as a string and quniform gives 2.0 for 2.
-        words = [str(word) for word in value] if isinstance(value, list) else [_word(value)]
-        option = f"--{name.replace('_', '-')}"
-        chosen = parse([option, *words] if len(words) > 1 else [f"{option}={words[0]}"])
-        setattr(settings, name, getattr(chosen, name))
+        is_flag = isinstance(getattr(settings, name), bool)
+        setattr(settings, name, _flag(name, value) if is_flag else _parsed(name, value, parse))
     check(settings)
     if not 1 <= settings.population <= settings.search_children:
         raise ValueError(
             f"population is {settings.population}; "
             f"accepted are 1 to search_children, which is {settings.search_children}"
         )
+
+
+def _flag(name: str, value: Any) -> bool:
+    """Check the value of a flag, which has none on the command line."""
+    if not isinstance(value, bool):
+        raise ValueError(f"parameter {name!r} is {value!r}; accepted are true and false")
+    return value
+
+
+def _parsed(name: str, value: Any, parse: Parse) -> Any:
+    """Read a value by the parser: YAML has 5e-4 as a string, and quniform gives 2.0 for 2."""
+    words = [str(word) for word in value] if isinstance(value, list) else [_word(value)]
+    option = f"--{name.replace('_', '-')}"
+    chosen = parse([option, *words] if len(words) > 1 else [f"{option}={words[0]}"])
+    return getattr(chosen, name)
 
 
 def _word(value: Any) -> str:

@@ -102,6 +102,8 @@ def test_parameters_of_the_tuner_replace_settings_of_their_names():
         ("corpus", ["a", "b"], ["a", "b"]),
         ("corpus", "sotu", ["sotu"]),
         ("output", "runs/x", Path("runs/x")),
+        ("sync_batchnorm", True, True),
+        ("sync_batchnorm", False, False),
     ],
 )
 def test_parameter_gets_the_type_of_its_setting(name, value, expected):
@@ -109,6 +111,12 @@ def test_parameter_gets_the_type_of_its_setting(name, value, expected):
     apply_parameters(chosen, {name: value})
     assert getattr(chosen, name) == expected
     assert type(getattr(chosen, name)) is type(expected)
+
+
+def test_false_takes_a_flag_of_the_command_line_back():
+    chosen = settings("--sync-batchnorm")
+    apply_parameters(chosen, {"sync_batchnorm": False})
+    assert chosen.sync_batchnorm is False
 
 
 @pytest.mark.parametrize(
@@ -123,6 +131,9 @@ def test_parameter_gets_the_type_of_its_setting(name, value, expected):
         ({"k": 1.5}, r"argument --k: invalid int value: '1.5'"),
         ({"learning_rate": "fast"}, r"argument --learning-rate: invalid float value: 'fast'"),
         ({"epochs": None}, r"argument --epochs: invalid int value: 'None'"),
+        ({"sync_batchnorm": "yes"}, r"parameter 'sync_batchnorm' is 'yes'; accepted are true and"),
+        ({"sync_batchnorm": 1}, r"parameter 'sync_batchnorm' is 1; accepted are true and false"),
+        ({"k": True}, r"argument --k: invalid int value: 'True'"),
     ],
 )
 def test_wrong_parameter_is_named(parameters, message):

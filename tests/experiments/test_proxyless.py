@@ -90,11 +90,19 @@ def test_budget_outside_of_the_space_is_told_with_both_figures(budget, trial, tm
         ({"dataset": "mnist"}, "dataset is 'mnist'; accepted are digits, fashion_mnist, cifar10"),
         ({"budget": "some"}, "budget is 'some'; accepted are figures such as 600M, 1.5G and 60%"),
         ({"epochs": "many"}, "argument --epochs: invalid int value: 'many'"),
+        ({"download": "no"}, "parameter 'download' is 'no'; accepted are true and false"),
     ],
 )
 def test_wrong_parameter_is_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         strategy_trial.apply_parameters(parsed(), parameters, proxyless.parse_args, check_settings)
+
+
+@pytest.mark.parametrize("name", ["sync_batchnorm", "channels_last", "download", "skip_unreadable"])
+def test_flag_is_a_parameter(name):
+    chosen = parsed()
+    strategy_trial.apply_parameters(chosen, {name: True}, proxyless.parse_args, check_settings)
+    assert getattr(chosen, name) is True
 
 
 @pytest.mark.parametrize(
