@@ -23,6 +23,7 @@ from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
 from nni_magic.samples import candidates, check_sample, digest
 from nni_magic.search import ChildEvaluator, Population
+from nni_magic.search.population import check_count
 
 # isort: split
 from nni.mutable import Sample
@@ -33,13 +34,30 @@ from experiments.training import check_retraining, train_child, train_supernet
 from nni_magic.export import export_child
 from nni_magic.records import provenance
 
-__all__ = ["SearchPipeline", "add_pipeline_options", "run_trial"]
+__all__ = ["SearchPipeline", "add_pipeline_options", "check_search", "run_trial"]
 
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     """Add what the search and the training of the best children need."""
     parser.add_argument("--population", type=int, default=50, help="children of a generation")
     add_retraining_options(parser, epochs=5)
+
+
+def check_search(settings: argparse.Namespace) -> None:
+    """Make sure that there will be children to search, before hours go into their supernet.
+
+    Raises
+    ------
+    ValueError
+        If a generation is empty, or progressive shrinking would leave one child alone.
+    """
+    check_count("population", settings.population)
+    if settings.n_drop:
+        raise ValueError(
+            f"n_drop is {settings.n_drop}; accepted is 0: progressive shrinking leaves one child, "
+            "and nothing to search; to shrink, run python -m experiments.bert or "
+            "experiments.proxyless"
+        )
 
 
 class SearchPipeline(ABC):
@@ -78,8 +96,10 @@ class SearchPipeline(ABC):
         Raises
         ------
         ValueError
-            If the space has no such baseline, or the best children could not be trained.
+            If nothing could be searched, the space has no such baseline, or the best children could
+            not be trained.
         """
+        check_search(self.settings)
         with naming(f"baseline {self.baseline_name}"):
             check_sample(self.baseline(), candidates(self.domain.make_space()))
         check_retraining(self.domain)

@@ -12,6 +12,7 @@ from nni_magic.checkpoint import AtomicCheckpointIO
 from nni_magic.manager.trial import ManagedTrial, ReportValidation
 from nni_magic.resume import RandomState, Replay, batches_done, resumable
 from nni_magic.search import ProgressiveShrinking
+from nni_magic.search.population import check_count
 
 # isort: split
 import pytorch_lightning as pl
@@ -144,9 +145,11 @@ def check_retraining(domain: Domain) -> None:
     Raises
     ------
     ValueError
-        If no data are left to test on, or the warm-up is longer than the training.
+        If no data are left to test on, there is no epoch, or the warm-up is longer than all of
+        them.
     """
     settings = domain.settings
+    check_count("retrain_epochs", settings.retrain_epochs)
     domain.test_data()
     steps = settings.retrain_epochs * settings.epoch_steps
     if settings.warmup_steps > steps:

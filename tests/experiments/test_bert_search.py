@@ -103,6 +103,17 @@ def test_search_that_leaves_no_text_to_test_on_is_refused_at_the_start(work):
         run(work, more="--search-batches 99", stage="supernet")
 
 
+@pytest.mark.parametrize(("more", "message"), [
+    ("--n-drop 12", r"n_drop is 12; accepted is 0: .* one child.* python -m experiments.bert"),
+    ("--population 0", "population is 0; it must be a whole number of at least 1"),
+    ("--retrain-epochs 0 --warmup-steps 0", "retrain_epochs is 0; it must be a whole number of at"),
+])  # fmt: skip
+def test_search_or_retraining_that_cannot_be_is_refused_at_the_start(work, tmp_path, more, message):
+    with pytest.raises(ValueError, match=message):
+        run(work, more=more, stage="supernet")
+    assert not (tmp_path / "shared" / "supernet.ckpt").exists()
+
+
 def test_shipped_experiment_has_trials_enough():
     path = ROOT / "experiments" / "bert_search.yml"
     ExperimentConfig.load(path).validate()
