@@ -15,12 +15,14 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from nni_magic.checkpoint import load_supernet
+from nni_magic.checkpoint import CHECKPOINT_KEY, check_space, load_supernet, read_checkpoint
 from nni_magic.manager.trial import one_clear_message
+from nni_magic.samples import candidates
 from nni_magic.search import ParetoFront, pareto_search
 
 # isort: split
 from nni.mutable import Sample
+from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from experiments.bert_training import Bert, add_options, check_settings
@@ -30,6 +32,8 @@ from nni_magic.files import write_json
 
 COSTS = {"params": "parameters (thousands)", "flops": "multiply-adds a sequence (millions)"}
 UNITS = {"params": 1e3, "flops": 1e6}
+SCORING = ("cost", "batch_size", "search_batches", "precision")
+"""Settings that scores and costs depend on."""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -48,18 +52,39 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return settings
 
 
+def check_nothing_deleted(checkpoint: Path, space: ModelSpace) -> None:
+    """Make sure that all candidates of a space were trained to the end.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`nni_magic.checkpoint.read_checkpoint` and
+        :func:`nni_magic.checkpoint.check_space`; or if progressive shrinking has deleted some.
+    """
+    saved = read_checkpoint(checkpoint)
+    check_space(saved, space)
+    left = saved[CHECKPOINT_KEY]["sampler"]["candidates"]
+    n_left, n_all = (sum(map(len, each.values())) for each in (left, candidates(space)))
+    if n_left < n_all:
+        raise ValueError(
+            f"checkpoint {str(checkpoint)!r} lacks {n_all - n_left} of {n_all} candidates, which "
+            "progressive shrinking has deleted: a front takes a supernet trained without n_drop"
+        )
+
+
 def search(settings: argparse.Namespace) -> ParetoFront:
     """Search, keeping what is scored; gives the front."""
     domain = Bert(settings)
     record = settings.output / "scored.json"
     made_with = {
         "checkpoint": hashlib.sha256(settings.checkpoint.read_bytes()).hexdigest(),
-        **{name: getattr(settings, name) for name in ("cost", "batch_size", "search_batches")},
+        **{name: getattr(settings, name) for name in SCORING},
         "data": domain.describe(),
     }
     known = (read_result(record, made_with) or {"known": {}})["known"]
     space = domain.make_space()
     profiler = FlopsParamsProfiler(space, (domain.example(),))
+    check_nothing_deleted(settings.checkpoint, space)
     supernet = load_supernet(settings.checkpoint, space)
     evaluate = domain.child_evaluator(supernet)
 

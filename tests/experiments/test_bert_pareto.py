@@ -47,6 +47,7 @@ def test_front_is_written_and_a_second_start_continues(cost, arguments, tmp_path
 @pytest.mark.parametrize(("more", "message"), [
     ("--cost flops", "scored.json' was made with other settings: cost is 'params' there, and"),
     ("--search-batches 2", "search_batches is 1 there, and 2 here"),
+    ("--precision bf16-true", "precision is '32-true' there, and 'bf16-true' here"),
 ])  # fmt: skip
 def test_children_scored_otherwise_are_not_taken(arguments, monkeypatch, capsys, more, message):
     monkeypatch.setattr("sys.argv", ["x", *arguments, "--generations", "1"])
@@ -70,3 +71,19 @@ def test_children_scored_on_other_text_are_not_taken(
     with pytest.raises(SystemExit):
         bert_pareto.main()
     assert "scored.json' was made with other settings: data.corpus is" in capsys.readouterr().out
+
+
+def test_checkpoint_without_deleted_candidates_is_refused(
+    arguments, trial, tmp_path, monkeypatch, capsys
+):
+    small = "--epochs 4 --epoch-steps 2 --batch-size 4 --warmup-steps 1 --search-batches 1"
+    shrinking = "--strategy spos --n-drop 6 --evaluations 20 --search-children 2 --population 2"
+    shrunk = ["--output", str(tmp_path / "shrunk")]
+    words = [*arguments[:4], *small.split(), *shrinking.split(), *shrunk]
+    run(Bert(bert.parse_args(words)), trial)
+    given = ["--checkpoint", str(tmp_path / "shrunk" / "supernet.ckpt")]
+    monkeypatch.setattr("sys.argv", ["x", *arguments, *given])
+    with pytest.raises(SystemExit):
+        bert_pareto.main()
+    assert "supernet.ckpt' lacks 24 of 32 candidates, which" in capsys.readouterr().out
+    assert not (tmp_path / "front" / "scored.json").exists()
