@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from experiments.options import add_options as add_training_options
 from nni_magic.costs import tabulated
 
 # isort: split
+import numpy as np
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import DataLoader, Lightning
@@ -21,6 +24,7 @@ from nni.nas.profiler.pytorch.flops import FlopsProfiler
 
 from experiments import images
 from experiments.classification import image_evaluator, image_search_evaluator
+from experiments.image_sources import FolderImages, ImageSource, MemoryImages
 from search_spaces import ProxylessNASSpace
 from search_spaces.proxylessnas import PRESETS
 
@@ -125,7 +129,16 @@ class Proxyless(Domain):
         data = self.data
         sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
         return {"dataset": data.name, "classes": len(data.classes), "images": sizes,
-                "unreadable": data.unreadable}  # fmt: skip
+                "images_digest": self.images_digest, "unreadable": data.unreadable}  # fmt: skip
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Digest of the images of all parts, wherever they lie."""
+        content = hashlib.sha256()
+        # What is held out for the search is of the training set's source.
+        for source in (self.data.train.source, self.data.test.source):
+            _add_content(source, content, str(self.settings.data))
+        return content.hexdigest()[:16]
 
     def make_space(self) -> ProxylessNASSpace:
         settings = self.settings
@@ -186,3 +199,32 @@ class Proxyless(Domain):
 
     def costs(self, sample: Sample) -> dict[str, float]:
         return {"flops": self.profiler.profile(sample)}
+
+
+def _add_content(source: ImageSource, content: Any, root: str) -> None:
+    """Add images to a digest: their pixels, or of files that are not read their paths and sizes.
+
+    Parameters
+    ----------
+    source
+        The images.
+    content
+        Digest of ``hashlib``.
+    root
+        Folder that the paths of files begin with, which is left out.
+    """
+    if isinstance(source, MemoryImages):
+        content.update(np.ascontiguousarray(source.images))
+        content.update(np.ascontiguousarray(source.labels))
+        return
+    assert isinstance(source, FolderImages)
+    for path in source.paths.tolist():
+        content.update(f"{path.removeprefix(root)} {_size(path)}\n".encode())
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file; ``None`` if there are none to read, such as behind a broken link."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return None

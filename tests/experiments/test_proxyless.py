@@ -18,7 +18,7 @@ from experiments import proxyless, proxyless_search, strategy_trial
 from experiments.image_sources import MemoryImages
 from experiments.options import STRATEGIES
 from experiments.proxyless_training import Proxyless, check_settings, multiply_adds
-from experiments.training import make_strategy
+from experiments.training import make_strategy, train_child
 from nni_magic.samples import digest
 from nni_magic.search import Population
 
@@ -156,6 +156,79 @@ def test_run_tests_the_best_child_once(trial, tmp_path, monkeypatch):
         images, labels = domain.data.test.__getitems__(range(360))
         hits = (child(images).argmax(1) == labels).float().mean().item()
     assert tested["accuracy"] == pytest.approx(hits)
+
+
+# The data that a checkpoint was made with
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Noise of two classes."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for number in range(10):
+                pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
+    return tmp_path / "data"
+
+
+def of_folder(folder, resolution, more=""):
+    """Images of a folder, as a trial has them."""
+    words = f"--dataset imagefolder --data {folder} --held-out 0.2 --resolution {resolution}"
+    return Proxyless(parsed(f"{words} --batch-size 8 --skip-unreadable {more}"))
+
+
+def blacken(image):
+    Image.new("RGB", (20, 20)).save(image)
+
+
+@pytest.fixture
+def train(trial, tmp_path):
+    """Trains a child of a domain, or continues it."""
+
+    def child(domain):
+        sample = dict.fromkeys(domain.make_space().simplify(), "mb3_3x3")
+        checkpoint = tmp_path / "child" / "child.ckpt"
+        return train_child(domain, sample, trial, checkpoint, checkpoint.parent, devices=1)
+
+    return child
+
+
+@pytest.mark.parametrize("resolution", [8, 65])  # in memory, and from files
+@pytest.mark.parametrize("changed", ["train/a/3.png", "test/b/0.png"])
+def test_checkpoint_is_not_continued_on_other_images_of_equal_counts(
+    resolution, changed, train, folder
+):
+    train(of_folder(folder, resolution))
+    blacken(folder / changed)
+    with pytest.raises(ValueError, match=r"child.ckpt' was made with .*: data.images_digest is '"):
+        train(of_folder(folder, resolution))
+
+
+@pytest.mark.parametrize("resolution", [8, 65])
+def test_checkpoint_is_continued_when_its_images_have_moved(resolution, train, folder):
+    _, before = train(of_folder(folder, resolution))
+    _, after = train(of_folder(folder.rename(folder.with_name("moved")), resolution))
+    assert after == before
+
+
+def test_checkpoint_is_continued_when_other_images_were_found_unreadable(train, folder):
+    (folder / "train" / "a" / "3.png").write_text("no image")
+    (folder / "test" / "a" / "3.png").unlink()
+    (folder / "test" / "a" / "3.png").symlink_to("nowhere.png")
+    domain = of_folder(folder, 65)
+    domain.data.train.source.read(range(20), domain.data.train.transform)
+    assert len(domain.describe()["unreadable"]) == 1
+    train(domain)
+    train(of_folder(folder, 65))
+
+
+def test_data_sets_in_memory_have_a_digest_of_their_pixels():
+    digests = [Proxyless(parsed(more)).describe()["images_digest"] for more in ("", "--seed 1")]
+    assert digests[0] == digests[1]
+    assert digests[0] != Proxyless(parsed("--resolution 16")).describe()["images_digest"]
 
 
 # The YAML files
