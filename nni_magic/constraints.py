@@ -10,8 +10,10 @@ from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
 from nni.nas.profiler import Profiler
 
 from .costs import CostSum, tabulated
+from .errors import naming
+from .samples import Candidates
 
-__all__ = ["Budget", "Constraint", "as_constraint", "each_of"]
+__all__ = ["Budget", "Constraint", "as_constraint", "check_space", "each_of"]
 
 Constraint = Callable[[Sample], bool]
 
@@ -58,6 +60,21 @@ def each_of(constraint: Constraint | None) -> list[Constraint]:
     if isinstance(constraint, _All):
         return [one for each in constraint.constraints for one in each_of(each)]
     return [] if constraint is None else [constraint]
+
+
+def check_space(constraint: Constraint | None, candidates: Candidates) -> None:
+    """Make sure that the budgets among constraints are of a space with these candidates.
+
+    Raises
+    ------
+    ValueError
+        If a budget's profiler depends on labels that the space does not have, or is a table that
+        lacks labels or choices of the space.
+    """
+    for each in each_of(constraint):
+        if isinstance(each, Budget) and isinstance(each.profiler, CostSum):
+            with naming(f"the budget's {each._name} is of another space"):
+                each.profiler.check_space(candidates)
 
 
 class Budget(RangeProfilerFilter):

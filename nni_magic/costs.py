@@ -21,6 +21,8 @@ from nni.mutable import Categorical, Sample
 from nni.mutable.symbol import SymbolicExpression
 from nni.nas.profiler import ExpressionProfiler, Profiler
 
+from .samples import Candidates
+
 __all__ = ["CostSum", "Summand", "tabulated"]
 
 TABLE_SIZE = 2**14
@@ -96,6 +98,23 @@ class CostSum(Profiler):
 
     def __call__(self, sample: Sample) -> float:
         return self.profile(sample)
+
+    def check_space(self, candidates: Candidates) -> None:
+        """Make sure that a space has the labels that the cost depends on.
+
+        It may have others: the kind of an activation, for one, costs no FLOPs.
+
+        Raises
+        ------
+        ValueError
+            If it lacks some, so that the cost of its children cannot be told.
+        """
+        labels = {label for summand in self.summands for label in summand.candidates}
+        if missing := sorted(labels - candidates.keys()):
+            raise ValueError(
+                f"it depends on labels {missing}, which the space does not have; the space's "
+                f"labels are {sorted(candidates)}"
+            )
 
     def extremes(self) -> tuple[float, float] | None:
         """Find the costs of the cheapest and of the dearest child, exactly.

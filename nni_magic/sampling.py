@@ -30,7 +30,7 @@ from nni.nas.nn.pytorch import MutableModule
 
 from . import samples
 from .budgeted import BudgetedDraws, draws_inside
-from .constraints import Constraint, as_constraint
+from .constraints import Constraint, as_constraint, check_space
 from .samples import Candidates
 
 __all__ = ["GradualSampler", "Sampler", "UniformSampler"]
@@ -60,6 +60,11 @@ class Sampler(abc.ABC):
         What each label may take; see :meth:`restrict`.
     reseated : int
         How often the current sample had to be replaced because a candidate of it was deleted.
+
+    Raises
+    ------
+    ValueError
+        If a budget of the filter is of another space.
     """
 
     tries = 1000
@@ -75,6 +80,7 @@ class Sampler(abc.ABC):
         self._all = samples.candidates(space)
         self.candidates: dict[str, list[Any]] = dict(self._all)
         self.filter: Constraint | None = as_constraint(filter)
+        check_space(self.filter, self._all)
         self._draws: tuple[Candidates, BudgetedDraws | None] | None = None
         self.current: Sample | None
         self.reseated: int

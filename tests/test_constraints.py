@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from nni.mutable import Categorical
 from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
 from nni.nas.profiler import Profiler
 from nni.nas.profiler.pytorch.flops import FlopsProfiler, NumParamsProfiler
@@ -13,6 +14,7 @@ from spaces import WIDTH, NestedSpace, SizedSpace, supernet
 
 from nni_magic import samples
 from nni_magic.constraints import Budget, as_constraint
+from nni_magic.costs import CostSum, Summand
 from nni_magic.sampling import GradualSampler, UniformSampler
 from search_spaces import ProxylessNASSpace
 
@@ -107,6 +109,34 @@ def test_budget_outside_the_children_is_told_with_both_figures(make, bounds, mes
 def test_budget_may_end_where_the_children_do(params):
     for bounds in ({"max": 80}, {"max": 0}, {"min": 80}, {"min": 0}, {"min": -5, "max": 80}):
         Budget(params, **bounds)
+
+
+def space_of(**choices):
+    return {name: Categorical(values, label=name) for name, values in choices.items()}
+
+
+@pytest.mark.parametrize("make", [UniformSampler, GradualSampler])
+@pytest.mark.parametrize("several", [False, True])
+def test_profiler_of_another_space_is_refused_at_the_start(make, several, params):
+    budget = {"profiler": params, "max": 40}
+    space = space_of(block_1=["linear", "skip"], block_3=["linear", "skip"], other=[0, 1])
+    message = (
+        r"the budget's NumParamsProfiler is of another space: it depends on labels \['block_2', "
+        r"'block_4'\], which the space does not have; the space's labels are \['block_1', "
+        r"'block_3', 'other'\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        make(space, seed=0, filter=[len, budget] if several else budget)
+
+
+@pytest.mark.parametrize("make", [UniformSampler, GradualSampler])
+def test_space_may_have_labels_and_choices_that_cost_nothing_or_follow_a_formula(make):
+    width = Categorical([16, 32], label="width")
+    cost = CostSum(0, [Summand({"width": [16, 32]}, lambda sample: (width + 0).evaluate(sample))])
+    space = space_of(width=[16, 24, 32], activation=["relu", "gelu"])
+    sampler = make(space, seed=0, filter={"profiler": cost, "max": 24})
+    drawn = {tuple(sampler.next().values()) for _ in range(100)}
+    assert drawn == {*itertools.product([16, 24], ["relu", "gelu"])}
 
 
 def test_nothing_is_said_of_a_profiler_that_is_no_sum():

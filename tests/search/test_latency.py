@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from nni.mutable import Categorical
 from nni.nas.hub.pytorch import ProxylessNAS
 from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
 from scipy.stats import kendalltau
@@ -13,7 +14,7 @@ from torch import nn
 from training import bert
 
 from nni_magic.samples import candidates
-from nni_magic.sampling import GradualSampler
+from nni_magic.sampling import GradualSampler, UniformSampler
 from nni_magic.search import Evolution, Population, pareto_search, timing
 from nni_magic.search.latency import LatencyTable, StepLatency, TableError, table_error
 from search_spaces import ProxylessNASSpace
@@ -255,6 +256,26 @@ def test_error_s_figures_match_their_definitions():
 def test_child_of_another_space_is_refused(table, child, message):
     with pytest.raises(ValueError, match=message):
         table(child)
+
+
+@pytest.mark.parametrize(("other", "message"), [
+    ({"block_2": None}, r"it depends on labels \['block_2'\], which the space does not have"),
+    ({"block_3": ["fast"]}, r"it has no time for \['fast'\] of label 'block_3', only \[\]"),
+    ({"block_2": ["fast", "odd"]}, r"it has no time for \['odd'\] of label 'block_2', only \['slo"),
+])  # fmt: skip
+def test_budget_by_the_table_of_another_space_is_refused(table, other, message):
+    choices = {**table.candidates, **other}
+    space = {name: Categorical(each, label=name) for name, each in choices.items() if each}
+    for make in (UniformSampler, GradualSampler):
+        with pytest.raises(ValueError, match=f"'s LatencyTable is of another space: {message}"):
+            make(space, seed=0, filter={"profiler": table, "max": 10})
+
+
+def test_budget_by_a_table_that_knows_more_choices_than_the_space_is_kept(table):
+    choices = {**table.candidates, "block_2": ["fast"]}
+    space = {name: Categorical(each, label=name) for name, each in choices.items()}
+    sampler = UniformSampler(space, seed=0, filter={"profiler": table, "max": 10})
+    assert {sampler.next()["block_1"] for _ in range(30)} == {"none"}
 
 
 @pytest.mark.parametrize(("settings", "message"), [
