@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import Parameter
 
 import torch
 from nni.mutable import Sample
@@ -28,7 +29,10 @@ from torch import Tensor, nn
 
 from .hidden_states import Call, States, as_anchor, hooked, recorded
 
-__all__ = ["Alignment", "alignment_loss"]
+__all__ = ["MASK_ARGUMENT", "Alignment", "alignment_loss"]
+
+MASK_ARGUMENT = "attention_mask"
+"""Name of the padding mask unless another is given; a model need not have it."""
 
 
 def alignment_loss(
@@ -97,6 +101,11 @@ class Alignment:
         evaluator passes it, padding is left out; otherwise every position counts.
     gradient
         Let gradients through the target's pass as well, for study.
+
+    Raises
+    ------
+    ValueError
+        If ``forward`` has no such argument, unless it is the default's.
     """
 
     name = "alignment_loss"
@@ -109,7 +118,7 @@ class Alignment:
         target: Callable[[Callable[[Sample], States]], States],
         *,
         weight: float = 0.5,
-        mask_argument: str | None = "attention_mask",
+        mask_argument: str | None = MASK_ARGUMENT,
         gradient: bool = False,
     ) -> None:
         self.model = model
@@ -122,6 +131,7 @@ class Alignment:
         self._signature = inspect.signature(model.forward)
         self._modules = list(model.modules())
         self._calls: list[Call] = []
+        self._check_mask_argument()
 
     @contextlib.contextmanager
     def observing(self) -> Iterator[None]:
@@ -196,6 +206,19 @@ class Alignment:
                         f"{tuple(state.shape)} for another; pass aligned_layers (or align_every) "
                         "whose outputs have one shape for every child"
                     )
+
+    def _check_mask_argument(self) -> None:
+        kinds = {name: each.kind for name, each in self._signature.parameters.items()}
+        names = [name for name, kind in kinds.items() if kind is not Parameter.VAR_POSITIONAL]
+        if (
+            self.mask_argument not in (None, MASK_ARGUMENT, *names)
+            and Parameter.VAR_KEYWORD not in kinds.values()
+        ):
+            raise ValueError(
+                f"mask_argument is {self.mask_argument!r}, but forward of "
+                f"{type(self.model).__name__} takes {names}; name one of these, or None to align "
+                "without a mask"
+            )
 
     def _mask(self, call: Call) -> Tensor | None:
         if self.mask_argument is None:

@@ -455,6 +455,33 @@ def test_mask_of_a_model_that_takes_none():
     assert run.term(TOKENS, child=B).item() == by_hand(run.net, None, TOKENS)
 
 
+class AnyNames(FlatSpace):
+    """Takes what it does not name, a mask perhaps."""
+
+    def forward(self, x, **others):
+        return super().forward(x)
+
+
+def test_mask_of_a_name_that_only_the_call_knows():
+    run = masked_run(AnyNames, mask_argument="pad")
+    expected = by_hand(run.net, MASK, TOKENS)
+    assert run.term(TOKENS, pad=MASK, child=B).item() == expected
+
+
+@pytest.mark.parametrize(
+    ("space", "name", "taken"),
+    [
+        (Masked, "atention_mask", r"\['x', 'attention_mask', 'pad'\]"),
+        (FlatSpace, "pad", r"\['x'\]"),
+        (Sequences, "inputs", r"\[\]"),
+    ],
+)
+def test_mask_of_a_name_that_the_model_does_not_have_is_refused(space, name, taken):
+    message = f"mask_argument is '{name}', but forward of {space.__name__} takes {taken}; .* None"
+    with pytest.raises(ValueError, match=message):
+        masked_run(space, mask_argument=name)
+
+
 def test_mask_is_not_taken_from_inputs_of_any_number():
     run = masked_run(Sequences)
     expected = by_hand(run.net, None, TOKENS + MASK[..., None])

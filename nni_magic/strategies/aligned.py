@@ -22,7 +22,7 @@ from typing import Any, cast
 import torch
 from nni.mutable import Sample
 
-from ..alignment import Alignment
+from ..alignment import MASK_ARGUMENT, Alignment
 from ..anchor import Anchor
 from ..epochs import epochs_left
 from ..hidden_states import States, capture_call, select_layers
@@ -213,7 +213,7 @@ class AlignedStrategy(SupernetStrategy):
         alignment_weight: float = 0.5,
         align_every: int = 4,
         aligned_layers: Sequence[int | str] | None = None,
-        mask_argument: str | None = "attention_mask",
+        mask_argument: str | None = MASK_ARGUMENT,
         warmup_epochs: int = 3,
         **kwargs: Any,
     ) -> None:

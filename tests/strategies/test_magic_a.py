@@ -174,6 +174,13 @@ def test_unknown_layer_fails_at_start():
         train(make("magic_a", aligned_layers=["trunk"]), ConvSpace(), classification(Watch()))
 
 
+def test_unknown_mask_fails_at_start():
+    watch = Watch()
+    with pytest.raises(ValueError, match="mask_argument is 'padding', but forward of BertSpace"):
+        train(make("magic_a", mask_argument="padding"), bert(), dict_evaluator(watch))
+    assert watch.steps == []
+
+
 @pytest.mark.parametrize("layers", [[2], ["repeat"], [1, "conv"]])
 def test_layers_by_number_and_name(layers):
     watch = Watch()
