@@ -29,7 +29,7 @@ from nni.nas.strategy import Strategy
 from ..listing import listed
 from ..scoring import Metric, Mode
 from .evaluation import ChildEvaluator
-from .population import Population, Score, check_count, check_direction
+from .population import Population, Score, check_count, check_direction, check_settings
 
 __all__ = ["Evolution"]
 
@@ -62,6 +62,11 @@ class Evolution(Strategy):
         :class:`~nni_magic.search.evaluation.ChildEvaluator`. :meth:`search` is given its score.
     start
         Children of the first generation, e.g. the best ones that training saw.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
     """
 
     def __init__(
@@ -81,6 +86,10 @@ class Evolution(Strategy):
     ) -> None:
         super().__init__()
         check_count("generations", generations)
+        check_settings(
+            mode=mode, size=population, tournament=tournament, crossover=crossover,
+            mutation=mutation,
+        )  # fmt: skip
         if seed is None:
             seed = secrets.randbits(32)
             _logger.warning("No seed is given; drew %d, which repeats this run", seed)
@@ -126,7 +135,7 @@ class Evolution(Strategy):
         population = Population(space, seed=self.seed, mode=self.mode, **self._breeding)
         if self._loaded:
             population.load_state_dict(self._loaded)
-        self._population = population
+        self._population, self._loaded = population, {}
         while population.generation < self.generations:
             children = population.ask()
             if not children:
@@ -201,6 +210,6 @@ class Evolution(Strategy):
         return self._loaded if self._population is None else self._population.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Let the next search continue where :meth:`state_dict` was taken."""
+        """Let the next search, and no later one, continue where :meth:`state_dict` was taken."""
         self._loaded = dict(state_dict)
         self._population = None

@@ -24,7 +24,10 @@ from ..samples import Candidates, check_sample, crossover, neighbour
 from ..sampling import UniformSampler
 from ..scoring import Mode
 
-__all__ = ["Population", "Score", "check_count", "check_direction", "checked_scores", "mutate"]
+__all__ = [
+    "Population", "Score", "check_count", "check_direction", "check_settings", "checked_scores",
+    "mutate",
+]  # fmt: skip
 
 _logger = logging.getLogger(__name__)
 
@@ -86,13 +89,9 @@ class Population:
         crossover: float = 0.5,
         mutation: float = 0.1,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
-        check_count("population size", size)
-        check_count("tournament", tournament)
-        for name, chance in {"crossover": crossover, "mutation": mutation}.items():
-            if not 0 <= chance <= 1:
-                raise ValueError(f"{name} is {chance!r}; it must be a probability, from 0 to 1")
+        check_settings(
+            mode=mode, size=size, tournament=tournament, crossover=crossover, mutation=mutation
+        )
         self.size = size
         self.mode = mode
         self.seed = seed
@@ -264,6 +263,19 @@ def checked_scores(samples: Sequence[Sample], scores: Iterable[float]) -> list[f
     if len(given) != len(samples):
         raise ValueError(f"there are {len(given)} scores for {len(samples)} samples")
     return given
+
+
+def check_settings(
+    *, mode: Mode, size: int, tournament: int, crossover: float, mutation: float
+) -> None:
+    """Raise a ``ValueError`` for a setting of a :class:`Population` that is out of its range."""
+    if mode not in ("min", "max"):
+        raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
+    check_count("population size", size)
+    check_count("tournament", tournament)
+    for name, chance in {"crossover": crossover, "mutation": mutation}.items():
+        if not 0 <= chance <= 1:
+            raise ValueError(f"{name} is {chance!r}; it must be a probability, from 0 to 1")
 
 
 def check_count(name: str, value: int) -> None:

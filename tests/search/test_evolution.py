@@ -151,6 +151,25 @@ def test_state_before_a_search_is_empty_and_changes_nothing():
     assert fresh.search(FlatSpace(5, 3), score) == Evolution(**SMALL).search(FlatSpace(5, 3), score)
 
 
+def test_state_is_taken_by_the_next_search_and_by_no_later_one():
+    space = FlatSpace(5, 3)
+    whole, resumed = Evolution(**SMALL), Evolution(**{**SMALL, "seed": 77})
+    ranked = whole.search(space, score)
+    resumed.load_state_dict(whole.state_dict())
+    assert resumed.search(space, StopsAfter(0)) == ranked
+    assert resumed.search(space, score) == Evolution(**{**SMALL, "seed": 77}).search(space, score)
+
+
+def test_state_that_a_search_could_not_take_is_kept():
+    state = Evolution(**SMALL)
+    state.search(FlatSpace(5, 3), score)
+    resumed = Evolution(**SMALL)
+    resumed.load_state_dict(state.state_dict())
+    with pytest.raises(ValueError, match="is not in the space"):
+        resumed.search(FlatSpace(4, 3), score)
+    assert resumed.state_dict() == state.state_dict()
+
+
 def test_drawn_seed_is_logged_and_repeats_the_search(caplog):
     first = Evolution(generations=2, population=5)
     assert f"drew {first.seed}" in caplog.text
@@ -158,9 +177,23 @@ def test_drawn_seed_is_logged_and_repeats_the_search(caplog):
     assert first.search(FlatSpace(5, 3), score) == again.search(FlatSpace(5, 3), score)
 
 
-def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="generations is 0; it must be a whole number"):
-        Evolution(generations=0)
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"generations": 0}, "generations is 0; it must be a whole number"),
+        ({"population": 0}, "population size is 0; it must be a whole number of at least 1"),
+        ({"tournament": 0}, "tournament is 0; it must be a whole number"),
+        ({"crossover": 3}, "crossover is 3; it must be a probability, from 0 to 1"),
+        ({"mutation": -0.1}, "mutation is -0.1; it must be a probability"),
+        ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_a_search(setting, message):
+    with pytest.raises(ValueError, match=message):
+        Evolution(**{**SMALL, **setting})
+
+
+def test_score_of_the_other_direction_is_refused():
     score_of_max = StopsAfter(0)
     score_of_max.mode = "max"
     with pytest.raises(ValueError, match="mode is 'min', but that of the score is 'max'"):
