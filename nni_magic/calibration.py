@@ -25,6 +25,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils._pytree import tree_flatten, tree_map
 
+from .errors import check_count
 from .hidden_states import Call, capture_call
 from .resume import read_anew
 from .supernets import on_device
@@ -126,10 +127,7 @@ class Calibrator:
     """
 
     def __init__(self, module: Any, training_data: Callable[[], Any], n_batches: int) -> None:
-        if not isinstance(n_batches, int) or n_batches < 0:
-            raise ValueError(
-                f"calibration_batches is {n_batches!r}; it must be a whole number of at least 0"
-            )
+        check_count("calibration_batches", n_batches, at_least=0)
         self.module = module
         self.n_batches = n_batches
         self._training_data = training_data

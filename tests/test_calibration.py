@@ -167,7 +167,7 @@ def test_synchronised_norms_are_norms():
     assert [score(child) for child in children] == expected
 
 
-@pytest.mark.parametrize("n_batches", [-1, 1.5])
+@pytest.mark.parametrize("n_batches", [-1, 1.5, False])
 def test_number_of_batches_out_of_range(n_batches):
     with pytest.raises(ValueError, match=f"calibration_batches is {n_batches}; .* of at least 0"):
         Calibrator(None, lambda: None, n_batches)

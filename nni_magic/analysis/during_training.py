@@ -28,6 +28,7 @@ from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from torch import Tensor, nn
 
+from ..errors import check_count
 from ..hidden_states import as_anchor
 from ..resume import isolated_randomness, seed_generators
 from ..scoring import kept_metrics, logged_to
@@ -71,10 +72,7 @@ class LogInterference(pl.Callback):
     """
 
     def __init__(self, every_n_steps: int = 100) -> None:
-        if not isinstance(every_n_steps, int) or every_n_steps < 1:
-            raise ValueError(
-                f"every_n_steps is {every_n_steps!r}; it must be a whole number of at least 1"
-            )
+        check_count("every_n_steps", every_n_steps)
         self.every_n_steps = every_n_steps
         self._step = -1
         self._previous: Sample | None = None

@@ -30,6 +30,7 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 
+from ..errors import check_count
 from .gradients import SharedGradients, trainable_weights
 from .study import InterferenceStudy
 
@@ -139,9 +140,8 @@ def interference_study(
             )
             write_json("study.json", study.to_json())
     """
-    for name, value, least in (("repetitions", repetitions, 2), ("seed", seed, 0)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    check_count("repetitions", repetitions, at_least=2)
+    check_count("seed", seed, at_least=0)
     gradients = SharedGradients(supernet, evaluator, batches)
     blocks = _chain(gradients)
     settings = _settings(shared_layers, differences, len(blocks))

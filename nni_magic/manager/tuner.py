@@ -38,6 +38,7 @@ import nni
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
 from nni.runtime.tuner_command_channel import CommandType
 
+from ..errors import check_count
 from .stages import Task
 
 __all__ = ["MagicTuner", "Schedule"]
@@ -182,10 +183,10 @@ class MagicTuner(MsgDispatcherBase):
         baselines: Sequence[str] = (),
         optimize_mode: Literal["maximize", "minimize"] = "maximize",
     ) -> None:
-        _check_whole("generations", generations, at_least=1)
-        _check_whole("top_k", top_k, at_least=0)
+        check_count("generations", generations)
+        check_count("top_k", top_k, at_least=0)
         if children is not None:
-            _check_whole("children", children, at_least=1)
+            check_count("children", children)
         _check_names(baselines)
         if optimize_mode not in ("maximize", "minimize"):
             raise ValueError(
@@ -282,11 +283,6 @@ def _steps(
     retrain = [Task(stage="retrain", rank=rank) for rank in range(1, top_k + 1)]
     retrain += [Task(stage="retrain", baseline=name) for name in baselines]
     return [[Task(stage="supernet")], *search, retrain]
-
-
-def _check_whole(name: str, value: Any, *, at_least: int) -> None:
-    if type(value) is not int or value < at_least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {at_least}")
 
 
 def _check_names(baselines: Any) -> None:

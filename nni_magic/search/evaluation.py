@@ -26,6 +26,7 @@ from torch import nn
 
 from ..calibration import Calibrator
 from ..chain import answering, chain_of, single_step
+from ..errors import check_count
 from ..resume import isolated_randomness, seed_generators
 from ..samples import check_sample
 from ..sampling import UniformSampler
@@ -121,9 +122,8 @@ class ChildEvaluator:
         return evaluator
 
     def _begin(self, scorer: Scorer, memory: int) -> None:
-        for name, value in (("n_batches", scorer.n_batches), ("memory", memory)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        check_count("n_batches", scorer.n_batches)
+        check_count("memory", memory)
         if scorer.mode not in ("min", "max"):
             raise ValueError(f"mode is {scorer.mode!r}; accepted are 'min' and 'max'")
         self.mode = scorer.mode

@@ -26,10 +26,11 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import Strategy
 
+from ..errors import check_count
 from ..listing import listed
 from ..scoring import Metric, Mode
 from .evaluation import ChildEvaluator
-from .population import Population, Score, check_count, check_direction, check_settings
+from .population import Population, Score, check_direction, check_settings
 
 __all__ = ["Evolution"]
 

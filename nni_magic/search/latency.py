@@ -28,10 +28,10 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from .. import __version__
 from ..costs import CostSum, Summand
+from ..errors import check_count
 from ..hidden_states import Call
 from ..samples import Candidates, candidates, check_sample
 from ..sampling import UniformSampler
-from .population import check_count
 from .stand_alone import StandAloneStep, own_copy, stand_alone_child, stand_alone_steps
 from .timing import Prepare, example_call, fresh, median_milliseconds
 

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from nni.mutable import Mutable, Sample
 
+from ..errors import check_count
 from ..scoring import Mode
-from .population import Population, Score, check_count, check_direction, checked_scores
+from .population import Population, Score, check_direction, checked_scores
 
 __all__ = ["ParetoFront", "ScoredChild", "non_dominated", "pareto_search"]
 

@@ -20,14 +20,12 @@ from typing import Any
 import numpy as np
 from nni.mutable import LabeledMutable, Mutable, Sample
 
+from ..errors import check_count
 from ..samples import Candidates, check_sample, crossover, neighbour
 from ..sampling import UniformSampler
 from ..scoring import Mode
 
-__all__ = [
-    "Population", "Score", "check_count", "check_direction", "check_settings", "checked_scores",
-    "mutate",
-]  # fmt: skip
+__all__ = ["Population", "Score", "check_direction", "check_settings", "checked_scores", "mutate"]
 
 _logger = logging.getLogger(__name__)
 
@@ -276,12 +274,6 @@ def check_settings(
     for name, chance in {"crossover": crossover, "mutation": mutation}.items():
         if not 0 <= chance <= 1:
             raise ValueError(f"{name} is {chance!r}; it must be a probability, from 0 to 1")
-
-
-def check_count(name: str, value: int) -> None:
-    """Raise a ``ValueError`` unless a setting is a whole number of at least 1."""
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
 
 
 def check_direction(score: Score, mode: Mode) -> None:

@@ -31,6 +31,7 @@ from typing import Any
 from nni.mutable import Sample
 
 from ..epochs import epochs_left
+from ..errors import check_count
 from ..samples import Candidates, digest
 from ..sampling import UniformSampler
 from ..scoring import Mode
@@ -160,9 +161,8 @@ class ProgressiveShrinking:
         evaluations: int = 1000,
         memory: int = 2**28,
     ) -> None:
-        for name, value in (("n_drop", n_drop), ("evaluations", evaluations)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        check_count("n_drop", n_drop)
+        check_count("evaluations", evaluations)
         self.n_drop = n_drop
         self.evaluations = evaluations
         self.history: list[dict[str, Any]] = []

@@ -25,13 +25,14 @@ from nni.mutable import Sample
 from ..alignment import MASK_ARGUMENT, Alignment
 from ..anchor import Anchor
 from ..epochs import epochs_left
+from ..errors import check_count
 from ..hidden_states import States, capture_call, select_layers
 from ..resume import isolated_randomness
 from ..samples import digest
 from ..sampling import Sampler
 from ..scoring import kept_metrics, logged_to
 from .module import LossTerm, SupernetModule
-from .supernet import SupernetStrategy, check_positive
+from .supernet import SupernetStrategy
 
 __all__ = ["AlignedStrategy", "AligningModule", "AnchoredModule"]
 
@@ -220,9 +221,8 @@ class AlignedStrategy(SupernetStrategy):
         super().__init__(**kwargs)
         if not alignment_weight >= 0:
             raise ValueError(f"alignment_weight is {alignment_weight!r}; it must not be negative")
-        if not isinstance(warmup_epochs, int) or warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs is {warmup_epochs!r}; accepted are 0, 1, 2, ...")
-        check_positive(align_every=align_every)
+        check_count("warmup_epochs", warmup_epochs, at_least=0)
+        check_count("align_every", align_every)
         self.alignment: dict[str, Any] = {
             "alignment_weight": alignment_weight,
             "align_every": align_every,

@@ -29,10 +29,10 @@ from typing import Any
 
 from nni.mutable import Sample
 
+from ..errors import check_count
 from ..hidden_states import States
 from ..sampling import Sampler
 from .aligned import AlignedStrategy, AligningModule
-from .supernet import check_positive
 
 __all__ = ["AverageAlignment"]
 
@@ -73,5 +73,5 @@ class AverageAlignment(AlignedStrategy):
 
     def __init__(self, *, n_children: int = 6, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive(n_children=n_children)
+        check_count("n_children", n_children)
         self.alignment["n_children"] = n_children

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import check_count
 from ..sampling import Sampler
 from .aligned import AlignedStrategy, AnchoredModule
-from .supernet import check_positive
 
 __all__ = ["MagicA"]
 
@@ -88,7 +88,8 @@ class MagicA(AlignedStrategy):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive(anchor_interval=anchor_interval, anchor_candidates=anchor_candidates)
+        check_count("anchor_interval", anchor_interval)
+        check_count("anchor_candidates", anchor_candidates)
         self.alignment |= {
             "anchor_gradient": anchor_gradient,
             "anchor_interval": anchor_interval,

@@ -26,9 +26,10 @@ from typing import Any
 
 from nni.nas.nn.pytorch import ModelSpace
 
+from ..errors import check_count
 from ..sampling import GradualSampler, Sampler
 from ..sampling_interleaved import InterleavedSampler
-from .supernet import SupernetStrategy, check_positive
+from .supernet import SupernetStrategy
 
 __all__ = ["MagicT"]
 
@@ -51,7 +52,8 @@ class MagicT(SupernetStrategy):
 
     def __init__(self, *, k: int = 1, lazy: bool = False, walks: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        check_positive(k=k, walks=walks)
+        check_count("k", k)
+        check_count("walks", walks)
         self.k = k
         self.lazy = lazy
         self.walks = walks

@@ -19,9 +19,9 @@ from typing import Any
 
 from nni.mutable import Sample
 
+from ..errors import check_count
 from ..sampling import Sampler
 from .aligned import AlignedStrategy, AnchoredModule
-from .supernet import check_positive
 
 __all__ = ["PercentileAnchor"]
 
@@ -113,7 +113,7 @@ class PercentileAnchor(AlignedStrategy):
         for name, value in (("percentile", percentile), ("tolerance", tolerance)):
             if not 0 <= value <= 100:
                 raise ValueError(f"{name} is {value!r}; accepted are percents from 0 to 100")
-        check_positive(anchor_candidates=anchor_candidates)
+        check_count("anchor_candidates", anchor_candidates)
         self.alignment |= {
             "percentile": percentile,
             "tolerance": tolerance,

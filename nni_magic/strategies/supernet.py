@@ -17,13 +17,14 @@ from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
 from torch.utils._pytree import tree_map
 
+from ..errors import check_count
 from ..listing import listed
 from ..resume import batches_done, resumable
 from ..sampling import Sampler, UniformSampler
 from ..scoring import Mode
 from .module import Shrinking, SupernetModule
 
-__all__ = ["SupernetStrategy", "check_positive"]
+__all__ = ["SupernetStrategy"]
 
 _logger = logging.getLogger(__name__)
 
@@ -76,9 +77,8 @@ class SupernetStrategy(RandomOneShot):
         super().__init__(filter=filter, **kwargs)
         if mode not in ("min", "max"):
             raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
-        check_positive(
-            validation_batches=validation_batches, validation_children=validation_children
-        )
+        check_count("validation_batches", validation_batches)
+        check_count("validation_children", validation_children)
         if seed is None:
             seed = secrets.randbits(32)
             _logger.warning("No seed is given; drew %d, which repeats this run", seed)
@@ -145,10 +145,3 @@ class SupernetStrategy(RandomOneShot):
         space = cast(RawFormatModelSpace, self.model_space)
         for sample, score in best[:limit]:
             yield listed(space, sample, score, module.scorer.child)
-
-
-def check_positive(**settings: int) -> None:
-    """Raise a ``ValueError`` for a setting that is not a whole number of at least 1."""
-    for name, value in settings.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")

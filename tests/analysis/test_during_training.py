@@ -248,7 +248,7 @@ def test_state_keeps_the_child_before_among_accumulated_batches(tmp_path):
 # Bad input
 
 
-@pytest.mark.parametrize("n", [0, -1, 2.5, None])
+@pytest.mark.parametrize("n", [0, -1, 2.5, None, True])
 def test_interval_out_of_range(n):
     with pytest.raises(ValueError, match=f"every_n_steps is {n}; it must be a whole number of at"):
         LogInterference(n)

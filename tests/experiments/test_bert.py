@@ -171,7 +171,7 @@ def test_wrong_argument_is_named(words, message):
         ("--k 0", "k is 0; it must be a whole number of at least 1"),
         ("--align-every 0", "align_every is 0; it must be a whole number of at least 1"),
         ("--alignment-weight -1", "alignment_weight is -1.0; it must not be negative"),
-        ("--warmup-epochs -1", "warmup_epochs is -1; accepted are 0, 1, 2"),
+        ("--warmup-epochs -1", "warmup_epochs is -1; it must be a whole number of at least 0"),
         ("--search-batches 0", "validation_batches is 0; it must be a whole number of at least 1"),
         ("--tokenizer nowhere.json", "tokenizer must be a tokenizer.json file, got 'nowhere.json'"),
     ],

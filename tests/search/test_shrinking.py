@@ -182,7 +182,7 @@ def test_one_child_left_stops_the_training_also_of_a_resumed_run():
     assert module.trainer.should_stop
 
 
-@pytest.mark.parametrize("setting", [{"n_drop": 0}, {"evaluations": 1.5}, {"n_drop": -1}])
+@pytest.mark.parametrize("setting", [{"n_drop": 0}, {"evaluations": 1.5}, {"n_drop": True}])
 def test_settings_out_of_range(setting):
     [(name, value)] = setting.items()
     with pytest.raises(ValueError, match=f"{name} is {value}; it must be a whole number of at"):

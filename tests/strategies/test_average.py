@@ -98,7 +98,7 @@ def test_the_term_is_the_error_to_the_mean_over_the_children():
     assert len(states) == 3 and term > 0
 
 
-@pytest.mark.parametrize("n", [0, 2.5])
+@pytest.mark.parametrize("n", [0, 2.5, True])
 def test_children_out_of_range(n):
     with pytest.raises(ValueError, match=f"n_children is {n}; it must be a whole number of at"):
         make("average", n_children=n)

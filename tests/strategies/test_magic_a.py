@@ -216,7 +216,8 @@ def test_forbidden_children_are_never_run():
     ("setting", "message"),
     [
         ({"alignment_weight": -0.1}, "alignment_weight is -0.1; it must not be negative"),
-        ({"warmup_epochs": -1}, "warmup_epochs is -1; accepted are 0, 1, 2, ..."),
+        ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be a whole number of at least 0"),
+        ({"warmup_epochs": True}, "warmup_epochs is True; it must be a whole number"),
         ({"align_every": 0}, "align_every is 0; it must be a whole number of at least 1"),
         ({"anchor_interval": 0}, "anchor_interval is 0; it must be"),
         ({"anchor_candidates": 0}, "anchor_candidates is 0; it must be"),

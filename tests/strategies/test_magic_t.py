@@ -37,13 +37,13 @@ def test_walks_take_turns():
     assert strategy.oneshot_module.method == "SupernetModule with InterleavedSampler"
 
 
-@pytest.mark.parametrize("walks", [0, 1.5])
+@pytest.mark.parametrize("walks", [0, 1.5, True])
 def test_walks_out_of_range(walks):
     with pytest.raises(ValueError, match=f"walks is {walks}; it must be a whole number of at lea"):
         make("magic_t", walks=walks)
 
 
-@pytest.mark.parametrize("k", [0, -1, 1.5])
+@pytest.mark.parametrize("k", [0, -1, 1.5, True])
 def test_k_out_of_range(k):
     with pytest.raises(ValueError, match=f"k is {k}; it must be a whole number of at least 1"):
         make("magic_t", k=k)
