@@ -34,15 +34,16 @@ def test_shipped_plans_are_read(path, tmp_path):
         STRATEGIES[supernets.strategy](seed=0, **supernets.options)
 
 
-def test_longer_plan_has_the_first_children_of_the_main_one(tmp_path):
+@pytest.mark.parametrize("steps", [600, 6000])
+def test_other_schedules_have_the_first_children_of_the_main_plan(tmp_path, steps):
     main = Plan.read(PLANS_FOLDER / "bert_8x4.yml")
-    longer = Plan.read(PLANS_FOLDER / "bert_8x4_6000.yml")
+    other = Plan.read(PLANS_FOLDER / f"bert_8x4_{steps}.yml")
     domain = main.make_domain(tmp_path)
     domain.data = SimpleNamespace(vocab_size=8, max_length=8)
     space = domain.make_space()
-    assert longer.draw_children(space) == main.draw_children(space)[: longer.children.n]
-    assert child_settings(longer, {}) == {
-        **child_settings(main, {}), "children": {"steps": longer.children.steps}
+    assert other.draw_children(space) == main.draw_children(space)[: other.children.n]
+    assert child_settings(other, {}) == {
+        **child_settings(main, {}), "children": {"steps": steps}
     }  # fmt: skip
 
 
