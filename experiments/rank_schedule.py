@@ -187,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     found = measure(records, settings.seed)
     path, _ = write_report(
-        f"schedule_{settings.plans[0].stem}", settings, arguments, found, markdown(found),
+        f"schedule_{settings.plans[1].stem}", settings, arguments, found, markdown(found),
         program="experiments.rank_schedule",
     )  # fmt: skip
     print(path)
