@@ -60,6 +60,7 @@ def test_main_plan_studies_settings_and_says_their_values_truly():
     assert {setting: sorted(one) for setting, one in values.items()} == {
         "k": [1, 2, 4, 6], "anchor_percentile": [0, 10, 30, 50, 90], "walks": [1, 4],
         "anchor_interval": [10, 100], "alignment_weight": [0.05, 0.5, 2], "align_every": [1, 4],
+        "warmup_epochs": [0, 3, 6],
     }  # fmt: skip
 
 
