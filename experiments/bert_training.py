@@ -57,6 +57,10 @@ class Bert(Domain):
     accuracy = "val_accuracy"
     packages = (*Domain.packages, "tokenizers")
 
+    @classmethod
+    def read_from(cls, settings: argparse.Namespace, data: Path) -> None:
+        settings.corpus = [str(data)]
+
     def load(self) -> MlmData:
         settings = self.settings
         shape = {**PRESETS[settings.preset], **self.space}

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from nni_magic import __version__
 from nni_magic.search import ChildEvaluator
@@ -21,6 +22,22 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+
+class Truth(NamedTuple):
+    """What tells how good a child is without a supernet: lower is better.
+
+    Parameters
+    ----------
+    key
+        Its name in a child's result.
+    name, unit
+        For reading.
+    """
+
+    key: str
+    name: str
+    unit: str
 
 
 class Domain(ABC):
@@ -39,6 +56,12 @@ class Domain(ABC):
 
     packages: tuple[str, ...] = ("nni", "numpy", "pytorch-lightning", "torch")
     """What results depend on."""
+
+    truth = Truth("val_loss", "validation loss, trained from scratch", "nats")
+    """The ground truth of a study."""
+
+    trains_children: bool = True
+    """Whether a study trains the children for it; otherwise :meth:`published` knows it."""
 
     def __init__(
         self, settings: argparse.Namespace, space: Mapping[str, Any] | None = None
@@ -102,6 +125,21 @@ class Domain(ABC):
         ValueError
             If nothing is left.
         """
+
+    @classmethod
+    def read_from(cls, settings: argparse.Namespace, data: Path) -> None:
+        """Take the data from a file or folder of the user, in place of those of the settings."""
+        settings.data = data
+
+    def published(self, sample: Sample) -> dict[str, Any]:
+        """Result of training a child as a benchmark has published it.
+
+        Raises
+        ------
+        NotImplementedError
+            If there is no such benchmark of this domain: its children are to be trained.
+        """
+        raise NotImplementedError(f"children of {type(self).__name__} are to be trained")
 
     @property
     def filter(self) -> Any:

@@ -46,7 +46,6 @@ from experiments.studies import tau_and_cosine
 from experiments.studies.command_line import check_supernets, study_parser
 from experiments.studies.findings import curves, markdown
 from experiments.studies.plan import Plan
-from experiments.studies.records import supernet_settings
 from experiments.studies.settings import check_least
 from experiments.studies.study import Study, claimed
 from nni_magic.sampling import UniformSampler
@@ -120,7 +119,7 @@ class Measurements:
         """What a measurement depends on, see :mod:`experiments.studies.records`."""
         chosen = vars(self.settings)
         measured = {key: chosen[key] for key in ("rows", "repetitions", "seed")}
-        return {**supernet_settings(self.study.plan, name), "interference": measured}
+        return {**self.study.made_supernet(name), "interference": measured}
 
     def read(self, name: str, seed: int) -> InterferenceStudy | None:
         """What is measured of a supernet.
@@ -262,7 +261,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("experiments", __name__):
         logging.getLogger(name).setLevel(logging.INFO)
     torch.set_num_threads(settings.threads)
-    study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
+    study = Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data)
     measurements = Measurements(study, settings)
     if not settings.report:
         if settings.supernets is None:

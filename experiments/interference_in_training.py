@@ -36,7 +36,6 @@ from experiments.made_with import read_result
 from experiments.studies.cells import cell
 from experiments.studies.command_line import check_paired, check_supernets, study_parser
 from experiments.studies.plan import Plan
-from experiments.studies.records import supernet_settings
 from experiments.studies.study import Study, claimed
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]  # supernet to seed to its record
@@ -84,8 +83,8 @@ class Measurements:
     def __init__(self, settings: argparse.Namespace) -> None:
         self.settings = settings
         plan = Plan.read(settings.plan)
-        self.study = Study(plan, settings.runs, settings.cache)
-        self.watched = Study(plan, settings.runs / "in_training", settings.cache)
+        self.study = Study(plan, settings.runs, settings.cache, settings.data)
+        self.watched = Study(plan, settings.runs / "in_training", settings.cache, settings.data)
         if not 1 <= settings.every <= plan.epoch_steps:
             raise ValueError(f"every is {settings.every}; accepted are 1 to {plan.epoch_steps}")
         check_supernets(plan, settings.supernets)
@@ -117,7 +116,7 @@ class Measurements:
 
     def made_with(self, name: str) -> dict[str, Any]:
         """What the measurements depend on, see :mod:`experiments.studies.records`."""
-        return {**supernet_settings(self.watched.plan, name), "every": self.settings.every}
+        return {**self.watched.made_supernet(name), "every": self.settings.every}
 
     def work(self) -> None:
         """Train and measure what is missing and claimed by no other process."""

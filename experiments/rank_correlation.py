@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("experiments").setLevel(logging.INFO)
     torch.set_num_threads(settings.threads)
-    study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
+    study = Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data)
     if not settings.report:
         study.work()
     if settings.report or not any(study.missing()):

@@ -33,7 +33,6 @@ from experiments.made_with import read_result
 from experiments.studies.cells import cell
 from experiments.studies.command_line import check_paired, check_supernets, study_parser
 from experiments.studies.plan import Plan
-from experiments.studies.records import supernet_settings
 from experiments.studies.settings import check_least
 from experiments.studies.study import Study
 
@@ -110,8 +109,8 @@ def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) ->
 def measured_with(study: Study, name: str, settings: argparse.Namespace) -> dict[str, Any]:
     """What the measurement depends on, see :mod:`experiments.studies.records`."""
     return {
-        "measured": supernet_settings(study.plan, name),
-        "control": supernet_settings(study.plan, settings.control),
+        "measured": study.made_supernet(name),
+        "control": study.made_supernet(settings.control),
         "children": settings.children,
         "seed": settings.seed,
     }
@@ -139,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     torch.set_num_threads(settings.threads)
-    study = Study(Plan.read(settings.plan), settings.runs, settings.cache)
+    study = Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data)
     check_settings(study.plan, settings)
     found: dict[str, dict[str, Any]] = {}
     for name in settings.supernets:

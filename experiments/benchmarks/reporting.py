@@ -154,9 +154,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def gpu_slug() -> str:
-    """Name of the GPU as it stands in file names, e.g. ``nvidia-h200``."""
-    return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
+def gpu_slug(name: str | None = None) -> str:
+    """Name of a GPU, by default of the current one, as it stands in file names.
+
+    >>> gpu_slug("NVIDIA H200")
+    'nvidia-h200'
+    """
+    name = torch.cuda.get_device_name() if name is None else name
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
@@ -187,6 +192,7 @@ def write_report(
     *,
     device: str = "cpu",
     program: str | None = None,
+    trained_on: Sequence[str] = (),
 ) -> tuple[Path, Path]:
     """Write ``<theme>_<hardware>_<yyyymmdd>.json`` and ``.md``; gives the two paths.
 
@@ -206,9 +212,13 @@ def write_report(
         ``cpu`` or ``cuda``: what was measured.
     program
         The module that was run, if it is no benchmark.
+    trained_on
+        Names of the GPUs, or ``cpu``, on which what is reported was trained before.
     """
     now = datetime.now(UTC)
-    hardware = settings.hardware or (gpu_slug() if device == "cuda" else f"cpu{usable_cores()}")
+    gpus = [gpu_slug(name) for name in trained_on if name != "cpu"]
+    gpus += [gpu_slug()] if device == "cuda" else []
+    hardware = settings.hardware or "-".join(dict.fromkeys(gpus)) or f"cpu{usable_cores()}"
     record = {
         "theme": theme,
         "hardware": hardware,
@@ -219,6 +229,7 @@ def write_report(
         "config": {name: value for name, value in plain(settings).items() if name != "output"},
         "seed": settings.seed,
         **environment(device),
+        **({"trained_on": list(trained_on)} if trained_on else {}),
         **results,
     }
     stem = settings.output / f"{theme}_{hardware}_{now:%Y%m%d}"
@@ -236,8 +247,9 @@ def write_report(
 def _conditions(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     changed = {True: " with local changes", False: "", None: ""}[record["modified"]]
+    trained = f"Trained on: {', '.join(record['trained_on'])}. " if "trained_on" in record else ""
     return (
-        f"Command: `{record['command']}`. Seed {record['seed']}. "
+        f"Command: `{record['command']}`. Seed {record['seed']}. {trained}"
         f"{record['processor']}, {record['cores']} cores, {record['threads']} threads; device: "
         f"{record['device']}. {versions}. Commit {record['commit']}{changed}."
     )

@@ -21,6 +21,7 @@ def study_parser(description: str | None) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--plan", type=Path, required=True, help="YAML file, see experiments/studies/plan.py")
     add("--runs", type=Path, required=True, help="folder of the trainings")
+    add("--data", type=Path, help="text or images of your own, in place of those of the plan")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     return parser
 

@@ -22,7 +22,10 @@ def gather(study: Study) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``children``: for each that is trained its sample, size and ground truth by seed;
+        ``truth``: what the ground truth is, and its unit; ``devices``: what it was
+        trained on, GPUs by their names;
+        ``children``: for each whose ground truth is known its sample, size and ground truth by
+        seed;
         ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
         statistics of the training, not taken anew for every child, come as ``uncalibrated``.
         Supernets that have not scored all children yet are left out.
@@ -46,8 +49,11 @@ def gather(study: Study) -> dict[str, Any]:
             if "uncalibrated" in found
         }
         supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
+    results = [one for by_seed in supernets.values() for one in by_seed.values()]
     return {
         "plan": dataclasses.asdict(study.plan),
+        "truth": {"name": study.domain.truth.name, "unit": study.domain.truth.unit},
+        "devices": sorted({one.get("device", "cpu") for one in results}),
         "children": _children(study),
         "supernets": {name: by_seed for name, by_seed in supernets.items() if by_seed},
     }
@@ -61,10 +67,10 @@ def _children(study: Study) -> list[dict[str, Any]]:
         child = children.setdefault(
             number,
             {"number": number, "sample": study.children[number], "params": found["params"],
-             "flops": found["flops"], "val_loss": {}, "val_accuracy": {}, "cpu_seconds": {}},
+             "flops": found["flops"], "truth": {}, "val_accuracy": {}},
         )  # fmt: skip
-        for key in ("val_loss", "val_accuracy", "cpu_seconds"):
-            child[key][str(seed)] = found[key]
+        child["truth"][str(seed)] = found[study.domain.truth.key]
+        child["val_accuracy"][str(seed)] = found["val_accuracy"]
     return [children[number] for number in sorted(children)]
 
 
@@ -78,14 +84,14 @@ def ranked_children(
     children
         Those with a ground truth of the first seed.
     truth
-        Mean loss over the seeds with which all of these are trained, ``(n,)`` in nats.
+        Mean over the seeds with which all of these are trained, ``(n,)``.
     seeds
         These seeds.
     """
     first, *others = map(str, record["plan"]["children"]["seeds"])
-    children = [child for child in record["children"] if first in child["val_loss"]]
+    children = [child for child in record["children"] if first in child["truth"]]
     common = [
-        seed for seed in (first, *others) if all(seed in child["val_loss"] for child in children)
+        seed for seed in (first, *others) if all(seed in child["truth"] for child in children)
     ]
-    losses = [[child["val_loss"][seed] for seed in common] for child in children]
+    losses = [[child["truth"][seed] for seed in common] for child in children]
     return children, np.mean(losses, axis=1) if losses else np.array([]), common

@@ -20,10 +20,11 @@ from nni_magic.strategies.supernet import SupernetStrategy
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
-from experiments import bert_training, options, proxyless_training
+from experiments import bert_training, nasbench201, options, proxyless_training
 from experiments.bert_training import Bert
 from experiments.domain import Domain
 from experiments.evaluators import check_steps
+from experiments.nasbench201 import NasBench201
 from experiments.proxyless_training import Proxyless
 from experiments.studies.settings import check_least, made
 
@@ -38,7 +39,11 @@ STRATEGIES = {
     "percentile_anchor": strategies.PercentileAnchor,
 }
 
-DOMAINS = {"bert": (bert_training, Bert), "proxyless": (proxyless_training, Proxyless)}
+DOMAINS: dict[str, tuple[Any, type[Domain]]] = {
+    "bert": (bert_training, Bert),
+    "proxyless": (proxyless_training, Proxyless),
+    "nasbench201": (nasbench201, NasBench201),
+}
 
 EVALUATION_BATCH = 64
 """Rows or images in a batch when children are evaluated."""
@@ -72,12 +77,14 @@ class Training:
 class Children:
     """The ground truth: different children, drawn uniformly, each trained from scratch.
 
+    Where a benchmark has published it, as of ``nasbench201``, nothing is trained.
+
     Parameters
     ----------
     n
         How many; settings may be chosen on those with even numbers, and reported on the others.
     steps
-        Optimizer steps.
+        Optimizer steps; 0 where the ground truth is published.
     seed
         Draws the children.
     repeated
@@ -87,7 +94,7 @@ class Children:
     """
 
     n: int
-    steps: int
+    steps: int = 0
     seed: int = 0
     repeated: int = 0
     seeds: tuple[int, ...] = (0,)
@@ -208,9 +215,17 @@ class Plan:
     def _check_children(self) -> None:
         children = self.children
         check_least("children", {"n": 0, "seed": 0}, children)
+        _check_seeds("children", children.seeds)
+        if not self.kind.trains_children:
+            untrained = Children(children.n, seed=children.seed)
+            if children != untrained:
+                raise ValueError(
+                    f"children: steps, repeated and seeds are of trainings, but those of "
+                    f"{self.domain} are published"
+                )
+            return
         with naming("children"):
             check_steps(children.steps, self.training.warmup_steps if children.n else 0)
-        _check_seeds("children", children.seeds)
         if not 0 <= children.repeated <= children.n:
             raise ValueError(
                 f"children: repeated is {children.repeated}; accepted are 0 to {children.n}"
@@ -257,13 +272,20 @@ class Plan:
                     f"{self.epoch_steps} steps"
                 )
 
-    def make_domain(self, cache: Path) -> Domain:
+    @property
+    def kind(self) -> type[Domain]:
+        """The domain's class."""
+        return DOMAINS[self.domain][1]
+
+    def make_domain(self, cache: Path, data: Path | None = None) -> Domain:
         """Open the data and the search space.
 
         Parameters
         ----------
         cache
             Folder of prepared data.
+        data
+            File or folder of data to take in place of those of the options.
 
         Raises
         ------
@@ -276,6 +298,8 @@ class Plan:
         settings = parser.parse_args(_as_arguments(self.options))
         settings.cache, settings.batch_size = cache, EVALUATION_BATCH
         settings.search_batches = self.score_rows // EVALUATION_BATCH
+        if data is not None:
+            kind.read_from(settings, data)
         return kind(settings, self.space)
 
     def draw_children(self, space: ModelSpace) -> list[Sample]:

@@ -37,19 +37,17 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         Which children.
     """
     here = found["halves"][half]
-    children = record["plan"]["children"]
     sections = [
-        f"{here['n']} of {children['n']} children, trained from scratch for {children['steps']} "
-        f"steps; the ground truth is the mean of {len(found['truth'])} training(s). tau is "
-        "Kendall's tau-b of validation losses; its interval is Student's, 95 %, over seeds, and "
+        f"{_truth_line(record, found, here['n'])} tau is Kendall's tau-b of it with the validation "
+        "loss with inherited weights; its interval is Student's, 95 %, over seeds, and "
         "beside it that over seeds and children. Of trivial rankings it is over children, and of "
         "the random one the range in which chance falls. Between seeds: mean tau of scores with "
         "those of a supernet of another seed, in the table of pairs one of each method. Of mean: "
         "tau of the scores' means over seeds.",
         table(
             ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds",
-             "between seeds", "of mean", "rho", "precision@5", "precision@10", "regret (nats)",
-             "tied pairs", "mean loss (nats)", "CPU s"],
+             "between seeds", "of mean", "rho", "precision@5", "precision@10",
+             f"regret ({record['truth']['unit']})", "tied pairs", "mean loss (nats)", "CPU s"],
             [*_method_rows(record, here["supernets"]), *_trivial_rows(here["trivial"])],
         ),
     ]  # fmt: skip
@@ -67,8 +65,8 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         ]
     if here["candidates"]:
         sections += [
-            "What makes the losses: tau of a child's number of blocks with a candidate and its "
-            "loss, trained from scratch and with inherited weights (mean over seeds):",
+            "What makes the losses: tau of a child's number of blocks with a candidate with the "
+            "ground truth, and with its loss with inherited weights (mean over seeds):",
             _candidate_table(here["candidates"]),
         ]
     for setting, values in several(found["settings"]).items():
@@ -77,6 +75,17 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
     if half == "all" and (ceiling := found["ceiling"]):
         sections += [_ceiling_line(ceiling)]
     return "\n\n".join(sections)
+
+
+def _truth_line(record: Mapping[str, Any], found: Mapping[str, Any], n: int) -> str:
+    children = record["plan"]["children"]
+    trained = (
+        f" after {children['steps']} steps, the mean of {len(found['truth'])} training(s)"
+        if children["steps"]
+        else ""
+    )
+    name = record["truth"]["name"]
+    return f"{n} of {children['n']} children; the ground truth is the {name}{trained}."
 
 
 def _method_rows(record: Mapping[str, Any], supernets: Mapping[str, Any]) -> list[list[object]]:
@@ -213,7 +222,7 @@ def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) 
         sections.append(f"{title}\n\n{_chosen_line(chosen)}")
     path, _ = write_report(
         theme, settings, arguments, {**record, "statistics": found}, "\n\n".join(sections),
-        program="experiments.rank_correlation",
+        program="experiments.rank_correlation", trained_on=record["devices"],
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
     return path

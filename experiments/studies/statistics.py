@@ -169,9 +169,9 @@ def _ceiling(
 ) -> dict[str, Any] | None:
     wanted = [str(seed) for seed in plan["children"]["seeds"]]
     repeated = [
-        [child["val_loss"][seed] for seed in wanted]
+        [child["truth"][seed] for seed in wanted]
         for child in children
-        if len(wanted) > 1 and child["val_loss"].keys() >= set(wanted)
+        if len(wanted) > 1 and child["truth"].keys() >= set(wanted)
     ]
     if len(repeated) < FEWEST_CHILDREN:
         return None

@@ -19,6 +19,7 @@ from nni_magic.search import ChildEvaluator
 
 # isort: split
 import pytorch_lightning as pl
+import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
@@ -59,6 +60,8 @@ class Study:
         ``supernets/<name>_seed<seed>.json`` and their checkpoints.
     cache
         Folder of prepared data.
+    data
+        File or folder of data to take in place of the plan's. Results tell which by a digest.
 
     Raises
     ------
@@ -66,10 +69,11 @@ class Study:
         If the space has too few children, or the training data have too few batches.
     """
 
-    def __init__(self, plan: Plan, output: Path, cache: Path) -> None:
+    def __init__(self, plan: Plan, output: Path, cache: Path, data: Path | None = None) -> None:
         self.plan = plan
         self.output = output
-        self.domain = plan.make_domain(cache)
+        self.domain = plan.make_domain(cache, data)
+        self.other_data = {} if data is None else {"data": self.domain.describe()}
         # This also loads the data, which seeds the process: not to be left until a training.
         self.children = plan.draw_children(self.domain.make_space())
         if plan.supernets:
@@ -96,8 +100,10 @@ class Study:
         ValueError
             If the result is of another plan.
         """
-        made_with = child_settings(self.plan, self.children[child])
-        return read_result(self.child_file(child, seed), made_with)
+        sample = self.children[child]
+        if not self.domain.trains_children:
+            return self.domain.published(sample)
+        return read_result(self.child_file(child, seed), self.made_child(sample))
 
     def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
         """Read the scores of a supernet, maybe of fewer children than the plan has by now.
@@ -107,8 +113,15 @@ class Study:
         ValueError
             If the result is of another plan.
         """
-        made_with = supernet_settings(self.plan, name)
-        return read_result(self.supernet_file(name, seed), made_with)
+        return read_result(self.supernet_file(name, seed), self.made_supernet(name))
+
+    def made_child(self, sample: Sample) -> dict[str, Any]:
+        """What the ground truth of a child depends on, besides the seed."""
+        return child_settings(self.plan, sample) | self.other_data
+
+    def made_supernet(self, name: str) -> dict[str, Any]:
+        """What supernets and their scores depend on, besides the seed."""
+        return supernet_settings(self.plan, name) | self.other_data
 
     def trained(self, name: str, seed: int) -> dict[str, Any]:
         """Read the scores of a supernet that has to be there.
@@ -189,12 +202,13 @@ class Study:
         evaluator.evaluate(child)
         seconds = time.process_time() - started
         return {
-            "made_with": child_settings(self.plan, sample),
+            "made_with": self.made_child(sample),
             "seed": seed,
             **self.truth(evaluator),
             "params": count_params(child),
             "flops": count_flops(child.eval(), (self.domain.example()[:1],)),
             "cpu_seconds": seconds,
+            "device": _device(evaluator),
         }
 
     def truth(self, evaluator: Lightning) -> dict[str, float]:
@@ -229,12 +243,13 @@ class Study:
         evaluator.trainer.save_checkpoint(beside, weights_only=True)
         beside.replace(checkpoint)
         return {
-            "made_with": supernet_settings(self.plan, name),
+            "made_with": self.made_supernet(name),
             "supernets": name,
             "seed": seed,
             **self.scores(checkpoint, self.children),
             "last_child": read_checkpoint(checkpoint)[CHECKPOINT_KEY]["child"],
             "cpu_seconds": seconds,
+            "device": _device(evaluator),
         }
 
     def score_others(self, name: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
@@ -277,6 +292,12 @@ class Study:
             weight_decay=training.weight_decay,
             trainer_kwargs={**QUIET, **trainer},
         )
+
+
+def _device(evaluator: Lightning) -> str:
+    """Where an evaluator's training ran: the GPU's name, or ``cpu``."""
+    device = evaluator.trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextlib.contextmanager

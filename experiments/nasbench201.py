@@ -1,0 +1,141 @@
+"""NNI's space of NAS-Bench-201 cells, whose children's ground truth has been published [Dong2020].
+
+A cell has six edges with one of five operators each, and all 15 cells of a child are alike: 15,625
+children. All of them were trained for 200 epochs on CIFAR-10, so that supernets can be compared
+with a ground truth that nobody has to train again.
+
+The folder of the data holds the images of CIFAR-10, ``train/`` and ``test/`` with a folder for
+every class, and ``nasbench201.csv``, plain or compressed (``.xz``, ``.gz``), with the columns
+
+===============  ==============================================================================
+``cell``         six digits, an edge each: 0→1, 0→2, 1→2, 0→3, 1→3, 2→3; 0 no operator, 1 skip,
+                 2 convolution 1 x 1, 3 convolution 3 x 3, 4 average over 3 x 3
+``cifar10_val``  mean validation accuracy of its trainings, in percent
+``params_m``     parameters, in millions
+===============  ==============================================================================
+
+[Dong2020] Dong and Yang, NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture
+Search, ICLR 2020.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from experiments.domain import Truth
+from experiments.image_domain import ImageDomain, add_image_options
+
+# isort: split
+import pandas as pd
+import torch
+from nni.mutable import Sample
+from nni.nas.hub.pytorch.nasbench201 import PRIMITIVES
+from nni.nas.hub.pytorch.nasbench201 import NasBench201 as NasBench201Space
+from nni.nas.space import model_context
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["NasBench201", "add_options", "cell_of", "read_table"]
+
+EDGES = tuple(f"cell/{edge}" for edge in ("0_1", "0_2", "1_2", "0_3", "1_3", "2_3"))
+"""Labels of NNI's space, in the table's order."""
+COLUMNS = {"cell": str, "cifar10_val": float, "params_m": float}
+N_CELLS = len(PRIMITIVES) ** len(EDGES)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the data and the training of a supernet need."""
+    add_image_options(parser)
+    parser.set_defaults(dataset="imagefolder", resolution=32)
+
+
+class NasBench201(ImageDomain):
+    """NNI's space of NAS-Bench-201, and the accuracies published for it."""
+
+    truth = Truth("val_error", "published validation error", "%")
+    trains_children = False
+
+    def make_space(self) -> NasBench201Space:
+        return NasBench201Space(**{"num_labels": len(self.data.classes), **self.space})
+
+    def published(self, sample: Sample) -> dict[str, Any]:
+        """Error, in percent, and size of a child."""
+        row = self.table.loc[cell_of(sample)]
+        return {
+            "val_error": 100 - float(row.cifar10_val),
+            "val_accuracy": float(row.cifar10_val) / 100,
+            "params": round(1e6 * float(row.params_m)),
+            "flops": self.flops[""] + sum(self.flops[choice] for choice in sample.values()),
+        }
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The published results by cell."""
+        return read_table(self.settings.data)
+
+    @cached_property
+    def flops(self) -> dict[str, int]:
+        """Multiply-adds of a child without operators, under no name, and of every operator.
+
+        Those of NNI's profiler are not to be had, as it has no formula for an edge without
+        operator.
+        """
+        whole = {operator: self._multiply_adds(operator) for operator in PRIMITIVES}
+        rest = whole["none"]
+        return {"": rest, **{of: (n - rest) // len(EDGES) for of, n in whole.items()}}
+
+    def _multiply_adds(self, operator: str) -> int:
+        """Multiply-adds of the child that has the same operator on all edges, for one image."""
+        with model_context(dict.fromkeys(EDGES, operator)):
+            child = self.make_space().eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            child(self.example()[:1])
+        return counter.get_total_flops() // 2
+
+
+def cell_of(sample: Sample) -> str:
+    """Name of a child's cell in the table.
+
+    >>> edges = ["conv_3x3", "conv_3x3", "conv_3x3", "skip_connect", "conv_3x3", "conv_1x1"]
+    >>> cell_of(dict(zip(EDGES, edges, strict=True)))
+    '333132'
+    """
+    return "".join(str(PRIMITIVES.index(sample[edge])) for edge in EDGES)
+
+
+def read_table(folder: Path | None) -> pd.DataFrame:
+    """Read the published results of all cells.
+
+    Parameters
+    ----------
+    folder
+        Where ``nasbench201.csv`` lies, plain or compressed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cell, by its name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or no folder is given.
+    ValueError
+        If a column or a cell is missing, or a value is no number.
+    """
+    names = [f"nasbench201.csv{end}" for end in ("", ".xz", ".gz")]
+    found = [] if folder is None else [folder / name for name in names if (folder / name).exists()]
+    if not found:
+        raise FileNotFoundError(f"data is {str(folder)!r}; it must be a folder with {names[0]!r}")
+    try:
+        table = pd.read_csv(found[0], usecols=list(COLUMNS), dtype=COLUMNS, index_col="cell")
+    except ValueError as error:
+        raise ValueError(f"{str(found[0])!r} is not as expected: {error}") from error
+    if len(table.dropna()) != N_CELLS or not table.index.is_unique:
+        raise ValueError(
+            f"{str(found[0])!r} has {len(table.dropna())} complete rows of "
+            f"{table.index.nunique()} different cells; {N_CELLS} are expected"
+        )
+    return table
