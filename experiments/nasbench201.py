@@ -105,7 +105,7 @@ def cell_of(sample: Sample) -> str:
     return "".join(str(PRIMITIVES.index(sample[edge])) for edge in EDGES)
 
 
-def read_table(folder: Path | None) -> pd.DataFrame:
+def read_table(folder: Path) -> pd.DataFrame:
     """Read the published results of all cells.
 
     Parameters
@@ -121,12 +121,12 @@ def read_table(folder: Path | None) -> pd.DataFrame:
     Raises
     ------
     FileNotFoundError
-        If there is no such file, or no folder is given.
+        If there is no such file.
     ValueError
         If a column or a cell is missing, or a value is no number.
     """
     names = [f"nasbench201.csv{end}" for end in ("", ".xz", ".gz")]
-    found = [] if folder is None else [folder / name for name in names if (folder / name).exists()]
+    found = [folder / name for name in names if (folder / name).exists()]
     if not found:
         raise FileNotFoundError(f"data is {str(folder)!r}; it must be a folder with {names[0]!r}")
     try:

@@ -80,7 +80,7 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
 def _truth_line(record: Mapping[str, Any], found: Mapping[str, Any], n: int) -> str:
     children = record["plan"]["children"]
     trained = (
-        f" after {children['steps']} steps, the mean of {len(found['truth'])} training(s)"
+        f" for {children['steps']} steps (mean of {len(found['truth'])} training(s))"
         if children["steps"]
         else ""
     )

@@ -135,6 +135,20 @@ def test_file_names_hold_theme_hardware_and_date(settings):
     assert write_report("steps", settings, [], {}, "")[0].name.startswith(f"steps_cpu{cores}_")
 
 
+@pytest.mark.parametrize(("trained_on", "hardware"), [
+    (["NVIDIA H200"], "nvidia-h200"),
+    (["NVIDIA H200", "cpu"], "nvidia-h200"),
+    (["Tesla T4", "NVIDIA H200"], "tesla-t4-nvidia-h200"),
+    (["cpu"], f"cpu{reporting.usable_cores()}"),
+])  # fmt: skip
+def test_report_of_trainings_is_named_after_what_trained(settings, trained_on, hardware):
+    settings.hardware = None
+    path, page = write_report("rank", settings, [], {}, "", trained_on=trained_on)
+    assert re.fullmatch(rf"rank_{hardware}_\d{{8}}\.json", path.name)
+    assert json.loads(path.read_text())["trained_on"] == trained_on
+    assert f"Trained on: {', '.join(trained_on)}. " in page.read_text()
+
+
 def test_name_of_a_gpu_fits_file_names(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100-SXM4 (80GB)")
     assert reporting.gpu_slug() == "nvidia-a100-sxm4-80gb"

@@ -40,8 +40,8 @@ def test_report_is_written_with_its_pictures(study, tmp_path):
     study, _ = study
     page = report(study, tmp_path)
     text = page.read_text()
-    assert "8 of 8 children, trained from scratch for 2 steps; the ground truth is" in text
-    assert "the mean of 1 training(s)" in text
+    assert "8 of 8 children; the ground truth is the validation loss, trained from scr" in text
+    assert " for 2 steps (mean of 1 training(s)). tau is" in text
     assert text.count("4 of 8 children") == 2
     assert "| magic_t | 2 | 1.000 | 1.000 to 1.000 | 1.000 to 1.000 |" in text
     assert "| random: range of chance |  | 0.000 | -0.5" in text

@@ -34,8 +34,8 @@ def test_gather_takes_what_there_is(tmp_path, corpus):
     study.supernet_file("magic_t", 1).unlink()
     record = gather(study)
     assert [child["number"] for child in record["children"]] == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert record["children"][2]["val_loss"].keys() == {"0", "2"}
-    assert record["children"][0]["val_loss"]["0"] == pytest.approx(truth[0])
+    assert record["children"][2]["truth"].keys() == {"0", "2"}
+    assert record["children"][0]["truth"]["0"] == pytest.approx(truth[0])
     assert {name: list(found) for name, found in record["supernets"].items()} == {
         "spos": ["0", "1"], "magic_t": ["0"],
     }  # fmt: skip

@@ -1,0 +1,142 @@
+"""NAS-Bench-201: its table, what its children cost, and a study of a published ground truth."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from nni.nas.hub.pytorch.nasbench201 import PRIMITIVES
+from nni.nas.space import model_context
+from PIL import Image
+from studies import PLAN, plan_of
+
+from experiments.nasbench201 import EDGES, cell_of, read_table
+from experiments.studies.gathered import gather
+from experiments.studies.study import Study
+
+CELLS = ["".join(digits) for digits in product("01234", repeat=6)]
+CHANGES = {
+    "domain": "nasbench201",
+    "options": {"label_smoothing": 0.0, "held_out": 0.5},
+    "space": {"stem_out_channels": 4, "num_modules_per_stack": 1},
+    "children": {"n": 6},
+    "supernets": {"spos": {"strategy": "spos", "steps": 4, "seeds": [0]}},
+}
+
+
+def table_of(**columns):
+    rng = np.random.default_rng(0)
+    values = {"cifar10_val": rng.uniform(10, 92, len(CELLS)), "params_m": 0.5, "latency_s": 0.01}
+    return pd.DataFrame({"cell": CELLS, **values, **columns})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Noise of two classes, and a table of results that were made up."""
+    folder = tmp_path_factory.mktemp("cifar")
+    rng = np.random.default_rng(0)
+    for split, name in product(("train", "test"), ("a", "b")):
+        (folder / split / name).mkdir(parents=True)
+        for number in range(64 if split == "train" else 1):
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    table_of().to_csv(folder / "nasbench201.csv.xz", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("study")
+    study = Study(plan_of(output, **CHANGES), output / "runs", output / "cache", folder)
+    study.work()
+    return study
+
+
+def test_cells_are_named_edge_by_edge():
+    one_edge = [{edge: "none" if edge != changed else "conv_3x3" for edge in EDGES}
+                for changed in EDGES]  # fmt: skip
+    names = ["300000", "030000", "003000", "000300", "000030", "000003"]
+    assert [cell_of(sample) for sample in one_edge] == names
+    same = [cell_of(dict.fromkeys(EDGES, operator)) for operator in PRIMITIVES]
+    assert same == ["000000", "111111", "222222", "333333", "444444"]
+
+
+def test_study_trains_supernets_alone(study):
+    assert list(study.missing()) == []
+    assert {path.name for path in study.output.rglob("*.json")} == {"spos_seed0.json"}
+    assert study.made_supernet("spos")["data"]["classes"] == 2
+
+
+def test_ground_truth_is_the_published_error(study):
+    table = table_of().set_index("cell")
+    record = gather(study)
+    assert record["truth"] == {"name": "published validation error", "unit": "%"}
+    assert len(record["children"]) == 6
+    for child in record["children"]:
+        accuracy = table.cifar10_val[cell_of(child["sample"])]
+        assert child["truth"] == {"0": pytest.approx(100 - accuracy)}
+        assert child["val_accuracy"] == {"0": pytest.approx(accuracy / 100)}
+        assert child["params"] == 500_000
+
+
+def test_flops_are_those_of_the_whole_child(study):
+    for sample in study.children:
+        counted = []
+
+        def watch(module, args, output, counted=counted):
+            counted.append(output.numel() * module.weight[0].numel())
+
+        with model_context(sample):
+            child = study.domain.make_space()
+        for module in child.modules():
+            if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+                module.register_forward_hook(watch)
+        child.eval()(torch.zeros(1, 3, 32, 32))
+        assert study.domain.published(sample)["flops"] == sum(counted)
+
+
+def test_results_on_other_images_are_refused(study, folder, tmp_path):
+    for source in folder.rglob("*.*"):
+        target = tmp_path / source.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    Image.new("RGB", (32, 32)).save(tmp_path / "train" / "a" / "0.png")
+    other = Study(study.plan, study.output, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=r"spos_seed0.json' was made .*: data.images_digest is '"):
+        other.work()
+
+
+def test_text_is_named_by_its_digest(corpus, tmp_path):
+    given = Study(plan_of(tmp_path), tmp_path, corpus / "cache", corpus)
+    assert given.made_supernet("spos")["data"]["corpus"] == given.domain.data.corpus_digest
+    assert given.made_child({})["data"] == given.domain.describe()
+    planned = Study(plan_of(tmp_path, corpus), tmp_path, corpus / "cache")
+    assert planned.domain.data.corpus_digest == given.domain.data.corpus_digest
+    assert "data" not in planned.made_supernet("spos")
+    with pytest.raises(NotImplementedError, match="children of Bert are to be trained"):
+        planned.domain.published({})
+
+
+@pytest.mark.parametrize(("table", "message"), [
+    (table_of()[:-1], r"has 15624 complete rows of 15624 different cells; 15625 are expected"),
+    (table_of(cell=["000000", *CELLS[:-1]]), r"has 15625 complete rows of 15624 different cells"),
+    (table_of(params_m=[None] + [1.0] * 15624), r"has 15624 complete rows of 15625 different"),
+    (table_of(params_m="much"), r"is not as expected: .*could not convert string to float: 'much'"),
+    (table_of().drop(columns="cifar10_val"), r"is not as expected: .*\['cifar10_val'\]"),
+])  # fmt: skip
+def test_bad_table_is_named(tmp_path, table, message):
+    table.to_csv(tmp_path / "nasbench201.csv", index=False)
+    with pytest.raises(ValueError, match=rf"nasbench201.csv' {message}"):
+        read_table(tmp_path)
+
+
+def test_missing_table_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"it must be a folder with 'nasbench201.csv'"):
+        read_table(tmp_path)
+
+
+def test_seeds_of_trainings_have_no_meaning(tmp_path):
+    assert PLAN["children"]["repeated"]
+    with pytest.raises(ValueError, match="those of nasbench201 are published"):
+        plan_of(tmp_path, **{**CHANGES, "children": {"n": 6, "seeds": [0, 1]}})
