@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies import pictures
+from experiments.studies.anchors import anchor_table
 from experiments.studies.cells import interval
 from experiments.studies.comparisons import METHODS
 from experiments.studies.gathered import gather
@@ -62,6 +63,13 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
             f"Against the best trivial ranking, {here['best trivial']}, which is known to be the "
             "best only by the ground truth:",
             _beyond_table(here),
+        ]
+    if here["anchors"]:
+        sections += [
+            "Whether alignment favours the anchor's relatives: tau of a child's distance from the "
+            f"last anchor with its loss less that of {METHODS[0]} of the same seed (favoured), and "
+            "with the ground truth (deserved); mean over seeds and Student's interval:",
+            anchor_table(here["anchors"]),
         ]
     if here["candidates"]:
         sections += [

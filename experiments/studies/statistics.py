@@ -16,7 +16,9 @@ from nni_magic.errors import naming
 # isort: split
 import numpy as np
 
+from experiments.studies.anchors import favours
 from experiments.studies.comparisons import (
+    METHODS,
     Scores,
     beyond,
     chosen,
@@ -62,7 +64,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
         "truth": truth_seeds,
         "ceiling": _ceiling(record["plan"], children, len(truth_seeds)),
         "settings": _settings(record),
-        "halves": {half: _of_half(record["plan"], children, truth, scores, part)
+        "halves": {half: _of_half(record, children, truth, scores, part)
                    for half, part in halves.items()},
         "chosen": chosen(record["plan"], scores, truth, *parts) if len(parts) == 2 else None,
     }  # fmt: skip
@@ -90,7 +92,7 @@ def _halves(numbers: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _of_half(
-    plan: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray,
+    record: Mapping[str, Any], children: Sequence[Mapping[str, Any]], truth: np.ndarray,
     scores: Scores, part: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
     truth = truth[part]
@@ -110,9 +112,10 @@ def _of_half(
             "random": dataclasses.asdict(ranking.random_ranking(truth, top_k=_top_k(truth))),
         },
         "supernets": {name: _supernets(name, by_seed, truth) for name, by_seed in scores.items()},
-        "comparisons": comparisons(plan, scores, truth),
+        "comparisons": comparisons(record["plan"], scores, truth),
         "best trivial": best,
         "beyond": beyond(by_size[best], scores, truth),
+        "anchors": favours(record, children, truth, scores, METHODS[0]),
         "candidates": _candidates(children, truth, scores),
     }
 

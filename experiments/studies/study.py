@@ -242,12 +242,14 @@ class Study:
         beside = checkpoint.with_suffix(".ckpt.tmp")
         evaluator.trainer.save_checkpoint(beside, weights_only=True)
         beside.replace(checkpoint)
+        state = read_checkpoint(checkpoint)[CHECKPOINT_KEY]
         return {
             "made_with": self.made_supernet(name),
             "supernets": name,
             "seed": seed,
             **self.scores(checkpoint, self.children),
-            "last_child": read_checkpoint(checkpoint)[CHECKPOINT_KEY]["child"],
+            "last_child": state["child"],
+            **({"anchor": state["anchor"]["sample"]} if "anchor" in state else {}),
             "cpu_seconds": seconds,
             "device": _device(evaluator),
         }

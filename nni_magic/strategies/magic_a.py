@@ -13,7 +13,8 @@ r"""MAGIC-A: align every child's hidden states with those of the best child [Xu2
 
 After ``warmup_epochs`` on the prediction loss alone, ``anchor_candidates`` random children are
 scored and the best becomes the anchor. Every ``anchor_interval`` steps the child just trained
-challenges it; the better of the two, on the same weights and held-out batches, stays.
+challenges it; the better of the two, on the same weights and held-out batches, stays. A child that
+is known to be good otherwise can be given as ``anchor`` instead.
 
 Differences from the paper: it compares at every step (``anchor_interval=1``); with the defaults
 the comparisons, two children on four batches in 100 steps, cost less than 3 % of training.
@@ -25,7 +26,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import check_count
+from nni.mutable import Sample
+
+from ..errors import check_count, naming
+from ..samples import check_sample
 from ..sampling import Sampler
 from .aligned import AlignedStrategy, AnchoredModule
 
@@ -33,7 +37,7 @@ __all__ = ["MagicA"]
 
 
 class AlignedSupernetModule(AnchoredModule):
-    """Elects the first anchor, then lets children challenge it."""
+    """Elects the first anchor, then lets children challenge it, unless it is given."""
 
     def __init__(
         self,
@@ -42,17 +46,25 @@ class AlignedSupernetModule(AnchoredModule):
         *,
         anchor_interval: int,
         anchor_gradient: bool,
+        anchor: Sample | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(training_module, sampler, gradient=anchor_gradient, **kwargs)
         self.anchor_interval = anchor_interval
+        self.given = anchor
+        if anchor is not None:
+            with naming("anchor"):
+                check_sample(anchor, sampler.candidates)
 
     def renew_anchor(self) -> None:
         """Elect an anchor after the warm start, then compare it with the child just trained."""
         if self.anchor.sample is None:
             if self.trainer.current_epoch >= self.warmup_epochs:
-                self.anchor.elect(self.draw_children(self.anchor_candidates, 2))
-        elif self.child is not None and self._challenge_is_due():
+                drawn = self.given is None
+                self.anchor.elect(
+                    self.draw_children(self.anchor_candidates, 2) if drawn else [self.given]
+                )
+        elif self.given is None and self.child is not None and self._challenge_is_due():
             self.anchor.challenge(self.child)
 
     def _challenge_is_due(self) -> bool:
@@ -66,6 +78,9 @@ class MagicA(AlignedStrategy):
 
     Parameters
     ----------
+    anchor
+        A child to align to, in place of the best one that is found. It is replaced only when one of
+        its candidates is deleted.
     anchor_gradient
         Let gradients through the anchor's pass too, for study.
     anchor_interval
@@ -82,6 +97,7 @@ class MagicA(AlignedStrategy):
     def __init__(
         self,
         *,
+        anchor: Sample | None = None,
         anchor_gradient: bool = False,
         anchor_interval: int = 100,
         anchor_candidates: int = 16,
@@ -91,6 +107,7 @@ class MagicA(AlignedStrategy):
         check_count("anchor_interval", anchor_interval)
         check_count("anchor_candidates", anchor_candidates)
         self.alignment |= {
+            "anchor": anchor,
             "anchor_gradient": anchor_gradient,
             "anchor_interval": anchor_interval,
             "anchor_candidates": anchor_candidates,
