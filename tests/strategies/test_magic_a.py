@@ -101,6 +101,29 @@ def test_run_of_one_batch_to_try_the_code_is_not_refused():
     assert len(watch.steps) == 1
 
 
+@pytest.mark.parametrize("name", ["magic_a", "magic_at"])
+def test_given_anchor_stays_from_the_warm_start_to_the_end(name):
+    space, watch = ConvSpace(), Anchors()
+    given = {label: mutable.values[-1] for label, mutable in space.simplify().items()}
+    strategy = make(name, anchor=given, warmup_epochs=1, anchor_interval=1)
+    train(strategy, space, classification(watch))
+    assert watch.anchors == [None] * 6 + [given] * 12
+    assert strategy.oneshot_module.anchor.replacements == 0
+    assert len({str(child) for child, _ in watch.steps}) > 1
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"block_1": "pool"}, "anchor: the sample's 'block_1' is 'pool'; accepted are"),
+    ({"more": 1}, r"anchor: the sample is of another space: it has unknown labels \['more'\]"),
+])  # fmt: skip
+def test_given_anchor_of_another_space_is_refused_at_the_start(change, message):
+    space, watch = ConvSpace(), Watch()
+    given = {label: mutable.values[0] for label, mutable in space.simplify().items()}
+    with pytest.raises(ValueError, match=message):
+        train(make("magic_a", anchor=given | change), space, classification(watch))
+    assert watch.steps == []
+
+
 def test_first_anchor_is_the_best_of_the_candidates():
     strategy = make("magic_a", warmup_epochs=0, anchor_interval=1000, anchor_candidates=6)
     scored = []

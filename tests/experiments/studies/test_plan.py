@@ -11,6 +11,7 @@ from studies import PLAN, plan_of, written
 
 from experiments.studies.plan import STRATEGIES, Children, Plan
 from experiments.studies.records import child_settings
+from nni_magic.files import read_json
 from nni_magic.samples import digest
 from search_spaces import BertSpace
 
@@ -62,6 +63,15 @@ def test_main_plan_studies_settings_and_says_their_values_truly():
         "anchor_interval": [10, 100], "alignment_weight": [0.05, 0.5, 2], "align_every": [1, 4],
         "warmup_epochs": [0, 3, 6],
     }  # fmt: skip
+
+
+def test_given_anchors_are_the_best_and_the_worst_of_the_first_half():
+    plan = Plan.read(PLANS_FOLDER / "bert_8x4.yml")
+    folder = PLANS_FOLDER.parent / "records" / "bert_8x4" / "children"
+    found = [read_json(folder / f"{number:03}_seed0.json") for number in range(0, 60, 2)]
+    ranked = [one["made_with"]["sample"] for one in sorted(found, key=lambda one: one["val_loss"])]
+    anchors = [plan.supernets[name].options["anchor"] for name in ("anchor_best", "anchor_worst")]
+    assert anchors == [ranked[0], ranked[-1]]
 
 
 def option_of(supernets, setting):

@@ -61,6 +61,9 @@ def test_everything_of_the_plan_is_there(finished):
             checkpoint = read_checkpoint((finished.output / name).with_suffix(".ckpt"))
             assert checkpoint[CHECKPOINT_KEY]["child"] == record["last_child"]
             assert checkpoint["global_step"] == 4
+            anchor = checkpoint[CHECKPOINT_KEY].get("anchor", {"sample": None})["sample"]
+            assert record.get("anchor") == anchor
+            assert (anchor is None) == ("spos" in name)
 
 
 def test_study_that_was_stopped_ends_the_same(finished, corpus, tmp_path, monkeypatch):
