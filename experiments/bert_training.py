@@ -57,8 +57,8 @@ class Bert(Domain):
     accuracy = "val_accuracy"
     packages = (*Domain.packages, "tokenizers")
 
-    @classmethod
-    def read_from(cls, settings: argparse.Namespace, data: Path) -> None:
+    @staticmethod
+    def take_data(settings: argparse.Namespace, data: Path) -> None:
         settings.corpus = [str(data)]
 
     def load(self) -> MlmData:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 
-class Truth(NamedTuple):
+class GroundTruth(NamedTuple):
     """What tells how good a child is without a supernet: lower is better.
 
     Parameters
@@ -57,11 +57,11 @@ class Domain(ABC):
     packages: tuple[str, ...] = ("nni", "numpy", "pytorch-lightning", "torch")
     """What results depend on."""
 
-    truth = Truth("val_loss", "validation loss, trained from scratch", "nats")
-    """The ground truth of a study."""
+    ground_truth = GroundTruth("val_loss", "validation loss, trained from scratch", "nats")
+    """That of a study."""
 
     trains_children: bool = True
-    """Whether a study trains the children for it; otherwise :meth:`published` knows it."""
+    """Whether a study trains children for it; otherwise :meth:`published` gives it."""
 
     def __init__(
         self, settings: argparse.Namespace, space: Mapping[str, Any] | None = None
@@ -85,6 +85,11 @@ class Domain(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """What to record of the data."""
+
+    def data_settings(self) -> dict[str, Any]:
+        """What a result depends on of the data."""
+        # Which files cannot be read is found out as they are read, sooner in one run than another.
+        return {name: one for name, one in self.describe().items() if name != "unreadable"}
 
     @abstractmethod
     def make_space(self) -> ModelSpace:
@@ -126,10 +131,23 @@ class Domain(ABC):
             If nothing is left.
         """
 
-    @classmethod
-    def read_from(cls, settings: argparse.Namespace, data: Path) -> None:
-        """Take the data from a file or folder of the user, in place of those of the settings."""
-        settings.data = data
+    @staticmethod
+    @abstractmethod
+    def take_data(settings: argparse.Namespace, data: Path) -> None:
+        """Change the settings to those of other data.
+
+        Parameters
+        ----------
+        settings
+            The command line.
+        data
+            File or folder of the user.
+
+        Raises
+        ------
+        ValueError
+            If the settings' data come from no file or folder.
+        """
 
     def published(self, sample: Sample) -> dict[str, Any]:
         """Result of training a child as a benchmark has published it.

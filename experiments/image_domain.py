@@ -53,6 +53,16 @@ class ImageDomain(Domain):
     accuracy = "val_acc"
     packages = (*Domain.packages, "torchvision")
 
+    @staticmethod
+    def take_data(settings: argparse.Namespace, data: Path) -> None:
+        if settings.dataset == "digits":
+            others = ", ".join(name for name in images.NAMES if name != "digits")
+            raise ValueError(
+                f"data is {str(data)!r}, but dataset is 'digits', which come with scikit-learn; "
+                f"{others} have a folder"
+            )
+        settings.data = data
+
     def load(self) -> images.ImageData:
         settings = self.settings
         return images.prepare(

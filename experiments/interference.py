@@ -12,7 +12,8 @@ at any time and start the same command to go on. Several such processes share th
 one to end reports on all of it. ``--report`` only reports what there is.
 
 ``--supernets`` measures some supernets of a plan whose trainings ``experiments.rank_correlation``
-has done. Where children are trained, too, the report also shows Kendall's tau against the cosine.
+has done. Where children have a ground truth, the report also shows Kendall's tau against the
+cosine.
 
 The report begins with the loss of random children: gradients of a supernet that has learned nothing
 yet tell nothing of its method.
@@ -45,9 +46,10 @@ from experiments.made_with import read_result
 from experiments.studies import tau_and_cosine
 from experiments.studies.command_line import check_supernets, study_parser
 from experiments.studies.findings import curves, markdown
+from experiments.studies.gathered import devices
 from experiments.studies.plan import Plan
 from experiments.studies.settings import check_least
-from experiments.studies.study import Study, claimed
+from experiments.studies.study import NEVER, Study, claimed
 from nni_magic.sampling import UniformSampler
 
 _logger = logging.getLogger(__name__)
@@ -182,6 +184,21 @@ class Measurements:
                     name, seed, j, m, found.mean_cosine(j, m),
                 )  # fmt: skip
 
+    def try_out(self) -> None:
+        """Measure once with untrained weights: what cannot be measured shows before any training.
+
+        Raises
+        ------
+        ValueError
+            If the space is no chain of choice blocks with the same candidates.
+        """
+        evaluator = self.study.evaluator(NEVER, 0, {})
+        j, m = self.wanted[0]
+        interference_study(
+            self.study.domain.make_space(), evaluator, self.batches(evaluator)[:1],
+            shared_layers=[j], differences=[m], repetitions=2, seed=0,
+        )  # fmt: skip
+
     def found(self) -> dict[str, dict[int, InterferenceStudy]]:
         """Name to seed to study, of the supernets that are measured in full."""
         missing = set(self.missing())
@@ -212,12 +229,16 @@ def write(measurements: Measurements, arguments: list[str]) -> Path:
         name: {str(seed): cast(float, measurements.mean_loss(name, seed)) for seed in by_seed}
         for name, by_seed in studies.items()
     }
+    trained_on = devices(
+        measurements.study.trained(name, seed) for name in studies for seed in studies[name]
+    )
     text = f"{_loss_table(losses)}\n\n{markdown(studies, measurements.wanted)}"
     if taus:
         text += "\n\n" + tau_and_cosine.markdown(studies, measurements.wanted, taus)
     path, _ = write_report(
         f"interference_{settings.plan.stem}", settings, arguments,
-        {"interference": record, "mean_loss": losses, "kendall_tau": taus}, text,
+        {"interference": record, "mean_loss": losses, "kendall_tau": taus,
+         "trained_on": trained_on}, text,
         program="experiments.interference",
     )  # fmt: skip
     stem = path.with_suffix("")
@@ -265,6 +286,8 @@ def main(arguments: list[str] | None = None) -> None:
     measurements = Measurements(study, settings)
     if not settings.report:
         if settings.supernets is None:
+            if any(study.missing_supernets()):
+                measurements.try_out()
             study.work()
         else:
             for name, seed in measurements.supernets():

@@ -35,6 +35,7 @@ from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies.cells import cell
 from experiments.studies.command_line import check_paired, check_supernets, study_parser
+from experiments.studies.gathered import devices
 from experiments.studies.plan import Plan
 from experiments.studies.study import Study, claimed
 
@@ -135,6 +136,7 @@ class Measurements:
             "made_with": self.made_with(name),
             "cosines": {str(step): cosine for step, cosine in keep.cosines.items()},
             "scores": trained["scores"],
+            "device": trained["device"],
         }
 
     def found(self) -> Found | None:
@@ -219,7 +221,9 @@ def write(measurements: Measurements, found: Found, arguments: list[str]) -> Pat
     summary = {name: [dataclasses.asdict(one) for one in curve] for name, curve in means.items()}
     path, _ = write_report(
         f"interference_in_training_{settings.plan.stem}", settings, arguments,
-        {"interference": found, "means": summary}, text,
+        {"interference": found, "means": summary,
+         "trained_on": devices(one for by_seed in found.values() for one in by_seed.values())},
+        text,
         program="experiments.interference_in_training",
     )  # fmt: skip
     figure, [panel] = figures.panels_of(1, 5.5, 3.5)

@@ -2,7 +2,8 @@
 
 A cell has six edges with one of five operators each, and all 15 cells of a child are alike: 15,625
 children. All of them were trained for 200 epochs on CIFAR-10, so that supernets can be compared
-with a ground truth that nobody has to train again.
+with a ground truth that nobody has to train again. Supernets may be smaller than the children of
+the benchmark; what a child costs is counted at the benchmark's size.
 
 The folder of the data holds the images of CIFAR-10, ``train/`` and ``test/`` with a folder for
 every class, and ``nasbench201.csv``, plain or compressed (``.xz``, ``.gz``), with the columns
@@ -21,11 +22,15 @@ Search, ICLR 2020.
 from __future__ import annotations
 
 import argparse
-from functools import cached_property
+import gzip
+import lzma
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from experiments.domain import Truth
+from experiments import images
+from experiments.domain import GroundTruth
 from experiments.image_domain import ImageDomain, add_image_options
 
 # isort: split
@@ -37,12 +42,13 @@ from nni.nas.hub.pytorch.nasbench201 import NasBench201 as NasBench201Space
 from nni.nas.space import model_context
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["NasBench201", "add_options", "cell_of", "read_table"]
+__all__ = ["NasBench201", "add_options", "cell_of", "multiply_adds", "read_table"]
 
 EDGES = tuple(f"cell/{edge}" for edge in ("0_1", "0_2", "1_2", "0_3", "1_3", "2_3"))
 """Labels of NNI's space, in the table's order."""
 COLUMNS = {"cell": str, "cifar10_val": float, "params_m": float}
-N_CELLS = len(PRIMITIVES) ** len(EDGES)
+CELLS = {"".join(digits) for digits in product("01234", repeat=len(EDGES))}
+N_CLASSES = 10
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +60,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class NasBench201(ImageDomain):
     """NNI's space of NAS-Bench-201, and the accuracies published for it."""
 
-    truth = Truth("val_error", "published validation error", "%")
+    ground_truth = GroundTruth("val_error", "published validation error", "%")
     trains_children = False
 
+    def load(self) -> images.ImageData:
+        """Load images and table.
+
+        Raises
+        ------
+        FileNotFoundError
+            As :func:`read_table`.
+        ValueError
+            As :func:`read_table`; or if the images are not of ten classes and in colour, as
+            CIFAR-10's, with which the benchmark was made.
+        """
+        if self.settings.dataset != "imagefolder" or self.settings.data is None:
+            raise ValueError(
+                f"dataset is {self.settings.dataset!r} and data {self.settings.data!r}; accepted "
+                f"is 'imagefolder' with the folder of CIFAR-10's images and 'nasbench201.csv'"
+            )
+        self.table = read_table(self.settings.data)
+        data = super().load()
+        if len(data.classes) != N_CLASSES:
+            raise ValueError(
+                f"{str(self.settings.data)!r} has {len(data.classes)} classes of images; "
+                f"CIFAR-10, with which the benchmark was made, has {N_CLASSES}"
+            )
+        return data
+
     def make_space(self) -> NasBench201Space:
-        return NasBench201Space(**{"num_labels": len(self.data.classes), **self.space})
+        return NasBench201Space(num_labels=N_CLASSES, **self.space)
 
     def published(self, sample: Sample) -> dict[str, Any]:
         """Error, in percent, and size of a child."""
@@ -67,32 +98,9 @@ class NasBench201(ImageDomain):
             "val_error": 100 - float(row.cifar10_val),
             "val_accuracy": float(row.cifar10_val) / 100,
             "params": round(1e6 * float(row.params_m)),
-            "flops": self.flops[""] + sum(self.flops[choice] for choice in sample.values()),
+            "flops": multiply_adds(sample),
         }
 
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """The published results by cell."""
-        return read_table(self.settings.data)
-
-    @cached_property
-    def flops(self) -> dict[str, int]:
-        """Multiply-adds of a child without operators, under no name, and of every operator.
-
-        Those of NNI's profiler are not to be had, as it has no formula for an edge without
-        operator.
-        """
-        whole = {operator: self._multiply_adds(operator) for operator in PRIMITIVES}
-        rest = whole["none"]
-        return {"": rest, **{of: (n - rest) // len(EDGES) for of, n in whole.items()}}
-
-    def _multiply_adds(self, operator: str) -> int:
-        """Multiply-adds of the child that has the same operator on all edges, for one image."""
-        with model_context(dict.fromkeys(EDGES, operator)):
-            child = self.make_space().eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            child(self.example()[:1])
-        return counter.get_total_flops() // 2
 
 
 def cell_of(sample: Sample) -> str:
@@ -103,6 +111,30 @@ def cell_of(sample: Sample) -> str:
     '333132'
     """
     return "".join(str(PRIMITIVES.index(sample[edge])) for edge in EDGES)
+
+
+def multiply_adds(sample: Sample) -> int:
+    """Count the multiply-adds of a child at the benchmark's size, for one image.
+
+    >>> multiply_adds(dict.fromkeys(EDGES, "conv_3x3"))  # 220.1M with biases and BatchNorm
+    220119680
+    """
+    none, *_ = costs = [_with_the_same(operator) for operator in PRIMITIVES]
+    by_operator = dict(zip(PRIMITIVES, costs, strict=True))
+    return none + sum((by_operator[sample[edge]] - none) // len(EDGES) for edge in EDGES)
+
+
+@cache
+def _with_the_same(operator: str) -> int:
+    """Multiply-adds of the child that has the same operator on all edges.
+
+    NNI's profiler does not know them, as it has no formula for an edge without operator.
+    """
+    with model_context(dict.fromkeys(EDGES, operator)):
+        child = NasBench201Space().eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        child(torch.zeros(1, 3, 32, 32))
+    return counter.get_total_flops() // 2
 
 
 def read_table(folder: Path) -> pd.DataFrame:
@@ -123,7 +155,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a column or a cell is missing, or a value is no number.
+        If it cannot be read, a column or a cell is missing, or a value is no number.
     """
     names = [f"nasbench201.csv{end}" for end in ("", ".xz", ".gz")]
     found = [folder / name for name in names if (folder / name).exists()]
@@ -131,11 +163,12 @@ def read_table(folder: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"data is {str(folder)!r}; it must be a folder with {names[0]!r}")
     try:
         table = pd.read_csv(found[0], usecols=list(COLUMNS), dtype=COLUMNS, index_col="cell")
-    except ValueError as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise ValueError(f"{str(found[0])!r} is not as expected: {error}") from error
-    if len(table.dropna()) != N_CELLS or not table.index.is_unique:
+    complete = table.dropna()
+    if len(complete) != len(CELLS) or set(complete.index) != CELLS:
         raise ValueError(
-            f"{str(found[0])!r} has {len(table.dropna())} complete rows of "
-            f"{table.index.nunique()} different cells; {N_CELLS} are expected"
+            f"{str(found[0])!r} has {len(complete)} complete rows, of "
+            f"{len(CELLS & set(complete.index))} of the {len(CELLS)} cells"
         )
-    return table
+    return complete

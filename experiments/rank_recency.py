@@ -32,6 +32,7 @@ from experiments.benchmarks.reporting import table, write_report
 from experiments.made_with import read_result
 from experiments.studies.cells import cell
 from experiments.studies.command_line import check_paired, check_supernets, study_parser
+from experiments.studies.gathered import devices
 from experiments.studies.plan import Plan
 from experiments.studies.settings import check_least
 from experiments.studies.study import Study
@@ -162,8 +163,10 @@ def main(arguments: list[str] | None = None) -> None:
         + "".join(_contrast_line(name, *near_less_far(by_seed)) for name, by_seed in found.items())
     )
     summary = {name: [dataclasses.asdict(one) for one in curve] for name, curve in means.items()}
+    trained_on = devices(study.trained(name, int(seed)) for name in found for seed in found[name])
     path, _ = write_report(
-        f"recency_{settings.plan.stem}", settings, arguments, {"recency": found, "means": summary},
+        f"recency_{settings.plan.stem}", settings, arguments,
+        {"recency": found, "means": summary, "trained_on": trained_on},
         text, program="experiments.rank_recency",
     )  # fmt: skip
     _draw(means, path.with_suffix(""))

@@ -53,6 +53,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--plans", type=Path, nargs=2, required=True, help="see experiments/studies/plan.py")
     add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
+    add("--data", type=Path, help="text or images of your own, in place of those of the plans")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     return parser.parse_args(arguments)
 
@@ -174,18 +175,22 @@ def main(arguments: list[str] | None = None) -> None:
     Raises
     ------
     ValueError
-        If the plans differ in more than how many children they train and for how many steps.
+        If the plans differ in more than how many children they train and for how many steps, or
+        train none.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     plans = [Plan.read(plan) for plan in settings.plans]
+    if not plans[0].kind.trains_children:
+        raise ValueError(f"the ground truth of {plans[0].domain} is published: it has no schedule")
     first, second = ({**child_settings(plan, {}), "children": None} for plan in plans)
     check_same(f"what {settings.plans[0]} trains", first, second)
     records = [
-        gather(Study(plan, runs, settings.cache))
+        gather(Study(plan, runs, settings.cache, settings.data))
         for plan, runs in zip(plans, settings.runs, strict=True)
     ]
     found = measure(records, settings.seed)
+    found["trained_on"] = sorted({*records[0]["trained_on"], *records[1]["trained_on"]})
     path, _ = write_report(
         f"schedule_{settings.plans[1].stem}", settings, arguments, found, markdown(found),
         program="experiments.rank_schedule",

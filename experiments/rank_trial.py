@@ -38,7 +38,7 @@ class ReportTau(pl.Callback):
     children
         Those of the ground truth.
     truth
-        Their losses, ``(n,)``.
+        Their ground truth, ``(n,)``.
     """
 
     def __init__(self, trial: ManagedTrial, children: Sequence[Sample], truth: np.ndarray) -> None:
@@ -62,6 +62,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--plan", type=Path, required=True)
     add("--runs", type=Path, required=True)
+    add("--data", type=Path, help="text or images of your own, in place of those of the plan")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     add("--threads", type=int, default=0, help="of torch; 0: its choice")
     return parser.parse_args(arguments)
@@ -106,7 +107,7 @@ def main() -> None:
         trial = ManagedTrial()
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        run(Study(Plan.read(settings.plan), settings.runs, settings.cache), trial)
+        run(Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data), trial)
 
 
 if __name__ == "__main__":

@@ -236,9 +236,7 @@ def _made_with(domain: Domain, without: Collection[str]) -> dict[str, Any]:
     """Settings that must be the same for a training to be continued."""
     left_out = {*UNTRAINED, *without}
     chosen = {name: value for name, value in plain(domain.settings).items() if name not in left_out}
-    # Which files cannot be read is found out as they are read, sooner in one run than in another.
-    data = {name: value for name, value in domain.describe().items() if name != "unreadable"}
-    return {**chosen, "space": domain.space, "data": data}
+    return {**chosen, "space": domain.space, "data": domain.data_settings()}
 
 
 def _keep_metrics(folder: Path) -> None:

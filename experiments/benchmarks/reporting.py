@@ -192,7 +192,6 @@ def write_report(
     *,
     device: str = "cpu",
     program: str | None = None,
-    trained_on: Sequence[str] = (),
 ) -> tuple[Path, Path]:
     """Write ``<theme>_<hardware>_<yyyymmdd>.json`` and ``.md``; gives the two paths.
 
@@ -205,18 +204,17 @@ def write_report(
     arguments
         The command line as given.
     results
-        Raw values and summaries.
+        Raw values and summaries; where what is reported was trained before, ``trained_on`` lists
+        on what: GPUs by their names, or ``cpu``.
     markdown
         The same for reading; a title and the conditions are put around it.
     device
         ``cpu`` or ``cuda``: what was measured.
     program
         The module that was run, if it is no benchmark.
-    trained_on
-        Names of the GPUs, or ``cpu``, on which what is reported was trained before.
     """
     now = datetime.now(UTC)
-    gpus = [gpu_slug(name) for name in trained_on if name != "cpu"]
+    gpus = [gpu_slug(name) for name in results.get("trained_on", ()) if name != "cpu"]
     gpus += [gpu_slug()] if device == "cuda" else []
     hardware = settings.hardware or "-".join(dict.fromkeys(gpus)) or f"cpu{usable_cores()}"
     record = {
@@ -229,7 +227,6 @@ def write_report(
         "config": {name: value for name, value in plain(settings).items() if name != "output"},
         "seed": settings.seed,
         **environment(device),
-        **({"trained_on": list(trained_on)} if trained_on else {}),
         **results,
     }
     stem = settings.output / f"{theme}_{hardware}_{now:%Y%m%d}"

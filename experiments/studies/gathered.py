@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.studies.study import Study
 
-__all__ = ["UNCALIBRATED", "gather", "ranked_children"]
+__all__ = ["UNCALIBRATED", "devices", "gather", "ranked_children"]
 
 UNCALIBRATED = ", uncalibrated"
 """End of the name under which a supernet's scores without calibration stand."""
@@ -22,10 +22,9 @@ def gather(study: Study) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``truth``: what the ground truth is, and its unit; ``devices``: what it was
-        trained on, GPUs by their names;
-        ``children``: for each whose ground truth is known its sample, size and ground truth by
-        seed;
+        ``ground_truth``: what it is, and its unit; ``trained_on``: GPUs by their names, and
+        ``cpu``; ``children``: for each whose ground truth is known its sample, size and ground
+        truth by seed;
         ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
         statistics of the training, not taken anew for every child, come as ``uncalibrated``.
         Supernets that have not scored all children yet are left out.
@@ -49,14 +48,26 @@ def gather(study: Study) -> dict[str, Any]:
             if "uncalibrated" in found
         }
         supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
-    results = [one for by_seed in supernets.values() for one in by_seed.values()]
+    truth = study.domain.ground_truth
+    trained = [one for by_seed in supernets.values() for one in by_seed.values()]
+    if study.domain.trains_children:
+        trained += filter(None, (study.read_child(*one) for one in study.plan.trainings()))
     return {
         "plan": dataclasses.asdict(study.plan),
-        "truth": {"name": study.domain.truth.name, "unit": study.domain.truth.unit},
-        "devices": sorted({one.get("device", "cpu") for one in results}),
+        "ground_truth": {"name": truth.name, "unit": truth.unit},
+        "trained_on": devices(trained),
         "children": _children(study),
         "supernets": {name: by_seed for name, by_seed in supernets.items() if by_seed},
     }
+
+
+def devices(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the devices on which results were trained.
+
+    >>> devices([{"device": "NVIDIA H200"}, {"device": "cpu"}, {}])
+    ['NVIDIA H200', 'cpu']
+    """
+    return sorted({one.get("device", "cpu") for one in results})
 
 
 def _children(study: Study) -> list[dict[str, Any]]:
@@ -67,10 +78,11 @@ def _children(study: Study) -> list[dict[str, Any]]:
         child = children.setdefault(
             number,
             {"number": number, "sample": study.children[number], "params": found["params"],
-             "flops": found["flops"], "truth": {}, "val_accuracy": {}},
+             "flops": found["flops"], "truth": {}, "val_accuracy": {}, "cpu_seconds": {}},
         )  # fmt: skip
-        child["truth"][str(seed)] = found[study.domain.truth.key]
-        child["val_accuracy"][str(seed)] = found["val_accuracy"]
+        child["truth"][str(seed)] = found[study.domain.ground_truth.key]
+        for key in ("val_accuracy", "cpu_seconds"):
+            child[key][str(seed)] = found.get(key)
     return [children[number] for number in sorted(children)]
 
 

@@ -81,8 +81,8 @@ def _draw_scores(names: Iterable[str], record: Mapping[str, Any], stem: Path) ->
         {f"{name}, seed {seed}": np.array(one["scores"])[numbers]
          for name, (seed, one) in firsts.items()},
         stem.with_name(f"{stem.name}_scores"),
-        truth_label="{name} ({unit})".format(**record["truth"]),
-        score_label="with inherited weights (nats)",
+        truth_label="{name} ({unit})".format(**record["ground_truth"]),
+        score_label="validation loss with inherited weights (nats)",
     )  # fmt: skip
 
 

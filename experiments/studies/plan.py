@@ -214,18 +214,20 @@ class Plan:
 
     def _check_children(self) -> None:
         children = self.children
-        check_least("children", {"n": 0, "seed": 0}, children)
+        check_least("children", {"n": 0, "steps": 0, "seed": 0}, children)
         _check_seeds("children", children.seeds)
         if not self.kind.trains_children:
-            untrained = Children(children.n, seed=children.seed)
-            if children != untrained:
-                raise ValueError(
-                    f"children: steps, repeated and seeds are of trainings, but those of "
-                    f"{self.domain} are published"
-                )
+            for name in ("steps", "repeated", "seeds"):
+                if (value := getattr(children, name)) != getattr(Children, name):
+                    raise ValueError(
+                        f"children: {name} is {value}, but nothing is trained: the ground truth of "
+                        f"{self.domain} is published; leave it out"
+                    )
             return
+        if children.n and not children.steps:
+            raise ValueError("children: steps is 0 or missing; trainings need at least 1")
         with naming("children"):
-            check_steps(children.steps, self.training.warmup_steps if children.n else 0)
+            check_steps(max(1, children.steps), self.training.warmup_steps if children.n else 0)
         if not 0 <= children.repeated <= children.n:
             raise ValueError(
                 f"children: repeated is {children.repeated}; accepted are 0 to {children.n}"
@@ -299,7 +301,7 @@ class Plan:
         settings.cache, settings.batch_size = cache, EVALUATION_BATCH
         settings.search_batches = self.score_rows // EVALUATION_BATCH
         if data is not None:
-            kind.read_from(settings, data)
+            kind.take_data(settings, data)
         return kind(settings, self.space)
 
     def draw_children(self, space: ModelSpace) -> list[Sample]:

@@ -37,7 +37,7 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
     half
         Which children.
     """
-    here = found["halves"][half]
+    here, unit = found["halves"][half], record["ground_truth"]["unit"]
     sections = [
         f"{_truth_line(record, found, here['n'])} tau is Kendall's tau-b of it with the validation "
         "loss with inherited weights; its interval is Student's, 95 %, over seeds, and "
@@ -48,7 +48,7 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         table(
             ["ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds",
              "between seeds", "of mean", "rho", "precision@5", "precision@10",
-             f"regret ({record['truth']['unit']})", "tied pairs", "mean loss (nats)", "CPU s"],
+             f"regret ({unit})", "tied pairs", "mean loss (nats)", "CPU s"],
             [*_method_rows(record, here["supernets"]), *_trivial_rows(here["trivial"])],
         ),
     ]  # fmt: skip
@@ -73,26 +73,26 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
         ]
     if here["candidates"]:
         sections += [
-            "What makes the losses: tau of a child's number of blocks with a candidate with the "
-            "ground truth, and with its loss with inherited weights (mean over seeds):",
+            "Which candidates are liked: tau of a child's number of blocks with a candidate with "
+            "the ground truth, and with its loss with inherited weights (mean over seeds):",
             _candidate_table(here["candidates"]),
         ]
     for setting, values in several(found["settings"]).items():
         sections += [f"By {label(setting)}, over the seeds that all values have:",
                      _setting_table(setting, values, here)]  # fmt: skip
     if half == "all" and (ceiling := found["ceiling"]):
-        sections += [_ceiling_line(ceiling)]
+        sections += [_ceiling_line(ceiling, unit)]
     return "\n\n".join(sections)
 
 
 def _truth_line(record: Mapping[str, Any], found: Mapping[str, Any], n: int) -> str:
     children = record["plan"]["children"]
     trained = (
-        f" for {children['steps']} steps (mean of {len(found['truth'])} training(s))"
+        f" for {children['steps']} steps (mean of {len(found['truth_seeds'])} training(s))"
         if children["steps"]
         else ""
     )
-    name = record["truth"]["name"]
+    name = record["ground_truth"]["name"]
     return f"{n} of {children['n']} children; the ground truth is the {name}{trained}."
 
 
@@ -190,10 +190,10 @@ def _setting_table(setting: str, found: Mapping[str, Any], here: Mapping[str, An
     return table([label(setting), "supernet", "seeds", "tau", "95 %", "less", *COMPARISON], rows)
 
 
-def _ceiling_line(ceiling: Mapping[str, Any]) -> str:
+def _ceiling_line(ceiling: Mapping[str, Any], unit: str) -> str:
     return (
         f"Noise of the ground truth, from {ceiling['n']} children trained with {ceiling['seeds']} "
-        f"seeds: standard deviation {ceiling['spread']:.4f} nats a training (median over "
+        f"seeds: standard deviation {ceiling['spread']:.4f} {unit} a training (median over "
         f"children). Between two seeds tau is {ceiling['tau_between_seeds']:.2f}; perfect scores "
         f"would reach {ceiling['tau_ceiling']:.2f} ({interval(ceiling['tau_ceiling_interval'])})."
     )
@@ -230,7 +230,7 @@ def write(study: Study, settings: argparse.Namespace, arguments: Sequence[str]) 
         sections.append(f"{title}\n\n{_chosen_line(chosen)}")
     path, _ = write_report(
         theme, settings, arguments, {**record, "statistics": found}, "\n\n".join(sections),
-        program="experiments.rank_correlation", trained_on=record["devices"],
+        program="experiments.rank_correlation",
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
     return path

@@ -42,7 +42,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``truth``: the seeds of which the ground truth is the mean; ``ceiling``; ``settings``:
+        ``truth_seeds``: those of which the ground truth is the mean; ``ceiling``; ``settings``:
         name of a setting to the seeds that all its values have, and to the values, each with the
         name of its supernets; ``halves``: name of a half, or ``all``, to what is found on its
         children; ``chosen``: what wins on the first half, compared on the second.
@@ -61,7 +61,7 @@ def statistics(record: Mapping[str, Any]) -> dict[str, Any]:
     halves = _halves(numbers)
     parts = [halves[half] for half in ("first half", "second half") if half in halves]
     return {
-        "truth": truth_seeds,
+        "truth_seeds": truth_seeds,
         "ceiling": _ceiling(record["plan"], children, len(truth_seeds)),
         "settings": _settings(record),
         "halves": {half: _of_half(record, children, truth, scores, part)

@@ -30,7 +30,7 @@ from experiments.studies.plan import EVALUATION_BATCH, VALIDATION_BATCHES, Plan
 from experiments.studies.records import child_settings, supernet_settings
 from experiments.training import check_epoch
 
-__all__ = ["Study", "claimed"]
+__all__ = ["NEVER", "Study", "claimed"]
 
 _logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Study:
         self.plan = plan
         self.output = output
         self.domain = plan.make_domain(cache, data)
-        self.other_data = {} if data is None else {"data": self.domain.describe()}
+        self.other_data = {} if data is None else {"data": self.domain.data_settings()}
         # This also loads the data, which seeds the process: not to be left until a training.
         self.children = plan.draw_children(self.domain.make_space())
         if plan.supernets:

@@ -26,7 +26,7 @@ Taus = Mapping[str, Mapping[int, float]]  # supernet to seed to tau
 
 
 def measured_taus(study: Study, studies: Studies) -> dict[str, dict[int, float]]:
-    """Kendall's tau of the supernets that are measured; empty where no children are trained.
+    """Kendall's tau of the supernets that are measured; empty without a ground truth.
 
     Raises
     ------

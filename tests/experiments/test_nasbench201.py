@@ -1,16 +1,20 @@
 """NAS-Bench-201: its table, what its children cost, and a study of a published ground truth."""
 
+import gzip
+import lzma
+import shutil
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from nni.nas.hub.pytorch.nasbench201 import PRIMITIVES
+from nni.nas.hub.pytorch.nasbench201 import PRIMITIVES, NasBench201
 from nni.nas.space import model_context
 from PIL import Image
-from studies import PLAN, plan_of
+from studies import plan_of
 
+from experiments import interference, rank_schedule
 from experiments.nasbench201 import EDGES, cell_of, read_table
 from experiments.studies.gathered import gather
 from experiments.studies.study import Study
@@ -33,12 +37,12 @@ def table_of(**columns):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Noise of two classes, and a table of results that were made up."""
+    """Noise of ten classes, and a table of results that were made up."""
     folder = tmp_path_factory.mktemp("cifar")
     rng = np.random.default_rng(0)
-    for split, name in product(("train", "test"), ("a", "b")):
+    for split, name in product(("train", "test"), "abcdefghij"):
         (folder / split / name).mkdir(parents=True)
-        for number in range(64 if split == "train" else 1):
+        for number in range(14 if split == "train" else 1):
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
     table_of().to_csv(folder / "nasbench201.csv.xz", index=False)
@@ -65,13 +69,13 @@ def test_cells_are_named_edge_by_edge():
 def test_study_trains_supernets_alone(study):
     assert list(study.missing()) == []
     assert {path.name for path in study.output.rglob("*.json")} == {"spos_seed0.json"}
-    assert study.made_supernet("spos")["data"]["classes"] == 2
+    assert study.made_supernet("spos")["data"]["classes"] == 10
 
 
 def test_ground_truth_is_the_published_error(study):
     table = table_of().set_index("cell")
     record = gather(study)
-    assert record["truth"] == {"name": "published validation error", "unit": "%"}
+    assert record["ground_truth"] == {"name": "published validation error", "unit": "%"}
     assert len(record["children"]) == 6
     for child in record["children"]:
         accuracy = table.cifar10_val[cell_of(child["sample"])]
@@ -80,7 +84,7 @@ def test_ground_truth_is_the_published_error(study):
         assert child["params"] == 500_000
 
 
-def test_flops_are_those_of_the_whole_child(study):
+def test_flops_are_those_of_the_child_at_the_size_of_the_benchmark(study):
     for sample in study.children:
         counted = []
 
@@ -88,12 +92,21 @@ def test_flops_are_those_of_the_whole_child(study):
             counted.append(output.numel() * module.weight[0].numel())
 
         with model_context(sample):
-            child = study.domain.make_space()
+            child = NasBench201()
         for module in child.modules():
             if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
                 module.register_forward_hook(watch)
         child.eval()(torch.zeros(1, 3, 32, 32))
         assert study.domain.published(sample)["flops"] == sum(counted)
+        assert study.domain.make_space().channels == 4
+
+
+def test_results_without_a_training_name_no_device(study):
+    assert gather(study)["trained_on"] == ["cpu"]  # the supernet's
+    gone = study.supernet_file("spos", 0)
+    moved = gone.rename(gone.with_suffix(".away"))
+    assert gather(study)["trained_on"] == []
+    moved.rename(gone)
 
 
 def test_results_on_other_images_are_refused(study, folder, tmp_path):
@@ -107,21 +120,11 @@ def test_results_on_other_images_are_refused(study, folder, tmp_path):
         other.work()
 
 
-def test_text_is_named_by_its_digest(corpus, tmp_path):
-    given = Study(plan_of(tmp_path), tmp_path, corpus / "cache", corpus)
-    assert given.made_supernet("spos")["data"]["corpus"] == given.domain.data.corpus_digest
-    assert given.made_child({})["data"] == given.domain.describe()
-    planned = Study(plan_of(tmp_path, corpus), tmp_path, corpus / "cache")
-    assert planned.domain.data.corpus_digest == given.domain.data.corpus_digest
-    assert "data" not in planned.made_supernet("spos")
-    with pytest.raises(NotImplementedError, match="children of Bert are to be trained"):
-        planned.domain.published({})
-
-
 @pytest.mark.parametrize(("table", "message"), [
-    (table_of()[:-1], r"has 15624 complete rows of 15624 different cells; 15625 are expected"),
-    (table_of(cell=["000000", *CELLS[:-1]]), r"has 15625 complete rows of 15624 different cells"),
-    (table_of(params_m=[None] + [1.0] * 15624), r"has 15624 complete rows of 15625 different"),
+    (table_of()[:-1], r"has 15624 complete rows, of 15624 of the 15625 cells"),
+    (table_of(cell=["000000", *CELLS[:-1]]), r"has 15625 complete rows, of 15624 of the 15625"),
+    (table_of(cell=["999999", *CELLS[1:]]), r"has 15625 complete rows, of 15624 of the 15625"),
+    (table_of(params_m=[None] + [1.0] * 15624), r"has 15624 complete rows, of 15624 of the 1562"),
     (table_of(params_m="much"), r"is not as expected: .*could not convert string to float: 'much'"),
     (table_of().drop(columns="cifar10_val"), r"is not as expected: .*\['cifar10_val'\]"),
 ])  # fmt: skip
@@ -131,12 +134,60 @@ def test_bad_table_is_named(tmp_path, table, message):
         read_table(tmp_path)
 
 
+@pytest.mark.parametrize(("end", "content"), [
+    (".xz", b"no archive"),
+    (".xz", lzma.compress(table_of().to_csv().encode())[:-100]),
+    (".gz", b"no archive"),
+    (".gz", gzip.compress(table_of().to_csv().encode())[:-100]),
+])  # fmt: skip
+def test_broken_file_is_named(tmp_path, end, content):
+    (tmp_path / f"nasbench201.csv{end}").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"nasbench201.csv{end}' is not as expected: "):
+        read_table(tmp_path)
+
+
 def test_missing_table_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"it must be a folder with 'nasbench201.csv'"):
         read_table(tmp_path)
 
 
-def test_seeds_of_trainings_have_no_meaning(tmp_path):
-    assert PLAN["children"]["repeated"]
-    with pytest.raises(ValueError, match="those of nasbench201 are published"):
-        plan_of(tmp_path, **{**CHANGES, "children": {"n": 6, "seeds": [0, 1]}})
+@pytest.mark.parametrize("options", [{}, {"dataset": "cifar10"}])
+def test_benchmark_without_its_data_is_refused(tmp_path, options):
+    plan = plan_of(tmp_path, **{**CHANGES, "options": options})
+    with pytest.raises(ValueError, match=r"dataset is '.*' and data None; accepted is 'imagefold"):
+        Study(plan, tmp_path, tmp_path)
+
+
+def test_images_of_other_classes_are_refused(folder, tmp_path):
+    for name in "ab":
+        for split in ("train", "test"):
+            shutil.copytree(folder / split / name, tmp_path / split / name)
+    shutil.copy(folder / "nasbench201.csv.xz", tmp_path)
+    with pytest.raises(ValueError, match=r"has 2 classes of images; CIFAR-10, .* has 10"):
+        Study(plan_of(tmp_path, **CHANGES), tmp_path, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"steps": 5}, {"repeated": 2}, {"seeds": [0, 1]}])
+def test_settings_of_trainings_are_refused(tmp_path, change):
+    [name] = change
+    with pytest.raises(ValueError, match=rf"children: {name} is .*, but nothing is trained: "):
+        plan_of(tmp_path, **{**CHANGES, "children": {"n": 6, **change}})
+
+
+def test_interference_in_cells_is_refused_before_anything_is_trained(study, folder, tmp_path):
+    plan = study.output.parent / "plan.yml"
+    with pytest.raises(ValueError, match="NasBench201 has several choice blocks of one label"):
+        interference.main([
+            "--plan", str(plan), "--runs", str(tmp_path / "runs"), "--cache", str(tmp_path),
+            "--data", str(folder), "--shared-layers", "1", "--differences", "1", "--rows", "8",
+            "--threads", "1",
+        ])  # fmt: skip
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_published_ground_truth_has_no_schedule(study, folder):
+    plan = str(study.output.parent / "plan.yml")
+    with pytest.raises(ValueError, match="the ground truth of nasbench201 is published: it has no"):
+        rank_schedule.main(
+            ["--plans", plan, plan, "--runs", "a", "b", "--data", str(folder), "--threads", "1"]
+        )

@@ -143,7 +143,7 @@ def test_file_names_hold_theme_hardware_and_date(settings):
 ])  # fmt: skip
 def test_report_of_trainings_is_named_after_what_trained(settings, trained_on, hardware):
     settings.hardware = None
-    path, page = write_report("rank", settings, [], {}, "", trained_on=trained_on)
+    path, page = write_report("rank", settings, [], {"trained_on": trained_on}, "")
     assert re.fullmatch(rf"rank_{hardware}_\d{{8}}\.json", path.name)
     assert json.loads(path.read_text())["trained_on"] == trained_on
     assert f"Trained on: {', '.join(trained_on)}. " in page.read_text()

@@ -54,6 +54,17 @@ def test_report_is_written_with_its_pictures(study, tmp_path):
     assert names == {".md", ".json", *pictures}
 
 
+def test_report_names_what_trained(tmp_path, corpus):
+    study, _ = made_up(tmp_path, corpus)
+    for path, device in ((study.child_file(0, 0), "Tesla T4"),
+                         (study.supernet_file("spos", 0), "NVIDIA H200")):  # fmt: skip
+        write_json(path, {**read_json(path), "device": device})
+    page = report(study, tmp_path / "out")
+    assert "Trained on: NVIDIA H200, Tesla T4, cpu. " in page.read_text()
+    record = json.loads(page.with_suffix(".json").read_text())
+    assert record["trained_on"] == ["NVIDIA H200", "Tesla T4", "cpu"]
+
+
 def test_pairs_and_trivial_rankings_have_their_tables(study, tmp_path):
     text = report(study[0], tmp_path).read_text()
     for pair in ("magic_t − spos", "magic_at − spos", "magic_at − magic_t", "magic_at − magic_a"):

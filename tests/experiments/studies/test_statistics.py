@@ -244,7 +244,7 @@ def test_ground_truth_is_the_mean_over_the_seeds_that_all_children_have(tmp_path
     losses = [read_json(study.child_file(5, seed))["val_loss"] for seed in (0, 1)]
     assert truth[5] == pytest.approx(sum(losses) / 2)
     found = statistics(record)
-    assert found["truth"] == common
+    assert found["truth_seeds"] == common
     assert found["ceiling"]["seeds"] == 3  # of the children that have all
 
 

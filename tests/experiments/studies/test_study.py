@@ -4,11 +4,15 @@ import json
 import multiprocessing
 import time
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from studies import PLAN, plan_of
 
+from experiments import rank_correlation
+from experiments.corpus import open_corpus
 from experiments.studies.study import Study, claimed
 from nni_magic.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from nni_magic.files import read_json, write_json
@@ -192,6 +196,62 @@ def test_repeated_training_is_of_the_same_child_and_another_start(finished):
     assert first["made_with"]["sample"] == finished.children[0]
     assert first["params"] == second["params"]
     assert first["val_loss"] != second["val_loss"]
+
+
+def test_results_name_the_device(finished):
+    assert {record["device"] for record in results(finished).values()} == {"cpu"}
+
+
+def test_text_of_ones_own_is_named_by_its_digest(corpus, tmp_path):
+    (tmp_path / "plan").mkdir()
+    plan = plan_of(tmp_path / "plan", **SMALL)  # of sotu
+    arguments = ["--plan", str(tmp_path / "plan" / "plan.yml"), "--threads", "1",
+                 "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "out")]  # fmt: skip
+    given = [*arguments, "--cache", str(corpus / "cache"), "--data", str(corpus)]
+    rank_correlation.main(given)
+    digest = open_corpus(corpus).digest
+    for record in results(Study(plan, tmp_path / "runs", corpus / "cache", corpus)).values():
+        assert record["made_with"]["data"]["corpus"] == digest
+        assert record["made_with"]["options"] == {"corpus": ["sotu"]}
+    with pytest.raises(ValueError, match=rf"_seed0.json' .*: data.corpus is '{digest}' there, and"):
+        rank_correlation.main([*arguments, "--cache", str(tmp_path / "cache")])
+    rank_correlation.main([*given, "--report"])
+    assert list((tmp_path / "out").glob("*.md"))
+
+
+@pytest.mark.parametrize("method", ["made_child", "made_supernet"])
+def test_results_on_the_data_of_the_plan_do_not_depend_on_their_place(finished, method):
+    argument = finished.children[0] if method == "made_child" else "spos"
+    assert "data" not in getattr(finished, method)(argument)
+
+
+def test_children_of_a_domain_without_benchmark_are_to_be_trained(finished):
+    with pytest.raises(NotImplementedError, match="children of Bert are to be trained"):
+        finished.domain.published(finished.children[0])
+
+
+def test_unreadable_images_are_not_part_of_the_settings(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in "ab":
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(40):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{i}.png")
+    (tmp_path / "data" / "train" / "a" / "bad.png").write_bytes(b"no image")
+    options = {"dataset": "imagefolder", "resolution": 8, "skip_unreadable": True}
+    plan = plan_of(tmp_path, domain="proxyless", space={}, options=options, **SMALL)
+    study = Study(plan, tmp_path, tmp_path, tmp_path / "data")
+    assert len(study.domain.describe()["unreadable"]) == 1
+    assert study.made_supernet("spos")["data"].keys() == {
+        "dataset", "classes", "images", "images_digest",
+    }  # fmt: skip
+
+
+def test_folder_for_digits_is_refused(tmp_path):
+    plan = plan_of(tmp_path, domain="proxyless", space={}, options={}, **SMALL)
+    with pytest.raises(ValueError, match=r"data is '.*', but dataset is 'digits', .*; fashion_mni"):
+        Study(plan, tmp_path, tmp_path, tmp_path)
 
 
 def test_ground_truth_and_scores_share_no_text(finished, monkeypatch):
