@@ -14,11 +14,11 @@ import numpy as np
 
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies import pictures
-from experiments.studies.anchors import anchor_table
 from experiments.studies.cells import interval
 from experiments.studies.comparisons import METHODS
 from experiments.studies.gathered import gather
 from experiments.studies.pictures import label, several, taus_of
+from experiments.studies.preferences import anchor_table, change_table
 from experiments.studies.statistics import statistics
 from experiments.studies.study import Study
 
@@ -64,18 +64,25 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
             "best only by the ground truth:",
             _beyond_table(here),
         ]
-    if here["anchors"]:
-        sections += [
-            "Whether alignment favours the anchor's relatives: tau of a child's distance from the "
-            f"last anchor with its loss less that of {METHODS[0]} of the same seed (favoured), and "
-            "with the ground truth (deserved); mean over seeds and Student's interval:",
-            anchor_table(here["anchors"]),
-        ]
     if here["candidates"]:
         sections += [
             "Which candidates are liked: tau of a child's number of blocks with a candidate with "
             "the ground truth, and with its loss with inherited weights (mean over seeds):",
             _candidate_table(here["candidates"]),
+        ]
+    gain = f"its loss less that of {METHODS[0]} of the same seed; mean over seeds and Student's "
+    if here["changes"]:
+        sections += [
+            "Which candidates a method likes more or less: tau of a child's number of blocks with "
+            f"a candidate with {gain}interval; negative where children with it are better off:",
+            change_table(here["changes"]),
+        ]
+    if here["anchors"]:
+        sections += [
+            "Whether alignment favours the anchor's relatives: tau of a child's distance from the "
+            "last anchor with the ground truth (deserved), and (favoured) with "
+            f"{gain}interval; positive where relatives are better off:",
+            anchor_table(here["anchors"]),
         ]
     for setting, values in several(found["settings"]).items():
         sections += [f"By {label(setting)}, over the seeds that all values have:",

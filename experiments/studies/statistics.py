@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -16,7 +15,6 @@ from nni_magic.errors import naming
 # isort: split
 import numpy as np
 
-from experiments.studies.anchors import favours
 from experiments.studies.comparisons import (
     METHODS,
     Scores,
@@ -27,6 +25,7 @@ from experiments.studies.comparisons import (
     of_children,
 )
 from experiments.studies.gathered import ranked_children
+from experiments.studies.preferences import by_anchor, by_candidate, changes
 
 __all__ = ["statistics"]
 
@@ -115,8 +114,9 @@ def _of_half(
         "comparisons": comparisons(record["plan"], scores, truth),
         "best trivial": best,
         "beyond": beyond(by_size[best], scores, truth),
-        "anchors": favours(record, children, truth, scores, METHODS[0]),
-        "candidates": _candidates(children, truth, scores),
+        "candidates": by_candidate(children, truth, scores),
+        "changes": changes(children, scores, METHODS[0]),
+        "anchors": by_anchor(record, children, truth, scores, METHODS[0]),
     }
 
 
@@ -142,29 +142,6 @@ def _supernets(name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray) 
         found["tau_between_seeds"] = mean_tau(combinations(every, 2))
         found["tau_of_mean"] = mean_tau([(truth, every.mean(axis=0))])
     return found
-
-
-def _candidates(
-    children: Sequence[Mapping[str, Any]], truth: np.ndarray, scores: Scores
-) -> dict[str, dict[str, float]]:
-    """Candidate to tau of its number in a child with the losses, the ground truth and scores.
-
-    Of scores it is the mean over seeds. A candidate of which all children have equally many is
-    left out.
-    """
-    chosen = [Counter(map(str, child["sample"].values())) for child in children]
-    counts = {
-        candidate: np.array([of[candidate] for of in chosen])
-        for candidate in sorted(set().union(*chosen))
-    }
-    losses = {"ground truth": {"": truth}, **scores}
-    return {
-        candidate: {
-            name: mean_tau((count, one) for one in every.values()) for name, every in losses.items()
-        }
-        for candidate, count in counts.items()
-        if np.ptp(count) > 0
-    }
 
 
 def _ceiling(
