@@ -55,40 +55,46 @@ def comparisons(plan: Mapping[str, Any], scores: Scores, truth: np.ndarray) -> l
 
 
 def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names of supernets to compare, each with those of :data:`METHODS` that it is a variant of.
+    """Names of supernets to compare, each with those that it is a variant of.
 
-    A variant has the same strategy, or gives another value of the same setting. Where the steps or
-    the learning rate vary, too, it is also compared with the baseline that has the same ones.
+    They are those of :data:`METHODS` of the same strategy, and one that gives a value of the same
+    setting, of :data:`METHODS` or else the first in the plan. Where the steps or the learning rate vary, too, it is also compared
+    with the baseline that has the same ones.
 
     >>> def supernets(strategy, steps=3000, **values):
     ...     return {"strategy": strategy, "steps": steps, "values": values}
     >>> planned = {"spos": supernets("spos"), "magic_t": supernets("magic_t", k=1),
     ...            "k2": supernets("other", k=2), "spos_6000": supernets("spos", 6000),
     ...            "k1_6000": supernets("magic_t", 6000)}
-    >>> for name in ("magic_t", "k2", "spos_6000", "k1_6000"):
+    >>> planned |= {"p10": supernets("p", p=10), "p20": supernets("p", p=20)}
+    >>> for name in ("magic_t", "k2", "spos_6000", "k1_6000", "p10", "p20"):
     ...     print(list(_pairs(planned, [name])))
     [('spos', 'magic_t')]
     [('spos', 'k2'), ('magic_t', 'k2')]
     [('spos', 'spos_6000')]
     [('spos', 'k1_6000'), ('magic_t', 'k1_6000'), ('spos_6000', 'k1_6000')]
+    [('spos', 'p10')]
+    [('spos', 'p20'), ('p10', 'p20')]
     """
     for name in names:
         if name.endswith(UNCALIBRATED):
             yield name.removesuffix(UNCALIBRATED), name
             continue
-        here = planned[name]
+        here, others = planned[name], []
         for method in METHODS:
-            there = planned.get(method, {"strategy": None, "values": {}})
-            related = (
-                method == METHODS[0]
-                or here["strategy"] == there["strategy"]
-                or here["values"].keys() & there["values"].keys()
-                or (method, name) in FURTHER_PAIRS
-            )
-            if related and method != name:
-                yield method, name
-        if (own := _baseline(planned, here)) not in (METHODS[0], name):
-            yield own, name
+            there = planned.get(method, {"strategy": None})
+            related = method == METHODS[0] or here["strategy"] == there["strategy"]
+            if related or (method, name) in FURTHER_PAIRS:
+                others.append(method)
+        others += [_first(planned, setting) for setting in here["values"]]
+        others.append(_baseline(planned, here))
+        yield from ((other, name) for other in dict.fromkeys(others) if other != name)
+
+
+def _first(planned: Mapping[str, Any], setting: str) -> str:
+    """Name of the supernets of a method that give a value of a setting, else of the first ones."""
+    known = [name for name in METHODS if name in planned]
+    return next(name for name in [*known, *planned] if setting in planned[name]["values"])
 
 
 def _baseline(planned: Mapping[str, Any], here: Mapping[str, Any]) -> str:
