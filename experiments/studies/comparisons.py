@@ -58,8 +58,8 @@ def _pairs(planned: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[s
     """Names of supernets to compare, each with those that it is a variant of.
 
     They are those of :data:`METHODS` of the same strategy, and one that gives a value of the same
-    setting, of :data:`METHODS` or else the first in the plan. Where the steps or the learning rate vary, too, it is also compared
-    with the baseline that has the same ones.
+    setting, of :data:`METHODS` or else the first in the plan. Where the steps or the learning rate
+    vary, too, it is also compared with the baseline that has the same ones.
 
     >>> def supernets(strategy, steps=3000, **values):
     ...     return {"strategy": strategy, "steps": steps, "values": values}
