@@ -217,21 +217,24 @@ class Plan:
         check_least("children", {"n": 0, "steps": 0, "seed": 0}, children)
         _check_seeds("children", children.seeds)
         if not self.kind.trains_children:
-            for name in ("steps", "repeated", "seeds"):
-                if (value := getattr(children, name)) != getattr(Children, name):
-                    raise ValueError(
-                        f"children: {name} is {value}, but nothing is trained: the ground truth of "
-                        f"{self.domain} is published; leave it out"
-                    )
-            return
-        if children.n and not children.steps:
-            raise ValueError("children: steps is 0 or missing; trainings need at least 1")
-        with naming("children"):
-            check_steps(max(1, children.steps), self.training.warmup_steps if children.n else 0)
+            self._check_nothing_is_trained()
+        elif children.n:
+            if not children.steps:
+                raise ValueError("children: steps is 0 or missing; trainings need at least 1")
+            with naming("children"):
+                check_steps(children.steps, self.training.warmup_steps)
         if not 0 <= children.repeated <= children.n:
             raise ValueError(
                 f"children: repeated is {children.repeated}; accepted are 0 to {children.n}"
             )
+
+    def _check_nothing_is_trained(self) -> None:
+        for name in ("steps", "repeated", "seeds"):
+            if (value := getattr(self.children, name)) != getattr(Children, name):
+                raise ValueError(
+                    f"children: {name} is {value}, but nothing is trained: the ground truth of "
+                    f"{self.domain} is published; leave it out"
+                )
 
     def _check_supernets(self) -> None:
         taken: dict[tuple[str, float], str] = {}
