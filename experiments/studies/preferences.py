@@ -1,7 +1,7 @@
 """What supernets like in children: candidates, and likeness to the anchor.
 
-A supernet's *gain* of a child is its loss less that with the weights of the baseline of the same
-seed; negative where the child is better off.
+A supernet *changes* a child's loss from that with the weights of the baseline of the same seed; by
+less than 0 where the child is better off.
 """
 
 from __future__ import annotations
@@ -45,18 +45,21 @@ def by_candidate(
 
 
 def changes(children: Children, scores: Scores, baseline: str) -> dict[str, dict[str, Any]]:
-    """Name of a supernet to candidate to tau of its number in a child with the gain.
+    """Name of a supernet to candidate to what a further block with it adds to the change.
 
-    It is a mean over the seeds that the baseline has too, with its interval; what has fewer than
-    two such seeds is left out.
+    It is in nats, Theil and Sen's median of slopes, as a few children that failed would decide a least
+    squares fit; a mean over the seeds that the baseline has too, with its interval. What has fewer
+    than two such seeds is left out.
     """
-    gains = _gains(scores, baseline)
+    changed = _changed(scores, baseline)
     return {
         name: {
-            candidate: dataclasses.asdict(over_seeds([_tau(count, one) for one in of.values()]))
+            candidate: dataclasses.asdict(
+                over_seeds([scipy.stats.theilslopes(one, count).slope for one in of.values()])
+            )
             for candidate, count in _counts(children).items()
         }
-        for name, of in gains.items()
+        for name, of in changed.items()
         if len(of) > 1
     }
 
@@ -87,18 +90,18 @@ def by_anchor(
     Returns
     -------
     dict
-        Name of a supernet to ``favoured``, tau of the distance with the gain, and ``deserved``,
+        Name of a supernet to ``favoured``, tau of the distance with the change, and ``deserved``,
         with the ground truth; each a mean over the seeds that both have, with its interval. Left
         out is what has fewer than two such seeds, or less than two distances.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, gains in _gains(scores, baseline).items():
+    for name, changed in _changed(scores, baseline).items():
         taus: dict[str, list[float]] = {"favoured": [], "deserved": []}
-        for seed, gain in gains.items():
+        for seed, change in changed.items():
             if anchor := record["supernets"][name][seed].get("anchor"):
                 far = np.array([distance(anchor, child["sample"]) for child in children])
                 if np.ptp(far) > 0:
-                    taus["favoured"].append(_tau(far, gain))
+                    taus["favoured"].append(_tau(far, change))
                     taus["deserved"].append(_tau(far, truth))
         if len(taus["favoured"]) > 1:
             found[name] = {key: dataclasses.asdict(over_seeds(of)) for key, of in taus.items()}
@@ -106,13 +109,24 @@ def by_anchor(
 
 
 def change_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out what :func:`changes` has found."""
+    """Lay out what :func:`changes` has found, in thousandths of a nat."""
     candidates = list(next(iter(found.values())))
     rows = [
-        [name, of[candidates[0]]["n"], *(cell(MeanInterval(**of[one]), "+") for one in candidates)]
+        [name, of[candidates[0]]["n"],
+         *(_thousandths(of[one]) for one in candidates)]
         for name, of in found.items()
-    ]
+    ]  # fmt: skip
     return table(["supernet", "seeds", *candidates], rows)
+
+
+def _thousandths(one: Mapping[str, Any]) -> str:
+    """Mean and interval in thousandths.
+
+    >>> _thousandths({"mean": -0.00396, "interval": (-0.0045, 0.001)})
+    '-4.0 (-4.5 to +1.0)'
+    """
+    mean, low, high = (f"{1000 * value:+.1f}" for value in (one["mean"], *one["interval"]))
+    return f"{mean} ({low} to {high})"
 
 
 def anchor_table(found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -135,8 +149,8 @@ def _counts(children: Children) -> dict[str, np.ndarray]:
     return {candidate: count for candidate, count in counts.items() if np.ptp(count) > 0}
 
 
-def _gains(scores: Scores, baseline: str) -> dict[str, dict[str, np.ndarray]]:
-    """Gains by supernet and seed, of the seeds that the baseline has, too."""
+def _changed(scores: Scores, baseline: str) -> dict[str, dict[str, np.ndarray]]:
+    """Changes by supernet and seed, of the seeds that the baseline has, too."""
     before = scores.get(baseline, {})
     return {
         name: {seed: one - before[seed] for seed, one in by_seed.items() if seed in before}

@@ -70,18 +70,19 @@ def markdown(record: Mapping[str, Any], found: Mapping[str, Any], half: str) -> 
             "the ground truth, and with its loss with inherited weights (mean over seeds):",
             _candidate_table(here["candidates"]),
         ]
-    gain = f"its loss less that of {METHODS[0]} of the same seed; mean over seeds and Student's "
+    change = f"the change of a child's loss from {METHODS[0]} of the same seed"
     if here["changes"]:
         sections += [
-            "Which candidates a method likes more or less: tau of a child's number of blocks with "
-            f"a candidate with {gain}interval; negative where children with it are better off:",
+            "Which candidates a method likes more or less: what a further block with one adds to "
+            f"{change}, in thousandths of a nat (Theil and Sen's slope; mean over seeds and "
+            "Student's interval); negative where children with it are better off:",
             change_table(here["changes"]),
         ]
     if here["anchors"]:
         sections += [
             "Whether alignment favours the anchor's relatives: tau of a child's distance from the "
-            "last anchor with the ground truth (deserved), and (favoured) with "
-            f"{gain}interval; positive where relatives are better off:",
+            f"last anchor with the ground truth (deserved), and with {change} (favoured); mean "
+            "over seeds and Student's interval; positive where relatives are better off:",
             anchor_table(here["anchors"]),
         ]
     for setting, values in several(found["settings"]).items():

@@ -63,7 +63,7 @@ def test_fewer_than_two_anchors_with_relatives_tell_nothing(anchors, children):
     assert by_anchor(record_of(a=anchors), children, TRUTH, scores, "spos") == {}
 
 
-def test_change_is_of_the_gain_and_not_of_the_loss():
+def test_change_is_from_the_baseline_of_the_seed():
     n_y = np.array([0, 1, 2, 3])
     spos = [[9, 1, 5, 3], [2, 8, 4, 6]]
     scores = scores_of(spos=spos, likes=np.array(spos) - n_y, none=spos, one=spos[:1])
@@ -72,7 +72,7 @@ def test_change_is_of_the_gain_and_not_of_the_loss():
     assert found["likes"]["x"]["mean"] == pytest.approx(1)
     assert found["none"]["x"] == {"mean": 0, "interval": (0, 0), "std": 0, "n": 2}
     assert found.keys() == {"likes", "none"}
-    row = "| likes | 2 | +1.000 (+1.000 to +1.000) | -1.000 (-1.000 to -1.000) |"
+    row = "| likes | 2 | +1000.0 (+1000.0 to +1000.0) | -1000.0 (-1000.0 to -1000.0) |"
     assert change_table(found).splitlines()[0] == "| supernet | seeds | x | y |"
     assert row in change_table(found)
 
