@@ -47,9 +47,9 @@ def by_candidate(
 def changes(children: Children, scores: Scores, baseline: str) -> dict[str, dict[str, Any]]:
     """Name of a supernet to candidate to what a further block with it adds to the change.
 
-    It is in nats, Theil and Sen's median of slopes, as a few children that failed would decide a least
-    squares fit; a mean over the seeds that the baseline has too, with its interval. What has fewer
-    than two such seeds is left out.
+    It is in nats: Theil and Sen's median of slopes, as a few children that failed would decide a
+    least squares fit. It is a mean over the seeds that the baseline has too, with its interval;
+    what has fewer than two such seeds is left out.
     """
     changed = _changed(scores, baseline)
     return {
