@@ -112,10 +112,9 @@ def change_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out what :func:`changes` has found, in thousandths of a nat."""
     candidates = list(next(iter(found.values())))
     rows = [
-        [name, of[candidates[0]]["n"],
-         *(_thousandths(of[one]) for one in candidates)]
+        [name, of[candidates[0]]["n"], *(_thousandths(of[one]) for one in candidates)]
         for name, of in found.items()
-    ]  # fmt: skip
+    ]
     return table(["supernet", "seeds", *candidates], rows)
 
 
