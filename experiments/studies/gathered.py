@@ -49,14 +49,15 @@ def gather(study: Study) -> dict[str, Any]:
         }
         supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
     truth = study.domain.ground_truth
+    known = {one: found for one in study.plan.trainings() if (found := study.read_child(*one))}
     trained = [one for by_seed in supernets.values() for one in by_seed.values()]
     if study.domain.trains_children:
-        trained += filter(None, (study.read_child(*one) for one in study.plan.trainings()))
+        trained += known.values()
     return {
         "plan": dataclasses.asdict(study.plan),
         "ground_truth": {"name": truth.name, "unit": truth.unit},
         "trained_on": devices(trained),
-        "children": _children(study),
+        "children": _children(study, known),
         "supernets": {name: by_seed for name, by_seed in supernets.items() if by_seed},
     }
 
@@ -70,11 +71,12 @@ def devices(results: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({one.get("device", "cpu") for one in results})
 
 
-def _children(study: Study) -> list[dict[str, Any]]:
+def _children(
+    study: Study, known: Mapping[tuple[int, int], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Children whose ground truth is known by number and seed."""
     children: dict[int, dict[str, Any]] = {}
-    for number, seed in study.plan.trainings():
-        if (found := study.read_child(number, seed)) is None:
-            continue
+    for (number, seed), found in known.items():
         child = children.setdefault(
             number,
             {"number": number, "sample": study.children[number], "params": found["params"],
