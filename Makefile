@@ -16,10 +16,10 @@ $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m experiments.demo $(if $(KEEP),--keep)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nni_magic.programs.demo $(if $(KEEP),--keep)
 
 compare: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m experiments.demo \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nni_magic.programs.demo \
 	    --config experiments/bert_strategies.yml $(if $(KEEP),--keep)
 
 test: install

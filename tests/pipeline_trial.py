@@ -12,9 +12,9 @@ from pathlib import Path
 
 from nni.mutable import Categorical
 
+from nni_magic.children.samples import digest
 from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
-from nni_magic.samples import digest
 from nni_magic.search import Population
 
 

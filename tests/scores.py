@@ -13,8 +13,8 @@ from torch.utils.data import TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 from training import QUIET
 
-from nni_magic.compat import freeze
-from nni_magic.samples import candidates, neighbours, random_sample
+from nni_magic.children.samples import candidates, neighbours, random_sample
+from nni_magic.support.compat import freeze
 
 
 def images(n=20, size=8, channels=1):

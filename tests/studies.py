@@ -6,7 +6,7 @@ import yaml
 from experiments.studies.plan import Plan
 from experiments.studies.records import child_settings, supernet_settings
 from experiments.studies.study import Study
-from nni_magic.files import write_json
+from nni_magic.support.files import write_json
 
 PLAN = {
     "space": {

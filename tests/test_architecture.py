@@ -73,7 +73,7 @@ def violations(root):
 
 
 def test_imports_point_one_way():
-    assert {"nni_magic.samples", "nni_magic.strategies.spos", "search_spaces.bert"} <= set(
+    assert {"nni_magic.children.samples", "nni_magic.strategies.spos", "search_spaces.bert"} <= set(
         modules()
     )
     assert violations(ROOT) == []
@@ -82,12 +82,12 @@ def test_imports_point_one_way():
 @pytest.mark.parametrize(
     ("module", "line", "imported"),
     [
-        ("search_spaces/bert.py", "from nni_magic.samples import digest", "nni_magic.samples"),
-        ("search_spaces/bert.py", "import experiments.mlm", "experiments.mlm"),
-        ("nni_magic/anchor.py", "import search_spaces", "search_spaces"),
-        ("nni_magic/anchor.py", "def f():\n    from experiments import mlm", "experiments.mlm"),
-        ("nni_magic/samples.py", "from .anchor import Anchor", "nni_magic.anchor"),
-        ("nni_magic/anchor.py", "from .strategies import spos", "nni_magic.strategies.spos"),
+        ("search_spaces/bert.py", "from nni_magic.children.samples import digest", "nni_magic.children.samples"),
+        ("search_spaces/bert.py", "import nni_magic.tasks.language.mlm", "nni_magic.tasks.language.mlm"),
+        ("nni_magic/scoring/anchor.py", "import search_spaces", "search_spaces"),
+        ("nni_magic/scoring/anchor.py", "def f():\n    from experiments import mlm", "nni_magic.tasks.language.mlm"),
+        ("nni_magic/children/samples.py", "from .anchor import Anchor", "nni_magic.scoring.anchor"),
+        ("nni_magic/scoring/anchor.py", "from .strategies import spos", "nni_magic.strategies.spos"),
         ("nni_magic/search/evolution.py", "from ..strategies import spos",
          "nni_magic.strategies.spos"),
         ("nni_magic/strategies/spos.py", "from .. import search", "nni_magic.search"),
@@ -124,7 +124,7 @@ def test_core_modules_do_not_import_each_other_in_a_circle():
 
 def test_samples_need_no_torch():
     known = modules()
-    needed = imports("nni_magic.samples", known["nni_magic.samples"], known)
+    needed = imports("nni_magic.children.samples", known["nni_magic.children.samples"], known)
     assert {name.split(".")[0] for name in needed} <= {*sys.stdlib_module_names, "numpy", "nni"}
     assert not any(name.startswith(("nni.nas", "nni.retiarii")) for name in needed)
 
@@ -203,9 +203,6 @@ print([f"{{name}}.{{key}}" for name, values in watched({LATER}).items()
 
 def test_importing_everything_leaves_nni_lightning_and_warnings_as_they_were():
     out = run_python(f"""{WATCHED}
-from nni_magic import compat
-compat.load_torchvision()
-compat.import_nni_quietly()
 before, filters = watched({LATER}), list(warnings.filters)
 {IMPORT_ALL}
 print(changed(before, watched({LATER})), warnings.filters == filters)
@@ -217,7 +214,7 @@ def test_a_patched_function_would_be_found():
     out = run_python(f"""{WATCHED}
 before = watched({FIRST})
 import functools, nni, torch
-patch = compile("torch.load = wraps(torch.load)(lambda: 0)", "nni_magic/compat.py", "exec")
+patch = compile("torch.load = wraps(torch.load)(lambda: 0)", "nni_magic/support/compat.py", "exec")
 exec(patch, dict(wraps=functools.wraps, torch=torch))
 nni.report_final_result = torch.nn.Module.eval = print
 print(changed(before, watched({FIRST})), ours(torch.load), ours(torch.save))

@@ -19,14 +19,7 @@ from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from nni_magic.strategies import (
-    SPOS,
-    AverageAlignment,
-    MagicA,
-    MagicAT,
-    MagicT,
-    PercentileAnchor,
-)
+from nni_magic.strategies import SPOS, AverageAlignment, MagicA, MagicAT, MagicT, PercentileAnchor
 from search_spaces import BertSpace
 
 ALIGNED = {"align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from nni.mutable import Categorical
 
-from nni_magic.sampling import GradualSampler, UniformSampler
-from nni_magic.sampling_interleaved import InterleavedSampler
+from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers.interleaved import InterleavedSampler
 
 UNEQUAL = {
     label: Categorical(range(n), label=label) for label, n in zip("abcd", (3, 2, 4, 1), strict=True)

@@ -29,9 +29,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import nni_magic.strategies  # noqa: F401  # before NNI and Lightning
-
-# isort: split
 import numpy as np
 import torch
 from nni.mutable import Sample
@@ -53,10 +50,10 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
-from experiments.mlm import mlm_search_evaluator
-from experiments.mlm_data import MlmData, prepare
-from nni_magic import samples
+from nni_magic.children import samples
 from nni_magic.search import ChildEvaluator, Population
+from nni_magic.tasks.language.mlm import mlm_search_evaluator
+from nni_magic.tasks.language.mlm_data import MlmData, prepare
 from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 

@@ -7,7 +7,7 @@
 Both sides draw from the same children with the same probabilities:
 
 - *ours*: the filter as users give it. Costs are looked up in tables, and uniform samples come from
-  a count of those inside (:mod:`nni_magic.budgeted`);
+  a count of those inside (:mod:`nni_magic.children.budgeted`);
 - *NNI*: its ``RangeProfilerFilter`` called as it is, which evaluates the profiler's expression for
   every proposal. A tight budget rejects most of them, all of which are in the time of the sample
   that is found.
@@ -27,9 +27,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import nni_magic.strategies  # noqa: F401  # before NNI and Lightning
-
-# isort: split
 import numpy as np
 import torch
 from nni.nas.nn.pytorch import ModelSpace
@@ -47,9 +44,9 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
-from nni_magic.sampling import GradualSampler, Sampler, UniformSampler
+from nni_magic.samplers.base import GradualSampler, Sampler, UniformSampler
 from nni_magic.search.latency import LatencyTable, table_error
-from nni_magic.supernets import as_supernet
+from nni_magic.supernet.connection import as_supernet
 from search_spaces import ProxylessNASSpace
 
 SAMPLERS: dict[str, type[Sampler]] = {"uniform": UniformSampler, "gradual": GradualSampler}

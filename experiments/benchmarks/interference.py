@@ -26,9 +26,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import nni_magic.strategies  # noqa: F401  # before NNI and Lightning
-
-# isort: split
 import numpy as np
 import torch
 from nni.mutable import Sample
@@ -45,12 +42,12 @@ from experiments.benchmarks.reporting import (
     text,
     write_report,
 )
-from experiments.mlm import MaskedLanguageModel
-from nni_magic import samples
 from nni_magic.analysis.gradients import SharedGradients
 from nni_magic.analysis.interference import differing_children
-from nni_magic.resume import seed_generators
-from nni_magic.scoring import logged_to
+from nni_magic.children import samples
+from nni_magic.scoring.scorer import logged_to
+from nni_magic.supernet.resume import seed_generators
+from nni_magic.tasks.language.mlm import MaskedLanguageModel
 from search_spaces import BertSpace
 
 VOCABULARY = 1024

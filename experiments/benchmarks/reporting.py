@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from experiments.options import plain
+from nni_magic.programs.options import plain
 
 __all__ = [
     "add_report_options",

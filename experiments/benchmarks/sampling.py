@@ -25,9 +25,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nni_magic.strategies.module import SupernetModule
-
-# isort: split
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
@@ -43,7 +40,8 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
-from nni_magic.sampling import GradualSampler, Sampler, UniformSampler
+from nni_magic.samplers.base import GradualSampler, Sampler, UniformSampler
+from nni_magic.strategies.module import SupernetModule
 from search_spaces import BertSpace
 
 SAMPLERS: dict[str, type[Sampler]] = {"uniform": UniformSampler, "gradual": GradualSampler}

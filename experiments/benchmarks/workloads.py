@@ -21,8 +21,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from experiments.mlm import mlm_evaluator
-from experiments.mlm_data import prepare
+from nni_magic.tasks.language.mlm import mlm_evaluator
+from nni_magic.tasks.language.mlm_data import prepare
 from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 

@@ -9,24 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from nni_magic import samples, strategies
-from nni_magic.errors import naming
-from nni_magic.sampling import UniformSampler
-from nni_magic.strategies.aligned import AlignedStrategy
-from nni_magic.strategies.supernet import SupernetStrategy
-
-# isort: split
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
-from experiments import bert_training, nasbench201, options, proxyless_training
-from experiments.bert_training import Bert
-from experiments.domain import Domain
-from experiments.evaluators import check_steps
-from experiments.nasbench201 import NasBench201
-from experiments.proxyless_training import Proxyless
+from experiments.studies import nasbench201
+from experiments.studies.nasbench201 import NasBench201
 from experiments.studies.settings import check_least, made
+from nni_magic import strategies
+from nni_magic.children import samples
+from nni_magic.programs import options
+from nni_magic.samplers.base import UniformSampler
+from nni_magic.strategies.aligned import AlignedStrategy
+from nni_magic.strategies.base import SupernetStrategy
+from nni_magic.support.errors import naming
+from nni_magic.tasks.domain import Domain
+from nni_magic.tasks.evaluators import check_steps
+from nni_magic.tasks.language import bert as bert_training
+from nni_magic.tasks.language.bert import Bert
+from nni_magic.tasks.vision import proxyless as proxyless_training
+from nni_magic.tasks.vision.proxyless import Proxyless
 
 __all__ = [
     "DOMAINS", "EVALUATION_BATCH", "STRATEGIES", "VALIDATION_BATCHES", "Children", "Plan",

@@ -1,4 +1,4 @@
-"""The settings of a plan that a result depends on; see :mod:`experiments.made_with`.
+"""The settings of a plan that a result depends on; see :mod:`nni_magic.programs.made_with`.
 
 A study thus never takes a result of another plan for its own, though both were given the same
 folder.

@@ -11,13 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nni_magic.calibration import tracking_norms
-from nni_magic.checkpoint import CHECKPOINT_KEY, load_supernet, read_checkpoint
-from nni_magic.files import write_json
-from nni_magic.records import count_flops, count_params
-from nni_magic.search import ChildEvaluator
-
-# isort: split
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
@@ -25,10 +18,15 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
-from experiments.made_with import read_result
 from experiments.studies.plan import EVALUATION_BATCH, VALIDATION_BATCHES, Plan
 from experiments.studies.records import child_settings, supernet_settings
-from experiments.training import check_epoch
+from nni_magic.programs.made_with import read_result
+from nni_magic.programs.training import check_epoch
+from nni_magic.search import ChildEvaluator
+from nni_magic.supernet.calibration import tracking_norms
+from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, load_supernet, read_checkpoint
+from nni_magic.support.files import write_json
+from nni_magic.support.records import count_flops, count_params
 
 __all__ = ["NEVER", "Study", "claimed"]
 

@@ -28,10 +28,10 @@ from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from torch import Tensor, nn
 
-from ..errors import check_count
-from ..hidden_states import as_anchor
-from ..resume import isolated_randomness, seed_generators
-from ..scoring import kept_metrics, logged_to
+from ..scoring.scorer import kept_metrics, logged_to
+from ..supernet.hidden_states import as_anchor
+from ..supernet.resume import isolated_randomness, seed_generators
+from ..support.errors import check_count
 from .gradients import trainable_weights
 
 __all__ = ["LogInterference"]

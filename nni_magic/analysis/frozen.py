@@ -14,10 +14,10 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 
-from ..hidden_states import Call, as_anchor, capture_call
-from ..resume import isolated_randomness, seed_generators
-from ..scoring import kept_metrics, logged_to
-from ..supernets import as_supernet, check_evaluator, connected, on_device
+from ..scoring.scorer import kept_metrics, logged_to
+from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
+from ..supernet.hidden_states import Call, as_anchor, capture_call
+from ..supernet.resume import isolated_randomness, seed_generators
 
 __all__ = ["FrozenTraining"]
 

@@ -6,7 +6,7 @@ r"""Gradients that several children give to a candidate which they share, the we
 where :math:`w` are the flattened weights of the shared candidate. A higher cosine means less
 interference.
 
-In a chain, see :mod:`nni_magic.chain`, children share all up to the candidate's layer j: the
+In a chain, see :mod:`nni_magic.supernet.chain`, children share all up to the candidate's layer j: the
 layers below run once, without gradient, and layer j once. Every child then runs its own layers
 above forward and back to :math:`H_j`, whose gradient goes through layer j to the weights.
 
@@ -29,9 +29,9 @@ from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingCell, PathS
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from ..chain import Step, answering, chain_of, single_step
-from ..hidden_states import Call, choice_blocks
-from ..samples import active_labels, candidates, check_sample
+from ..children.samples import active_labels, candidates, check_sample
+from ..supernet.chain import Step, answering, chain_of, single_step
+from ..supernet.hidden_states import Call, choice_blocks
 from .frozen import FrozenTraining
 
 __all__ = ["SharedGradients", "trainable_weights"]

@@ -30,7 +30,7 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 
-from ..errors import check_count
+from ..support.errors import check_count
 from .gradients import SharedGradients, trainable_weights
 from .study import InterferenceStudy
 

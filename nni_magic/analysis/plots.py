@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import naming
+from ..support.errors import naming
 from .figures import (
     COLOURS,
     draw_lines,

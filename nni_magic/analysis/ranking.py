@@ -22,7 +22,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from ..scoring import Mode
+from ..scoring.scorer import Mode
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = ["Ranking", "random_ranking", "rank"]

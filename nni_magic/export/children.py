@@ -41,10 +41,10 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..calibration import tracking_norms
-from ..compat import freeze
-from ..records import count_flops, count_params
-from ..samples import candidates, check_sample, digest
+from ..children.samples import candidates, check_sample, digest
+from ..supernet.calibration import tracking_norms
+from ..support.compat import freeze
+from ..support.records import count_flops, count_params
 from .pictures import draw_architecture
 from .programs import Inputs, example_inputs, write_programs
 
@@ -150,7 +150,7 @@ def export_child(
     metric
         Name of the score.
     provenance
-        Where the child comes from, see :func:`nni_magic.records.provenance`.
+        Where the child comes from, see :func:`nni_magic.support.records.provenance`.
     args, kwargs
         Example inputs of the child's ``forward``, all tensors. Their first dimension is the batch,
         of at least 2; what is written accepts any batch, but only the same other dimensions.

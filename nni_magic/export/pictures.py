@@ -14,8 +14,8 @@ from nni.mutable import Sample
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.nn.pytorch.base import recursive_freeze
 
-from ..records import count_params
-from ..samples import active_labels, candidates, check_sample, digest
+from ..children.samples import active_labels, candidates, check_sample, digest
+from ..support.records import count_params
 
 __all__ = ["draw_architecture"]
 

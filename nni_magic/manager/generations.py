@@ -9,9 +9,9 @@ from statistics import mean
 
 from nni.mutable import Sample
 
-from ..files import read_json, write_json
-from ..samples import digest
+from ..children.samples import digest
 from ..search.population import Population
+from ..support.files import read_json, write_json
 
 __all__ = ["Generations", "Report"]
 

@@ -41,9 +41,9 @@ from typing import Any, cast
 
 from nni.mutable import Sample
 
-from ..files import read_json, write_json
-from ..samples import digest
+from ..children.samples import digest
 from ..search.population import Population, Score, check_direction, checked_scores
+from ..support.files import read_json, write_json
 from .generations import Generations, Report
 from .stages import Task
 from .trial import ManagedTrial

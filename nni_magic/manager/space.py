@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import CHECKPOINT_KEY, read_checkpoint
+from ..supernet.checkpoint import CHECKPOINT_KEY, read_checkpoint
 
 __all__ = ["search_space"]
 
@@ -29,7 +29,7 @@ def search_space(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     checkpoint
-        From :func:`nni_magic.checkpoint.read_checkpoint`.
+        From :func:`nni_magic.supernet.checkpoint.read_checkpoint`.
 
     Returns
     -------

@@ -13,16 +13,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from .. import compat
-
-compat.load_torchvision()
-compat.import_nni_quietly()
-
-import nni  # noqa: E402
-import pytorch_lightning as pl  # noqa: E402
-from nni.runtime.trial_command_channel import get_default_trial_command_channel  # noqa: E402
-from pytorch_lightning.trainer.states import TrainerFn  # noqa: E402
-from pytorch_lightning.utilities import rank_zero_only  # noqa: E402
+import nni
+import nni_bootstrap  # noqa: F401
+import pytorch_lightning as pl
+from nni.runtime.trial_command_channel import get_default_trial_command_channel
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_only
 
 __all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
 

@@ -38,7 +38,7 @@ import nni
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
 from nni.runtime.tuner_command_channel import CommandType
 
-from ..errors import check_count
+from ..support.errors import check_count
 from .stages import Task
 
 __all__ = ["MagicTuner", "Schedule"]

@@ -24,14 +24,14 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from torch import nn
 
-from ..calibration import Calibrator
-from ..chain import answering, chain_of, single_step
-from ..errors import check_count
-from ..resume import isolated_randomness, seed_generators
-from ..samples import check_sample
-from ..sampling import UniformSampler
-from ..scoring import Metric, Mode, Scorer, Value
-from ..supernets import as_supernet, check_evaluator, connect
+from ..children.samples import check_sample
+from ..samplers.base import UniformSampler
+from ..scoring.scorer import Metric, Mode, Scorer, Value
+from ..supernet.calibration import Calibrator
+from ..supernet.chain import answering, chain_of, single_step
+from ..supernet.connection import as_supernet, check_evaluator, connect
+from ..supernet.resume import isolated_randomness, seed_generators
+from ..support.errors import check_count
 from .execution import ChainRunner, prefix_tree
 from .observation import Observer, canonical
 
@@ -44,7 +44,7 @@ class ChildEvaluator:
     """Scores children on the same held-out batches with the weights that they inherit.
 
     Called with samples, it gives their scores in the same order, and remembers them until the
-    weights change. A supernet that is no chain, see :mod:`nni_magic.chain`, runs one child
+    weights change. A supernet that is no chain, see :mod:`nni_magic.supernet.chain`, runs one child
     at a time, to the same result.
 
     Parameters
@@ -55,7 +55,7 @@ class ChildEvaluator:
         NNI's Lightning evaluator, with ``val_dataloaders``; if the supernet has BatchNorm also
         with ``train_dataloaders``.
     metric, mode
-        What the score is; see :class:`nni_magic.scoring.Scorer`.
+        What the score is; see :class:`nni_magic.scoring.scorer.Scorer`.
     n_batches
         Validation batches that make a score.
     calibration_batches

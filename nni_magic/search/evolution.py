@@ -26,9 +26,9 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import Strategy
 
-from ..errors import check_count
-from ..listing import listed
-from ..scoring import Metric, Mode
+from ..scoring.listing import listed
+from ..scoring.scorer import Metric, Mode
+from ..support.errors import check_count
 from .evaluation import ChildEvaluator
 from .population import Population, Score, check_direction, check_settings
 

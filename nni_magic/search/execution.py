@@ -11,9 +11,9 @@ from nni.mutable import Sample
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from ..calibration import Statistics, tracking_norms
-from ..chain import Step
-from ..hidden_states import Call
+from ..supernet.calibration import Statistics, tracking_norms
+from ..supernet.chain import Step
+from ..supernet.hidden_states import Call
 from .prefixes import PrefixTree
 
 __all__ = ["ChainRunner", "prefix_tree"]

@@ -2,7 +2,7 @@ r"""Latency of children from a table measured once, candidate by candidate, on t
 
 .. math:: t(\alpha) = t_{stem} + \sum_n t_n(\alpha_n) + t_{head}
 
-holds for a chain (:mod:`nni_magic.chain`) as far as it does not matter to a step what ran before
+holds for a chain (:mod:`nni_magic.supernet.chain`) as far as it does not matter to a step what ran before
 it. How far that is, :func:`table_error` tells, against whole children [Cai2019].
 
 [Cai2019] Cai et al., ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware,
@@ -27,11 +27,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from .. import __version__
-from ..costs import CostSum, Summand
-from ..errors import check_count
-from ..hidden_states import Call
-from ..samples import Candidates, candidates, check_sample
-from ..sampling import UniformSampler
+from ..children.costs import CostSum, Summand
+from ..children.samples import Candidates, candidates, check_sample
+from ..samplers.base import UniformSampler
+from ..supernet.hidden_states import Call
+from ..support.errors import check_count
 from .stand_alone import StandAloneStep, own_copy, stand_alone_child, stand_alone_steps
 from .timing import Prepare, example_call, fresh, median_milliseconds
 

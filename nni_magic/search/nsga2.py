@@ -21,8 +21,8 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
 from pymoo.core.termination import NoTermination
 
-from ..samples import Candidates, crossover
-from ..sampling import Sampler
+from ..children.samples import Candidates, crossover
+from ..samplers.base import Sampler
 from .population import mutate
 
 __all__ = ["evolve"]

@@ -11,10 +11,10 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from ..chain import single_step
-from ..hidden_states import Call
-from ..samples import neighbours
-from ..sampling import Sampler
+from ..children.samples import neighbours
+from ..samplers.base import Sampler
+from ..supernet.chain import single_step
+from ..supernet.hidden_states import Call
 from .execution import ChainRunner
 
 __all__ = ["Observer", "canonical"]

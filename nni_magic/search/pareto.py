@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from nni.mutable import Mutable, Sample
 
-from ..errors import check_count
-from ..scoring import Mode
+from ..scoring.scorer import Mode
+from ..support.errors import check_count
 from .population import Population, Score, check_direction, checked_scores
 
 __all__ = ["ParetoFront", "ScoredChild", "non_dominated", "pareto_search"]

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from nni.mutable import LabeledMutable, Mutable, Sample
 
-from ..errors import check_count
-from ..samples import Candidates, check_sample, crossover, neighbour
-from ..sampling import UniformSampler
-from ..scoring import Mode
+from ..children.samples import Candidates, check_sample, crossover, neighbour
+from ..samplers.base import UniformSampler
+from ..scoring.scorer import Mode
+from ..support.errors import check_count
 
 __all__ = ["Population", "Score", "check_direction", "check_settings", "checked_scores", "mutate"]
 
@@ -47,7 +47,7 @@ class Population:
         Whether a smaller (``min``) or a larger (``max``) score is better.
     filter
         Constraint on children, checked before they are given; see
-        :func:`nni_magic.constraints.as_constraint`.
+        :func:`nni_magic.children.constraints.as_constraint`.
     start
         Children of the first generation, which is filled up with random ones.
     tournament

@@ -30,11 +30,11 @@ from typing import Any
 
 from nni.mutable import Sample
 
-from ..epochs import epochs_left
-from ..errors import check_count
-from ..samples import Candidates, digest
-from ..sampling import UniformSampler
-from ..scoring import Mode
+from ..children.samples import Candidates, digest
+from ..samplers.base import UniformSampler
+from ..scoring.scorer import Mode
+from ..supernet.epochs import epochs_left
+from ..support.errors import check_count
 from .evaluation import ChildEvaluator
 
 __all__ = ["ProgressiveShrinking", "deletions", "promises"]

@@ -16,9 +16,9 @@ from nni.nas.nn.pytorch.base import recursive_freeze
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import nn
 
-from ..chain import Step, chain_of
-from ..samples import Candidates, candidates
-from ..supernets import as_supernet
+from ..children.samples import Candidates, candidates
+from ..supernet.chain import Step, chain_of
+from ..supernet.connection import as_supernet
 
 __all__ = ["StandAloneStep", "own_copy", "stand_alone_child", "stand_alone_steps"]
 

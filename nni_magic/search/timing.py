@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..hidden_states import Call
+from ..supernet.hidden_states import Call
 
 __all__ = ["Prepare", "example_call", "fresh", "median_milliseconds"]
 

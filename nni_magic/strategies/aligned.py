@@ -19,20 +19,21 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import nni_bootstrap  # noqa: F401
 import torch
 from nni.mutable import Sample
 
-from ..alignment import MASK_ARGUMENT, Alignment
-from ..anchor import Anchor
-from ..epochs import epochs_left
-from ..errors import check_count
-from ..hidden_states import States, capture_call, select_layers
-from ..resume import isolated_randomness
-from ..samples import digest
-from ..sampling import Sampler
-from ..scoring import kept_metrics, logged_to
+from ..children.samples import digest
+from ..losses.alignment import MASK_ARGUMENT, Alignment
+from ..samplers.base import Sampler
+from ..scoring.anchor import Anchor
+from ..scoring.scorer import kept_metrics, logged_to
+from ..supernet.epochs import epochs_left
+from ..supernet.hidden_states import States, capture_call, select_layers
+from ..supernet.resume import isolated_randomness
+from ..support.errors import check_count
+from .base import SupernetStrategy
 from .module import LossTerm, SupernetModule
-from .supernet import SupernetStrategy
 
 __all__ = ["AlignedStrategy", "AligningModule", "AnchoredModule"]
 
@@ -199,13 +200,13 @@ class AlignedStrategy(SupernetStrategy):
         Align every so many layers: with 4 the layers 4, 8, 12, ...
     aligned_layers
         Instead, exactly these layers: by number, from 1, or by module name.
-        See :func:`nni_magic.hidden_states.select_layers` for what counts as a layer.
+        See :func:`nni_magic.supernet.hidden_states.select_layers` for what counts as a layer.
     mask_argument
         Argument of the model's ``forward`` that holds the padding mask, nonzero where real.
     warmup_epochs
         Epochs on the prediction loss alone before children are aligned.
     **kwargs
-        See :class:`nni_magic.strategies.supernet.SupernetStrategy`.
+        See :class:`nni_magic.strategies.base.SupernetStrategy`.
     """
 
     def __init__(

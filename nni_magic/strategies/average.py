@@ -27,11 +27,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
-from ..errors import check_count
-from ..hidden_states import States
-from ..sampling import Sampler
+from ..samplers.base import Sampler
+from ..supernet.hidden_states import States
+from ..support.errors import check_count
 from .aligned import AlignedStrategy, AligningModule
 
 __all__ = ["AverageAlignment"]

@@ -26,11 +26,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
-from ..errors import check_count, naming
-from ..samples import check_sample
-from ..sampling import Sampler
+from ..children.samples import check_sample
+from ..samplers.base import Sampler
+from ..support.errors import check_count, naming
 from .aligned import AlignedStrategy, AnchoredModule
 
 __all__ = ["MagicA"]

@@ -9,7 +9,7 @@ r"""MAGIC-T: modify the child gradually from step to step [Xu2022, Sec. 4].
 
 The more two children differ, the more their gradients on a shared operator interfere. SPOS
 changes N (C - 1) / C operators a step; MAGIC-T changes ``k = 1`` and still visits all children
-equally often in the long run, see :class:`nni_magic.sampling.GradualSampler`.
+equally often in the long run, see :class:`nni_magic.samplers.base.GradualSampler`.
 
 With ``walks`` above 1, for study, so many walks take turns: steps t and t + ``walks`` train
 adjacent children of one walk, and the last children trained are not all near each other.
@@ -24,12 +24,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import nni_bootstrap  # noqa: F401
 from nni.nas.nn.pytorch import ModelSpace
 
-from ..errors import check_count
-from ..sampling import GradualSampler, Sampler
-from ..sampling_interleaved import InterleavedSampler
-from .supernet import SupernetStrategy
+from ..samplers.base import GradualSampler, Sampler
+from ..samplers.interleaved import InterleavedSampler
+from ..support.errors import check_count
+from .base import SupernetStrategy
 
 __all__ = ["MagicT"]
 
@@ -45,9 +46,9 @@ class MagicT(SupernetStrategy):
         Draw a replacement from all candidates, the present one included. Use it when blocks
         have two candidates.
     walks
-        Walks that take turns, see :class:`nni_magic.sampling_interleaved.InterleavedSampler`.
+        Walks that take turns, see :class:`nni_magic.samplers.interleaved.InterleavedSampler`.
     **kwargs
-        See :class:`nni_magic.strategies.supernet.SupernetStrategy`.
+        See :class:`nni_magic.strategies.base.SupernetStrategy`.
     """
 
     def __init__(self, *, k: int = 1, lazy: bool = False, walks: int = 1, **kwargs: Any) -> None:

@@ -16,19 +16,20 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
-from ..calibration import Calibrator, Statistics
-from ..checkpoint import CHECKPOINT_KEY
-from ..leaderboard import Leaderboard
-from ..resume import RandomState, Replay
-from ..sampling import Sampler, UniformSampler
-from ..scoring import Mode, Scorer
-from .distributed import require_choices, require_unused_parameters
+from ..samplers.base import Sampler, UniformSampler
+from ..scoring.leaderboard import Leaderboard
+from ..scoring.scorer import Mode, Scorer
+from ..supernet.calibration import Calibrator, Statistics
+from ..supernet.checkpoint import CHECKPOINT_KEY
+from ..supernet.distributed import require_choices, require_unused_parameters
+from ..supernet.resume import RandomState, Replay
 
 __all__ = ["LossTerm", "Shrinking", "SupernetModule"]
 
@@ -78,8 +79,8 @@ class SupernetModule(RandomSamplingLightningModule):
     seed
         Seeds the sampler and the panel; rank 0's is used on all ranks.
     metric, mode, validation_batches, calibration_batches
-        How children are scored; see :class:`nni_magic.scoring.Scorer` and
-        :class:`nni_magic.calibration.Calibrator`.
+        How children are scored; see :class:`nni_magic.scoring.scorer.Scorer` and
+        :class:`nni_magic.supernet.calibration.Calibrator`.
     validation_children
         Size of the panel: children drawn once, by the seed, that validation scores.
     shrinking

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
-from ..errors import check_count
-from ..sampling import Sampler
+from ..samplers.base import Sampler
+from ..support.errors import check_count
 from .aligned import AlignedStrategy, AnchoredModule
 
 __all__ = ["PercentileAnchor"]

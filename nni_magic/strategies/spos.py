@@ -11,7 +11,7 @@ ranks, resumable, deterministic validation, and the best child exported instead 
 
 from __future__ import annotations
 
-from .supernet import SupernetStrategy
+from .base import SupernetStrategy
 
 __all__ = ["SPOS"]
 
@@ -19,6 +19,6 @@ __all__ = ["SPOS"]
 class SPOS(SupernetStrategy):
     """Train a supernet by uniform path sampling.
 
-    Parameters are those of :class:`nni_magic.strategies.supernet.SupernetStrategy`, whose sampler
+    Parameters are those of :class:`nni_magic.strategies.base.SupernetStrategy`, whose sampler
     is the uniform one unless a method brings its own.
     """

@@ -25,7 +25,7 @@ from training import (
 )
 
 from nni_magic.analysis.during_training import LogInterference
-from nni_magic.resume import seed_generators
+from nni_magic.supernet.resume import seed_generators
 from search_spaces import BertSpace
 
 COSINE, SHARED = "interference/adjacent_cosine", "interference/shared_candidates"
@@ -250,7 +250,7 @@ def test_state_keeps_the_child_before_among_accumulated_batches(tmp_path):
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, None, True])
 def test_interval_out_of_range(n):
-    with pytest.raises(ValueError, match=f"every_n_steps is {n}; it must be a whole number of at"):
+    with pytest.raises(ValueError, match=f"every_n_steps is {n}; accepted are whole numbers of at"):
         LogInterference(n)
 
 

@@ -28,7 +28,7 @@ from training import (
 from nni_magic.analysis.frozen import FrozenTraining
 from nni_magic.analysis.gradients import SharedGradients
 from nni_magic.analysis.interference import gradient_similarity, interference_study
-from nni_magic.supernets import connect
+from nni_magic.supernet.connection import connect
 
 LABELS = [f"block_{n}" for n in range(1, 5)]
 

@@ -169,11 +169,11 @@ def test_another_study_is_not_continued(change):
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"repetitions": 1}, "repetitions is 1; it must be a whole number of at least 2"),
-    ({"repetitions": 2.5}, "repetitions is 2.5; it must be a whole number"),
-    ({"repetitions": True}, "repetitions is True; it must be a whole number"),
-    ({"seed": -1}, "seed is -1; it must be a whole number of at least 0"),
-    ({"seed": False}, "seed is False; it must be a whole number"),
+    ({"repetitions": 1}, "repetitions is 1; accepted are whole numbers of at least 2"),
+    ({"repetitions": 2.5}, "repetitions is 2.5; accepted are whole numbers"),
+    ({"repetitions": True}, "repetitions is True; accepted are whole numbers"),
+    ({"seed": -1}, "seed is -1; accepted are whole numbers of at least 0"),
+    ({"seed": False}, "seed is False; accepted are whole numbers"),
     ({"shared_layers": [0]}, "shared layer 0 with 1 differences: both must be at least 1"),
     ({"differences": [0]}, "shared layer 1 with 0 differences: both must be at least 1"),
     ({"differences": [2, 3]}, "shared layer 2 with 3 differences: .* at most 4, the number of"),

@@ -13,8 +13,8 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.space import model_context
 from torch import nn
 
+from nni_magic.children.samples import digest
 from nni_magic.export import children, export_child, export_children
-from nni_magic.samples import digest
 from search_spaces import BertSpace
 from tests.spaces import ConstrainedSpace, ConvSpace, FlatSpace, MixedSpace, set_path, supernet
 

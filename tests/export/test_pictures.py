@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from torch import nn
 
+from nni_magic.children.samples import candidates, digest, random_sample
 from nni_magic.export.pictures import COLOURS, draw_architecture
-from nni_magic.samples import candidates, digest, random_sample
 from tests.spaces import FlatSpace, MixedSpace, NestedSpace, SizedSpace, supernet
 
 MIXED = {"depth": 2, "op_1": "conv3", "op_2": "skip", "op_3": "conv1", "kernel": 5, "inputs": [0]}

@@ -41,7 +41,7 @@ def files_of_the_project():
 def run_experiment(folder, options, parameters, n_trials, concurrency=1):
     """Create, wait, read back and stop; every file of it lies in ``folder``."""
     write_corpus(folder / "corpus")
-    command = f"{sys.executable} -m experiments.bert --cache {folder / 'cache'} {SMALL} {options}"
+    command = f"{sys.executable} -m nni_magic.programs.bert --cache {folder / 'cache'} {SMALL} {options}"
     config = {
         "trialCodeDirectory": str(ROOT),
         "trialCommand": command,

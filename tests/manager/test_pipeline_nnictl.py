@@ -214,7 +214,7 @@ def test_children_are_searched_one_in_a_trial_and_two_at_a_time(tmp_path):
 def test_wrong_class_args_are_in_the_tuners_log(tmp_path):
     with experiment(tmp_path, {"generations": 0}) as running:
         running.wait_for(lambda jobs: running.manager.get_status() == "ERROR")
-        assert "generations is 0; it must be a whole number of at least 1" in running.log
+        assert "generations is 0; accepted are whole numbers of at least 1" in running.log
 
 
 @pytest.mark.slow

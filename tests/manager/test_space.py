@@ -14,8 +14,8 @@ from nni.algorithms.hpo.tpe_tuner import TpeTuner
 from spaces import ConvSpace, MixedSpace
 from training import Watch, classification, make, train
 
-from nni_magic.checkpoint import read_checkpoint
 from nni_magic.manager.space import search_space
+from nni_magic.supernet.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 

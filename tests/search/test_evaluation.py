@@ -30,9 +30,9 @@ from spaces import (
 from torch.nn.functional import cross_entropy
 from training import Watch, bert, classification, dict_evaluator
 
-from nni_magic.chain import chain_of
-from nni_magic.samples import active_labels, candidates, neighbours, random_sample
+from nni_magic.children.samples import active_labels, candidates, neighbours, random_sample
 from nni_magic.search import ChildEvaluator
+from nni_magic.supernet.chain import chain_of
 
 IMAGES, LABELS = images().tensors
 

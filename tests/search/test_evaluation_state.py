@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from training import QUIET
 
 from nni_magic.search import ChildEvaluator
-from nni_magic.supernets import as_supernet
+from nni_magic.supernet.connection import as_supernet
 
 
 class Counting(Images):
@@ -186,10 +186,10 @@ def test_samples_of_another_space_are_refused(change, message):
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"n_batches": 0}, "n_batches is 0; it must be a whole number of at least 1"),
-    ({"n_batches": 1.5}, "n_batches is 1.5; it must be a whole number of at least 1"),
-    ({"n_batches": True}, "n_batches is True; it must be a whole number of at least 1"),
-    ({"memory": 0}, "memory is 0; it must be a whole number of at least 1"),
+    ({"n_batches": 0}, "n_batches is 0; accepted are whole numbers of at least 1"),
+    ({"n_batches": 1.5}, "n_batches is 1.5; accepted are whole numbers of at least 1"),
+    ({"n_batches": True}, "n_batches is True; accepted are whole numbers of at least 1"),
+    ({"memory": 0}, "memory is 0; accepted are whole numbers of at least 1"),
     ({"calibration_batches": -1}, "calibration_batches is -1; .* of at least 0"),
     ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),
 ])  # fmt: skip

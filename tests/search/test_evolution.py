@@ -180,9 +180,9 @@ def test_drawn_seed_is_logged_and_repeats_the_search(caplog):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"generations": 0}, "generations is 0; it must be a whole number"),
-        ({"population": 0}, "population size is 0; it must be a whole number of at least 1"),
-        ({"tournament": 0}, "tournament is 0; it must be a whole number"),
+        ({"generations": 0}, "generations is 0; accepted are whole numbers"),
+        ({"population": 0}, "population size is 0; accepted are whole numbers of at least 1"),
+        ({"tournament": 0}, "tournament is 0; accepted are whole numbers"),
         ({"crossover": 3}, "crossover is 3; it must be a probability, from 0 to 1"),
         ({"mutation": -0.1}, "mutation is -0.1; it must be a probability"),
         ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),

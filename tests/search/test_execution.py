@@ -8,10 +8,10 @@ from spaces import ChainSpace, set_path
 from torch import nn
 from training import Watch, bert, dict_evaluator
 
-from nni_magic.chain import chain_of
-from nni_magic.hidden_states import Call
 from nni_magic.search import ChildEvaluator
 from nni_magic.search.execution import ChainRunner
+from nni_magic.supernet.chain import chain_of
+from nni_magic.supernet.hidden_states import Call
 
 IMAGES = images().tensors[0]
 CALLS = [Call((IMAGES[:8],), {}), Call((IMAGES[8:13],), {})]

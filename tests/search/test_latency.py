@@ -13,8 +13,8 @@ from spaces import ChainSpace, ConvSpace, supernet
 from torch import nn
 from training import bert
 
-from nni_magic.samples import candidates
-from nni_magic.sampling import GradualSampler, UniformSampler
+from nni_magic.children.samples import candidates
+from nni_magic.samplers.base import GradualSampler, UniformSampler
 from nni_magic.search import Evolution, Population, pareto_search, timing
 from nni_magic.search.latency import LatencyTable, StepLatency, TableError, table_error
 from search_spaces import ProxylessNASSpace
@@ -279,9 +279,9 @@ def test_budget_by_a_table_that_knows_more_choices_than_the_space_is_kept(table)
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"batch_size": 0}, "batch_size is 0; it must be a whole number of at least 1"),
-    ({"batch_size": 2.5}, "batch_size is 2.5; it must be a whole number"),
-    ({"repeats": 0}, "repeats is 0; it must be a whole number of at least 1"),
+    ({"batch_size": 0}, "batch_size is 0; accepted are whole numbers of at least 1"),
+    ({"batch_size": 2.5}, "batch_size is 2.5; accepted are whole numbers"),
+    ({"repeats": 0}, "repeats is 0; accepted are whole numbers of at least 1"),
     ({"args": torch.zeros(0, 3)}, r"an example input has the shape \(0, 3\); .* at least one row"),
     ({"args": torch.tensor(1.0)}, r"an example input has the shape \(\); "),
     ({"space": ConvSpace(), "args": torch.zeros(1, 1, 8, 8)},

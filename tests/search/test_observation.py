@@ -185,7 +185,7 @@ def test_the_scores_are_those_of_a_strategys_scorer():
     """One by one in NNI's own evaluator, as the strategies do it in training."""
     from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 
-    from nni_magic.scoring import Scorer
+    from nni_magic.scoring.scorer import Scorer
 
     net, evaluator = trained(ChainSpace), classification(Watch())
     children = population(net)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from spaces import ConstrainedSpace, FlatSpace, MixedSpace
 
-from nni_magic.samples import digest
+from nni_magic.children.samples import digest
 from nni_magic.search.pareto import ParetoFront, ScoredChild, non_dominated, pareto_search
 
 NAN, INF = float("nan"), float("inf")
@@ -292,7 +292,7 @@ def test_unknown_cost_is_refused(front, tmp_path):
     ("settings", "message"),
     [
         ({"costs": {}}, "there are no costs; a front needs at least one"),
-        ({"generations": 0}, "generations is 0; it must be a whole number of at least 1"),
+        ({"generations": 0}, "generations is 0; accepted are whole numbers of at least 1"),
         ({"population": 0}, "population size is 0; it must be"),
         ({"mutation": 2}, "mutation is 2; it must be a probability"),
         ({"mode": "least"}, "mode is 'least'; accepted are 'min' and 'max'"),

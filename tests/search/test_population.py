@@ -332,9 +332,9 @@ def test_mutation_changes_each_label_with_its_probability():
     ("settings", "message"),
     [
         ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),
-        ({"size": 0}, "population size is 0; it must be a whole number of at least 1"),
-        ({"tournament": 1.5}, "tournament is 1.5; it must be a whole number"),
-        ({"tournament": True}, "tournament is True; it must be a whole number"),
+        ({"size": 0}, "population size is 0; accepted are whole numbers of at least 1"),
+        ({"tournament": 1.5}, "tournament is 1.5; accepted are whole numbers"),
+        ({"tournament": True}, "tournament is True; accepted are whole numbers"),
         ({"crossover": 1.1}, "crossover is 1.1; it must be a probability, from 0 to 1"),
         ({"mutation": -0.1}, "mutation is -0.1; it must be a probability"),
     ],

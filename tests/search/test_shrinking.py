@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from spaces import ConvSpace, FlatSpace, MixedSpace
 
-from nni_magic.samples import random_sample
-from nni_magic.sampling import UniformSampler
+from nni_magic.children.samples import random_sample
+from nni_magic.samplers.base import UniformSampler
 from nni_magic.search import ProgressiveShrinking
 from nni_magic.search.shrinking import deletions, promises
 
@@ -185,5 +185,5 @@ def test_one_child_left_stops_the_training_also_of_a_resumed_run():
 @pytest.mark.parametrize("setting", [{"n_drop": 0}, {"evaluations": 1.5}, {"n_drop": True}])
 def test_settings_out_of_range(setting):
     [(name, value)] = setting.items()
-    with pytest.raises(ValueError, match=f"{name} is {value}; it must be a whole number of at"):
+    with pytest.raises(ValueError, match=f"{name} is {value}; accepted are whole numbers of at"):
         ProgressiveShrinking(**setting)

@@ -10,7 +10,7 @@ from nni.nas.profiler.pytorch.flops import FlopsProfiler, NumParamsProfiler
 from nni.nas.space import model_context
 from torch import nn
 
-from nni_magic.sampling import UniformSampler
+from nni_magic.samplers.base import UniformSampler
 from search_spaces import ProxylessNASSpace
 from search_spaces.mbconv import build_candidate
 from search_spaces.proxylessnas import PRESETS, Stage, scaled
@@ -220,7 +220,7 @@ def test_batch_norm_settings_reach_every_norm():
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"resolution": 1}, r"resolution is 1, too small for the strides, which reduce it by 4"),
-    ({"n_classes": 0}, r"n_classes is 0; it must be a whole number of at least 1"),
+    ({"n_classes": 0}, r"n_classes is 0; accepted are whole numbers of at least 1"),
     ({"stages": ()}, r"stages is empty"),
     ({"stages": ((8, 0, 1),)}, r"n_blocks of stage 1 is 0"),
     ({"stages": ((8, 1, 3),)}, r"stride of stage 1 is 3; accepted are 1 and 2"),

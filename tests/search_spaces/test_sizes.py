@@ -6,8 +6,8 @@ import pytest
 import torch
 from nni.nas.profiler.pytorch.flops import FlopsProfiler, NumParamsProfiler
 
-from nni_magic.costs import tabulated
-from nni_magic.samples import candidates
+from nni_magic.children.costs import tabulated
+from nni_magic.children.samples import candidates
 from search_spaces import BertSpace, ProxylessNASSpace
 
 AS_PAPERS_COUNT = {"count_bias": False, "count_normalization": False, "count_activation": False}

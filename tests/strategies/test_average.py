@@ -5,7 +5,7 @@ import torch
 from spaces import ConvSpace, set_path
 from training import Watch, classification, make, train
 
-from nni_magic.samples import digest
+from nni_magic.children.samples import digest
 
 
 class Averages(Watch):
@@ -100,5 +100,5 @@ def test_the_term_is_the_error_to_the_mean_over_the_children():
 
 @pytest.mark.parametrize("n", [0, 2.5, True])
 def test_children_out_of_range(n):
-    with pytest.raises(ValueError, match=f"n_children is {n}; it must be a whole number of at"):
+    with pytest.raises(ValueError, match=f"n_children is {n}; accepted are whole numbers of at"):
         make("average", n_children=n)

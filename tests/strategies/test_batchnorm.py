@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from training import STRATEGIES, Watch, make, train
 
-from nni_magic.calibration import tracking_norms
+from nni_magic.supernet.calibration import tracking_norms
 from search_spaces import ProxylessNASSpace
 
 ALIGNED = {"warmup_epochs": 0, "anchor_interval": 1}

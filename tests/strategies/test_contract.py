@@ -25,7 +25,7 @@ from training import (
     train,
 )
 
-from nni_magic.samples import distance
+from nni_magic.children.samples import distance
 
 torch.set_num_threads(1)
 
@@ -324,9 +324,9 @@ def test_checkpoint_of_another_method_is_refused(name, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),
-        ({"validation_batches": 0}, "validation_batches is 0; it must be a whole number"),
-        ({"validation_children": 1.5}, "validation_children is 1.5; it must be a whole number"),
+        ({"mode": "best"}, "mode is 'best'; accepted are 'min', 'max'"),
+        ({"validation_batches": 0}, "validation_batches is 0; accepted are whole numbers"),
+        ({"validation_children": 1.5}, "validation_children is 1.5; accepted are whole numbers"),
     ],
 )
 def test_settings_out_of_range(name, setting, message):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from spaces import ConvSpace
 
-from nni_magic.sampling import GradualSampler
+from nni_magic.samplers.base import GradualSampler
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, BATCHES, IMAGES = 2, 3, 48
@@ -20,12 +20,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 
+import nni_bootstrap
 import torch
 
 torch.set_num_threads(1)
-from nni_magic import compat
-compat.load_torchvision()
-compat.import_nni_quietly()
 
 import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import Classification, DataLoader

@@ -9,7 +9,7 @@ from torch import nn
 from torchmetrics import SumMetric
 from training import QUIET, DictModule, Watch, bert, classification, dict_evaluator, make, train
 
-from nni_magic.scoring import better
+from nni_magic.scoring.scorer import better
 
 
 class Anchors(Watch):
@@ -239,9 +239,9 @@ def test_forbidden_children_are_never_run():
     ("setting", "message"),
     [
         ({"alignment_weight": -0.1}, "alignment_weight is -0.1; it must not be negative"),
-        ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be a whole number of at least 0"),
-        ({"warmup_epochs": True}, "warmup_epochs is True; it must be a whole number"),
-        ({"align_every": 0}, "align_every is 0; it must be a whole number of at least 1"),
+        ({"warmup_epochs": -1}, "warmup_epochs is -1; accepted are whole numbers of at least 0"),
+        ({"warmup_epochs": True}, "warmup_epochs is True; accepted are whole numbers"),
+        ({"align_every": 0}, "align_every is 0; accepted are whole numbers of at least 1"),
         ({"anchor_interval": 0}, "anchor_interval is 0; it must be"),
         ({"anchor_candidates": 0}, "anchor_candidates is 0; it must be"),
     ],

@@ -6,8 +6,8 @@ import pytest
 from spaces import ConvSpace
 from training import Watch, classification, make, train
 
-from nni_magic.samples import distance
-from nni_magic.sampling_interleaved import InterleavedSampler
+from nni_magic.children.samples import distance
+from nni_magic.samplers.interleaved import InterleavedSampler
 
 
 def distances(**settings):
@@ -39,13 +39,13 @@ def test_walks_take_turns():
 
 @pytest.mark.parametrize("walks", [0, 1.5, True])
 def test_walks_out_of_range(walks):
-    with pytest.raises(ValueError, match=f"walks is {walks}; it must be a whole number of at lea"):
+    with pytest.raises(ValueError, match=f"walks is {walks}; accepted are whole numbers of at lea"):
         make("magic_t", walks=walks)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True])
 def test_k_out_of_range(k):
-    with pytest.raises(ValueError, match=f"k is {k}; it must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match=f"k is {k}; accepted are whole numbers of at least 1"):
         make("magic_t", k=k)
 
 

@@ -84,7 +84,7 @@ def test_a_fast_scorer_gives_the_same_anchors():
         ({"percentile": -1}, "percentile is -1; accepted are percents from 0 to 100"),
         ({"percentile": 101}, "percentile is 101; accepted are percents from 0 to 100"),
         ({"tolerance": float("nan")}, "tolerance is nan; accepted are percents from 0 to 100"),
-        ({"anchor_candidates": 0}, "anchor_candidates is 0; it must be a whole number"),
+        ({"anchor_candidates": 0}, "anchor_candidates is 0; accepted are whole numbers"),
     ],
 )
 def test_settings_out_of_range(setting, message):

@@ -6,11 +6,11 @@ import pytest
 import scipy.stats
 import torch
 
-from experiments import bert
 from experiments.benchmarks import search_methods
-from experiments.bert_training import Bert
-from experiments.strategy_trial import run
 from nni_magic.manager.trial import ManagedTrial
+from nni_magic.programs import bert
+from nni_magic.programs.strategy_trial import run
+from nni_magic.tasks.language.bert import Bert
 from search_spaces import BertSpace
 
 

@@ -11,8 +11,8 @@ from studies import PLAN, plan_of, written
 
 from experiments.studies.plan import STRATEGIES, Children, Plan
 from experiments.studies.records import child_settings
-from nni_magic.files import read_json
-from nni_magic.samples import digest
+from nni_magic.children.samples import digest
+from nni_magic.support.files import read_json
 from search_spaces import BertSpace
 
 SPACE = BertSpace(**PLAN["space"])
@@ -177,7 +177,7 @@ def test_repeated_children_are_different_and_of_both_halves_whatever_their_numbe
     ({"supernets": {"a": {**MAGIC_A, "options": {"alignment_weight": "5e-2"}}}},
      r"supernets: a: options is {'alignment_weight': '5e-2'}: '>=' not supported between"),
     ({"supernets": {"a": {**MAGIC_A, "options": {"align_every": 0}}}},
-     r"supernets: a: align_every is 0; it must be a whole number of at least 1"),
+     r"supernets: a: align_every is 0; accepted are whole numbers of at least 1"),
     ({"supernets": {"a": MAGIC_A}},
      r"supernets: a: warmup_epochs is 3; accepted are less than 2, the epochs of 2 steps"),
 ])  # fmt: skip

@@ -2,9 +2,9 @@
 
 from studies import plan_of
 
-from experiments.made_with import read_result
 from experiments.studies.records import child_settings, supernet_settings
-from nni_magic.files import write_json
+from nni_magic.programs.made_with import read_result
+from nni_magic.support.files import write_json
 
 SAMPLE = {"layer_1": "ffn"}
 

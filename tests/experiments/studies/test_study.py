@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from studies import PLAN, plan_of
 
-from experiments import rank_correlation
-from experiments.corpus import open_corpus
+from experiments.studies.ranking import __main__ as rank_correlation
 from experiments.studies.study import Study, claimed
-from nni_magic.checkpoint import CHECKPOINT_KEY, read_checkpoint
-from nni_magic.files import read_json, write_json
+from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, read_checkpoint
+from nni_magic.support.files import read_json, write_json
+from nni_magic.tasks.language.corpus import open_corpus
 
 SMALL = {
     "children": {"n": 3, "steps": 2, "repeated": 1, "seeds": [0, 1]},

@@ -1,0 +1,1 @@
+"""How much children interfere on the operators that they share."""

@@ -1,0 +1,1 @@
+"""Whether supernets rank children as training from scratch does."""

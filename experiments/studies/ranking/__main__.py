@@ -1,0 +1,51 @@
+"""Find out whether a supernet ranks children as training them from scratch does.
+
+::
+
+    python -m experiments.studies.ranking --plan experiments/plans/bert_8x4.yml \
+        --runs experiments/runs/bert_8x4 --threads 1
+
+trains what the plan lists, one after the other, and writes the report. A child or a supernet that
+is finished is never trained again: stop the study at any time and start the same command to go
+on. Several such processes share the work, and the last one to end reports on all of it.
+``--report`` only reports what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import torch
+
+from experiments.studies.command_line import study_parser
+from experiments.studies.plan import Plan
+from experiments.studies.ranking import report
+from experiments.studies.study import Study
+
+
+def parse_args(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = study_parser(__doc__)
+    add = parser.add_argument
+    add("--report", action="store_true", help="train nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train what is missing, and report."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("experiments").setLevel(logging.INFO)
+    torch.set_num_threads(settings.threads)
+    study = Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data)
+    if not settings.report:
+        study.work()
+    if settings.report or not any(study.missing()):
+        print(report.write(study, settings, arguments))
+
+
+if __name__ == "__main__":
+    main()

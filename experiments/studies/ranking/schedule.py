@@ -1,0 +1,195 @@
+"""Find out whether a ranking of children depends on how long the ground truth is trained.
+
+::
+
+    python -m experiments.studies.ranking.schedule \
+        --plans experiments/plans/bert_8x4.yml experiments/plans/bert_8x4_6000.yml \
+        --runs experiments/records/bert_8x4 experiments/records/bert_8x4_6000
+
+Both plans have some children in common, and ``experiments.studies.ranking`` has trained them. On
+these, whatever ranks the children of the first plan, supernets and sizes, is held against the
+ground truth of the first and of the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.studies.cells import interval
+from experiments.studies.gathered import gather, ranked_children
+from experiments.studies.plan import Plan
+from experiments.studies.records import child_settings
+from experiments.studies.study import Study
+from nni_magic.analysis import ranking
+from nni_magic.analysis.resampling import FEWEST_CHILDREN, draws, percentiles, resampled_taus
+from nni_magic.children import samples
+from nni_magic.programs.made_with import check_same
+from nni_magic.support.errors import naming
+
+N_RESAMPLES = 2000
+
+
+def parse_args(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_report_options(parser)
+    add = parser.add_argument
+    add("--plans", type=Path, nargs=2, required=True, help="see experiments/studies/plan.py")
+    add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
+    add("--data", type=Path, help="text or images of your own, in place of those of the plans")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    return parser.parse_args(arguments)
+
+
+def ground_truth(record: Mapping[str, Any]) -> dict[str, float]:
+    """Digest of every trained child to its loss in nats."""
+    children, truth, _ = ranked_children(record)
+    digests = [samples.digest(child["sample"]) for child in children]
+    return dict(zip(digests, truth.tolist(), strict=True))
+
+
+def rankings(record: Mapping[str, Any], digests: Sequence[str]) -> dict[str, np.ndarray]:
+    """What ranks the children of a study: name to scores of every seed, ``(seeds, n)``."""
+    children, *_ = ranked_children(record)
+    by_digest = {samples.digest(child["sample"]): child for child in children}
+    chosen = [by_digest[digest] for digest in digests]
+    numbers = [child["number"] for child in chosen]
+    return {
+        **{f"most {key}": -np.array([[float(child[key]) for child in chosen]])
+           for key in ("params", "flops")},
+        **{name: np.array([found["scores"] for found in by_seed.values()])[:, numbers]
+           for name, by_seed in record["supernets"].items()},
+    }  # fmt: skip
+
+
+def compare(
+    truths: Sequence[np.ndarray], scores: np.ndarray, counts: np.ndarray
+) -> tuple[list[float], tuple[float, float]]:
+    """Mean tau over seeds with each of two ground truths, and the interval of its change.
+
+    Parameters
+    ----------
+    truths
+        Two of the same children, each ``(n,)``.
+    scores
+        ``(seeds, n)``.
+    counts
+        Resamples of the children, see :func:`nni_magic.analysis.resampling.draws`.
+
+    Examples
+    --------
+    >>> counts = draws(4, 100, np.random.default_rng(0))
+    >>> truths = np.array([1, 2, 3, 4]), np.array([4, 3, 2, 1])
+    >>> compare(truths, np.array([[0, 1, 2, 3]]), counts)
+    ([1.0, -1.0], (-2.0, -2.0))
+    """
+    taus = [
+        float(np.mean([ranking.rank(truth, row, top_k=()).kendall_tau for row in scores]))
+        for truth in truths
+    ]
+    before, after = (
+        np.mean([resampled_taus(truth, row, counts) for row in scores], axis=0) for truth in truths
+    )
+    return taus, percentiles(after - before, 0.95)
+
+
+def measure(records: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """Hold the rankings of the first study against the ground truths of both.
+
+    Parameters
+    ----------
+    records
+        What :func:`experiments.studies.ranking.statistics.gather` gives for two studies.
+    seed
+        Of the resamples of children.
+
+    Raises
+    ------
+    ValueError
+        If they have too few trained children in common, or scores rank nothing.
+    """
+    losses = [ground_truth(record) for record in records]
+    common = [digest for digest in losses[0] if digest in losses[1]]
+    if len(common) < FEWEST_CHILDREN:
+        raise ValueError(
+            f"the plans have {len(common)} trained children in common; a ranking needs at least "
+            f"{FEWEST_CHILDREN}"
+        )
+    truths = [np.array([one[digest] for digest in common]) for one in losses]
+    counts = draws(len(common), N_RESAMPLES, np.random.default_rng(seed))
+    found = {}
+    for name, scores in rankings(records[0], common).items():
+        with naming(name):
+            taus, interval = compare(truths, scores, counts)
+        found[name] = {"seeds": len(scores), "tau": taus, "change_interval": interval}
+    return {
+        "children": common,
+        "steps": [record["plan"]["children"]["steps"] for record in records],
+        "truths": [truth.tolist() for truth in truths],
+        "between": dataclasses.asdict(ranking.rank(*truths, top_k=())),
+        "rankings": found,
+    }
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """Write what :func:`measure` gives as text and a table."""
+    (n_before, n_after), between = found["steps"], found["between"]
+    before, after = map(np.array, found["truths"])
+    return (
+        f"{len(found['children'])} children, trained from scratch for {n_before} and for {n_after} "
+        f"steps: mean loss {before.mean():.3f} and {after.mean():.3f} nats, standard deviation "
+        f"{before.std(ddof=1):.3f} and {after.std(ddof=1):.3f}. Between the two, tau is "
+        f"{between['kendall_tau']:.3f} ({interval(between['tau_interval'])}). tau of rankings is "
+        "the mean over seeds; the interval of its change is 95 %, over children, by a paired "
+        "bootstrap.\n\n"
+        + table(
+            ["ranking", "seeds", f"tau, {n_before} steps", f"tau, {n_after} steps", "change",
+             "95 %"],
+            [[name, one["seeds"], *(f"{tau:.3f}" for tau in one["tau"]),
+              f"{one['tau'][1] - one['tau'][0]:+.3f}", interval(one["change_interval"], "+")]
+             for name, one in found["rankings"].items()],
+        )
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read both studies, and report.
+
+    Raises
+    ------
+    ValueError
+        If the plans differ in more than how many children they train and for how many steps, or
+        train none.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    settings = parse_args(arguments)
+    plans = [Plan.read(plan) for plan in settings.plans]
+    if not plans[0].kind.trains_children:
+        raise ValueError(f"the ground truth of {plans[0].domain} is published: it has no schedule")
+    first, second = ({**child_settings(plan, {}), "children": None} for plan in plans)
+    check_same(f"what {settings.plans[0]} trains", first, second)
+    records = [
+        gather(Study(plan, runs, settings.cache, settings.data))
+        for plan, runs in zip(plans, settings.runs, strict=True)
+    ]
+    found = measure(records, settings.seed)
+    found["trained_on"] = sorted({*records[0]["trained_on"], *records[1]["trained_on"]})
+    path, _ = write_report(
+        f"schedule_{settings.plans[1].stem}", settings, arguments, found, markdown(found),
+        program="experiments.studies.ranking.schedule",
+    )  # fmt: skip
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Arithmetic on the samples that describe children: constraints, costs, draws inside a budget."""

@@ -1,0 +1,140 @@
+"""Run an experiment through ``nnictl`` in the foreground, and print its results as one table.
+
+``make demo`` starts this with ``experiments/bert_search.yml``, ``make compare`` with
+``experiments/bert_strategies.yml``. The manager and its web page are up while it runs; with
+``--keep`` they stay until ``nnictl stop``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nni.experiment import Experiment
+
+from .reports import pipeline_table, strategies_table
+
+HERE = Path(__file__).parent
+NO_MORE = {"DONE", "STOPPED", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}
+ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
+
+
+def free_port(preferred: int) -> int:
+    """The preferred port if it is free, or else one that is."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    raise OSError("no port is free")
+
+
+def create(config: Path, port: int) -> str:
+    """Start the experiment with ``nnictl create``; gives its id.
+
+    Raises
+    ------
+    RuntimeError
+        If ``nnictl`` refuses, with what it printed.
+    """
+    command = ["nnictl", "create", "--config", str(config), "--port", str(port)]
+    for _ in range(5):  # NNI gives its manager only 4 s to answer, and a busy machine is slower
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        plain = re.sub(r"\x1b\[\d*m", "", done.stdout)
+        if "Create experiment failed" not in plain:
+            break
+    found = re.search(r"nnictl stop (\w+)", plain)
+    if done.returncode != 0 or found is None:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{plain}")
+    return found.group(1)
+
+
+def follow(experiment: Experiment, trials: int) -> list[Any]:
+    """Print a line when a trial starts and when it ends; gives all trials at the end."""
+    seen: dict[str, str] = {}
+    while True:
+        status = experiment.get_status()
+        jobs = sorted(experiment.list_trial_jobs(), key=lambda job: job.startTime or 0)
+        for number, job in enumerate(jobs, 1):
+            if job.status != seen.get(job.trialJobId) and job.status in {"RUNNING", *ENDED}:
+                seen[job.trialJobId] = job.status
+                print(_line(number, trials, job), flush=True)
+        ended = sum(job.status in ENDED for job in jobs)
+        if ended >= trials or (status in NO_MORE and ended == len(jobs)):
+            return jobs
+        if status == "ERROR":
+            raise RuntimeError(f"the experiment's status is {status}; see nnictl log stderr")
+        time.sleep(2)
+
+
+def _line(number: int, trials: int, job: Any) -> str:
+    given = job.hyperParameters[0].parameters
+    words = [str(v) if isinstance(v, str) else f"{name} {v}" for name, v in given.items()]
+    line = f"trial {number}/{trials}  {', '.join(words):<22} {job.status.lower()}"
+    if job.status == "SUCCEEDED":
+        seconds = (job.endTime - job.startTime) / 1000
+        result = job.finalMetricData[0].data
+        line += f" after {seconds:.0f} s, loss {result['default']:.3f}"
+        if "accuracy" in result:
+            line += f", accuracy {result['accuracy']:.3f}"
+    return line
+
+
+def report(jobs: list[Any], root: Path) -> bool:
+    """Print the table and where things are; tells whether all trials succeeded."""
+    succeeded = [Path(job.logPath) for job in jobs if job.status == "SUCCEEDED"]
+    failed = [job for job in jobs if job.status != "SUCCEEDED"]
+    shared = root / "pipeline"
+    if shared.is_dir():
+        print(f"\n{pipeline_table(shared)}")
+    elif succeeded:
+        print(f"\n{strategies_table(succeeded)}")
+    for job in failed:
+        log = Path(job.logPath) / "trial.log"
+        lines = log.read_text().splitlines() if log.is_file() else []
+        errors = [line for line in lines if "error:" in line]
+        print(f"\n{job.trialJobId} {job.status.lower()}: {errors[-1] if errors else log}")
+    print(f"\nFiles: {shared if shared.is_dir() else root}, and of the trials:")
+    for folder in succeeded:
+        print(f"  {folder}")
+    return not failed
+
+
+def main() -> None:
+    """Create, follow, report, stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, default=HERE / "bert_search.yml")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--keep", action="store_true", help="leave the manager up")
+    arguments = parser.parse_args()
+    config = yaml.safe_load(arguments.config.read_text())
+    root = (arguments.config.parent / config["experimentWorkingDirectory"]).resolve()
+    port = free_port(arguments.port)
+    experiment_id = create(arguments.config, port)
+    try:
+        page = f"http://127.0.0.1:{port}"
+        print(f"Experiment {experiment_id} runs; its web page: {page}/oview and {page}/detail")
+        jobs = follow(Experiment.connect(port), config["maxTrialNumber"])
+        good = report(jobs, root / experiment_id)
+    except BaseException:
+        arguments.keep = False
+        raise
+    finally:
+        if arguments.keep:
+            print(f"The manager stays up at {page}; end it with: nnictl stop {experiment_id}")
+        else:
+            subprocess.run(["nnictl", "stop", experiment_id], capture_output=True, check=True)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+r"""Path samplers: which child model a training step trains.
+
+A sampler is an endless, seeded sequence of samples. It owns its random generator, so that
+global seeds, data loading and validation cannot disturb it, and its whole state goes into a
+checkpoint.
+
+- :class:`UniformSampler`, SPOS [Guo2020]: every label uniform, independent of the last sample.
+- :class:`GradualSampler`, MAGIC-T [Xu2022]: a random walk in which adjacent samples differ in
+  ``k`` labels. :mod:`nni_magic.samplers.interleaved` takes several such walks in turn.
+
+Another method derives from :class:`Sampler` and says how a sample is proposed; constraints,
+restriction and state are the base class's.
+
+[Guo2020] Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling.
+[Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
+"""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nni.mutable import LabeledMutable, Mutable, Sample
+from nni.mutable.annotation import MutableAnnotation
+from nni.nas.nn.pytorch import MutableModule
+
+from ..children import samples
+from ..children.budgeted import BudgetedDraws, draws_inside
+from ..children.constraints import Constraint, as_constraint, check_space
+from ..children.samples import Candidates
+
+__all__ = ["GradualSampler", "Sampler", "UniformSampler"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Sampler(abc.ABC):
+    """A seeded sequence of samples; subclasses implement :meth:`propose`.
+
+    Parameters
+    ----------
+    space
+        A model space (plain or already a supernet), or what its ``simplify()`` returns. In the
+        second form the structure is unknown and every label counts as active.
+    seed
+        Seeds the sampler's own generator.
+    filter
+        Constraint on samples, in any form of :func:`nni_magic.children.constraints.as_constraint`.
+        Constraints that the space itself holds are always kept.
+
+    Attributes
+    ----------
+    current : dict or None
+        The sample given last.
+    candidates : dict
+        What each label may take; see :meth:`restrict`.
+    reseated : int
+        How often the current sample had to be replaced because a candidate of it was deleted.
+
+    Raises
+    ------
+    ValueError
+        If a budget of the filter is of another space.
+    """
+
+    tries = 1000
+    """Proposals rejected in a row after which :meth:`next` gives up."""
+
+    def __init__(
+        self,
+        space: Mutable | Mapping[str, LabeledMutable],
+        *,
+        seed: int | Sequence[int],
+        filter: Any = None,
+    ) -> None:
+        self._all = samples.candidates(space)
+        self.candidates: dict[str, list[Any]] = dict(self._all)
+        self.filter: Constraint | None = as_constraint(filter)
+        check_space(self.filter, self._all)
+        self._draws: tuple[Candidates, BudgetedDraws | None] | None = None
+        self.current: Sample | None
+        self.reseated: int
+        self._space = space if isinstance(space, Mutable) else None
+        self._conditional = _is_conditional(space)
+        self._active: tuple[Sample, list[str]] = {}, []
+        mutables = space.simplify() if isinstance(space, Mutable) else space
+        self._annotations = [m for m in mutables.values() if isinstance(m, MutableAnnotation)]
+        self.reset(seed)
+
+    def reset(self, seed: int | Sequence[int]) -> None:
+        """Start again from a seed: the same seed gives the same samples. Restrictions stay."""
+        self._rng = np.random.default_rng(seed)
+        self.current = None
+        self.reseated = 0
+
+    def draw(self, candidates: Candidates) -> Sample:
+        """Draw a sample uniformly from anywhere, inside the filter's budget where it has one.
+
+        See :mod:`nni_magic.children.budgeted`. Other constraints may reject the sample.
+        """
+        if self._draws is None or self._draws[0] is not candidates:
+            self._draws = candidates, draws_inside(self.filter, candidates)
+        inside = self._draws[1]
+        return samples.random_sample(candidates, self._rng) if inside is None else inside(self._rng)
+
+    @abc.abstractmethod
+    def propose(self) -> Sample:
+        """Draw a sample from ``candidates`` with ``self._rng``, whether allowed or not."""
+
+    def next(self) -> Sample:
+        """Draw the next sample that meets all constraints.
+
+        Where candidates were deleted and none is found from the current sample, one is drawn from
+        scratch, which is counted in :attr:`reseated` and logged.
+
+        Returns
+        -------
+        dict
+            A choice for every label of the space; the caller's to keep.
+
+        Raises
+        ------
+        RuntimeError
+            If :attr:`tries` proposals in a row are rejected.
+        """
+        while True:
+            for _ in range(self.tries):
+                proposal = self.propose()
+                if self.allows(proposal):
+                    self.current = proposal
+                    return dict(proposal)
+            if self.current is None or self.candidates == self._all:
+                break
+            _logger.info("Deleted candidates left no way on from the current child: begun anew")
+            self.current = None
+            self.reseated += 1
+        start = "from scratch" if self.current is None else f"from the sample {self.current}"
+        raise RuntimeError(
+            f"no valid sample in {self.tries} tries {start}: {self._constraint()} rejected all of "
+            f"them, the last one {proposal}; loosen it"
+        )
+
+    def _constraint(self) -> str:
+        return "the space's constraint" if self.filter is None else f"filter {self.filter!r}"
+
+    def allows(self, sample: Sample) -> bool:
+        """Tell whether a sample meets the constraints of the space and the filter."""
+        return all(annotation.contains(sample) for annotation in self._annotations) and (
+            self.filter is None or bool(self.filter(sample))
+        )
+
+    def active_labels(self, sample: Sample) -> Collection[str]:
+        """Labels that shape the child model of a sample; all of them in most spaces."""
+        if not self._conditional:
+            return sample.keys()
+        asked, labels = self._active  # a walk asks again for every proposal that is rejected
+        if asked != sample:
+            assert self._space is not None
+            active = samples.active_labels(self._space, sample)
+            labels = [label for label in sample if label in active]  # a set has no stable order
+            self._active = dict(sample), labels
+        return labels
+
+    def distance(self, a: Sample, b: Sample) -> int:
+        """Count the active labels in which two samples differ."""
+        return samples.distance(a, b, self.active_labels if self._conditional else None)
+
+    def name(self, sample: Sample) -> str:
+        """Digest of the child model: of the active labels and their choices."""
+        return samples.digest({label: sample[label] for label in self.active_labels(sample)})
+
+    def restrict(self, allowed: Mapping[str, Collection[Any]]) -> None:
+        """Keep only some candidates, as progressive shrinking does.
+
+        When the current sample holds a candidate that is gone, its labels concerned are drawn
+        anew at once, or all of them if that gives no valid sample; it is counted in
+        :attr:`reseated` and logged.
+
+        Parameters
+        ----------
+        allowed
+            Label to the choices that stay. Labels not named keep what they have.
+
+        Raises
+        ------
+        ValueError
+            If a label is unknown or would be left without a candidate.
+        TypeError
+            If choices are a string, which would keep every candidate that is a part of it.
+        RuntimeError
+            If no valid sample is found to replace the current one; nothing is deleted then.
+        """
+        kept = dict(self.candidates)
+        for label, choices in allowed.items():
+            if label not in kept:
+                raise ValueError(f"unknown label {label!r}; the labels are {sorted(kept)}")
+            if isinstance(choices, str):
+                raise TypeError(f"label {label!r} allows {choices!r}; give a list of choices")
+            kept[label] = [choice for choice in kept[label] if choice in choices]
+            if not kept[label]:
+                raise ValueError(
+                    f"label {label!r} would lose its last candidate: "
+                    f"none of {list(choices)} is left in {self.candidates[label]}"
+                )
+        self._reseat(kept)
+        self.candidates = kept
+
+    def _reseat(self, kept: Candidates) -> None:
+        gone = {
+            label: choices
+            for label, choices in kept.items()
+            if self.current is not None and self.current[label] not in choices
+        }
+        if not gone:
+            return
+        assert self.current is not None
+        near = (
+            {**self.current, **samples.random_sample(gone, self._rng)} for _ in range(self.tries)
+        )
+        anywhere = (self.draw(kept) for _ in range(self.tries))
+        replacement = next(filter(self.allows, itertools.chain(near, anywhere)), None)
+        if replacement is None:
+            raise RuntimeError(
+                f"deleting candidates of {sorted(gone)} leaves no valid sample, neither near "
+                f"{self.current} nor elsewhere, in {self.tries} tries each: {self._constraint()} "
+                "rejected them"
+            )
+        _logger.info("Deleted candidates of %s were in the current child: replaced", sorted(gone))
+        self.current = replacement
+        self.reseated += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next sample depends on, in plain types."""
+        return {
+            "generator": self._rng.bit_generator.state,
+            "current": None if self.current is None else dict(self.current),
+            "candidates": {label: list(choices) for label, choices in self.candidates.items()},
+            "reseated": self.reseated,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises
+        ------
+        ValueError
+            If the state is of a space with other labels or choices.
+        """
+        if state["candidates"].keys() != self.candidates.keys():
+            raise ValueError(
+                "the state is of another model space; labels that differ: "
+                f"{sorted(state['candidates'].keys() ^ self.candidates.keys())}"
+            )
+        for label, choices in state["candidates"].items():
+            if foreign := [choice for choice in choices if choice not in self._all[label]]:
+                raise ValueError(
+                    f"the state is of another model space: label {label!r} has no choice "
+                    f"{foreign[0]!r}, only {self._all[label]}"
+                )
+        self._rng.bit_generator.state = state["generator"]
+        self.current = None if state["current"] is None else dict(state["current"])
+        self.candidates = {label: list(choices) for label, choices in state["candidates"].items()}
+        self.reseated = state["reseated"]
+
+
+class UniformSampler(Sampler):
+    """SPOS: every label uniform over its candidates and independent of all else [Guo2020].
+
+    With N labels of C candidates, adjacent samples differ in N (C - 1) / C labels on average.
+    """
+
+    def propose(self) -> Sample:
+        """Draw every label anew."""
+        return self.draw(self.candidates)
+
+
+class GradualSampler(Sampler):
+    r"""MAGIC-T: a walk whose adjacent samples differ in ``k`` active labels [Xu2022].
+
+    The first sample is uniform. Each step then picks ``k`` distinct labels uniformly and gives
+    each a different choice, uniform over the others. The walk's stationary distribution is
+    uniform over all samples. The lazy walk comes within
+
+    .. math:: d_{TV}(\pi_t, \pi) \le N e^{-t/N}
+
+    of it after ``t`` steps over ``N`` labels. (The paper prints :math:`e^{-t/N - \ln N}`, but its
+    own corollary, :math:`t \ge N \ln N + N \ln(1/\epsilon)`, needs :math:`+ \ln N`.)
+
+    Two limits of the walk that is not lazy:
+
+    - With two candidates a label it never converges: for odd ``k`` it alternates between two
+      halves of the space for ever (the walk is periodic), for even ``k`` it never leaves one.
+      Use ``lazy=True`` there.
+    - In a conditional space it changes active labels only, so that no step is wasted, and with
+      ``k = 1`` visits a sample in proportion to the number of its active labels that have more
+      than one candidate. The lazy walk picks among all labels and is uniform.
+
+    A filter makes the walk propose another neighbour, so it visits a sample in proportion to the
+    chance that a proposal from there is allowed. A filter that leaves no path of allowed
+    neighbours between two samples keeps the walk on one side. An upper bound alone on a sum over
+    independent labels, such as FLOPs, always leaves one for ``k = 1``: from every sample the walk
+    can go down to the cheapest. Two bounds close together may not.
+
+    Parameters
+    ----------
+    space, seed, filter
+        See :class:`Sampler`.
+    k
+        Labels changed by a step. When progressive shrinking leaves fewer labels with a choice,
+        all of these change; when it leaves none, the sample stays.
+    lazy
+        Draw the ``k`` labels from all their choices, the present one included, as the coupling
+        proof of the mixing bound assumes.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` is not from 1 to the number of labels, of which only those with several candidates
+        count unless the walk is lazy.
+    """
+
+    def __init__(
+        self,
+        space: Mutable | Mapping[str, LabeledMutable],
+        *,
+        seed: int | Sequence[int],
+        filter: Any = None,
+        k: int = 1,
+        lazy: bool = False,
+    ) -> None:
+        super().__init__(space, seed=seed, filter=filter)
+        # The lazy walk also picks labels of which the only choice stays.
+        n = sum(lazy or len(choices) > 1 for choices in self.candidates.values())
+        if not 1 <= k <= max(1, n):
+            raise ValueError(f"k is {k}, but it must be from 1 to {n}, the number of labels")
+        self.k = k
+        self.lazy = lazy
+
+    def propose(self) -> Sample:
+        """Draw a neighbour of the current sample, or the walk's first sample."""
+        if self.current is None:
+            return self.draw(self.candidates)
+        if self.lazy:
+            labels = list(self.candidates)
+            picked = self._rng.choice(len(labels), self.k, replace=False)
+            redrawn = {labels[i]: self.candidates[labels[i]] for i in picked}
+            return {**self.current, **samples.random_sample(redrawn, self._rng)}
+        movable = [
+            label for label in self.active_labels(self.current) if len(self.candidates[label]) > 1
+        ]
+        if not movable:
+            return dict(self.current)
+        k = min(self.k, len(movable))
+        return samples.neighbour(self.current, self.candidates, self._rng, k, movable)
+
+
+def _is_conditional(space: Mutable | Mapping[str, LabeledMutable]) -> bool:
+    """Tell whether choices sit inside modules that a sample may leave out.
+
+    NNI's modules that use only a part of themselves (LayerChoice, Repeat) say so by a
+    ``check_contains`` of their own.
+    """
+    if not isinstance(space, MutableModule):
+        return False
+    return any(
+        type(module).check_contains is not MutableModule.check_contains
+        and next(iter(module.mutable_descendants()), None) is not None
+        for module in space.modules()
+        if isinstance(module, MutableModule)
+    )

@@ -1,0 +1,317 @@
+"""Score child models on held-out batches with the weights of the supernet.
+
+The score of a child is a metric that the evaluator's own ``validation_step`` logs, so that every
+Lightning evaluator can be used, or a function of the model's outputs. Two scores may be compared
+only if the weights and the batches were the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal, cast
+
+import pytorch_lightning as pl
+import torch
+from nni.mutable import Sample
+from pytorch_lightning.utilities.data import extract_batch_size
+from torch.utils._pytree import tree_flatten
+from torchmetrics import Metric as TorchMetric
+
+from ..supernet.calibration import Calibrator, Statistics
+from ..supernet.connection import on_device
+from ..supernet.resume import isolated_randomness, read_anew
+from ..support.compat import freeze
+
+__all__ = ["Metric", "Mode", "Scorer", "better", "kept_metrics", "logged_to"]
+
+Mode = Literal["min", "max"]
+Metric = str | Callable[[Any, Any], float] | None
+Value = float | tuple[float, float]
+
+
+def better(a: float, b: float, mode: Mode) -> bool:
+    """Tell whether score ``a`` is strictly better than ``b``; not-a-number is worse than any.
+
+    Examples
+    --------
+    >>> better(0.1, 0.2, "min"), better(0.1, 0.1, "min"), better(float("nan"), 9.9, "min")
+    (True, False, False)
+    """
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(b) and not math.isnan(a)
+    return a < b if mode == "min" else a > b
+
+
+class Scorer:
+    """Scores children on the first batches of the validation data.
+
+    Parameters
+    ----------
+    module
+        The Lightning module that trains the supernet, attached to a trainer; its
+        ``training_module`` is the evaluator's module.
+    route
+        Sets the supernet's path to a sample.
+    metric
+        Name under which the evaluator logs the metric, or a function of the model's outputs and
+        the batch, whose values are averaged over the batches by their sizes. By default the
+        validation loss: what the evaluator logs as ``val_loss``, or else what its
+        ``validation_step`` returns.
+    mode
+        Whether a smaller (``min``) or a larger (``max``) metric is better.
+    n_batches
+        How many validation batches make a score. Under DDP every rank takes as many of its own
+        share, and all ranks get the same, common score.
+    loaders
+        The held-out data; by default the trainer's own.
+    calibrator
+        Takes a child's BatchNorm statistics before it is scored; without it the supernet's are
+        used as they are.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        route: Callable[[Sample], None],
+        *,
+        metric: Metric,
+        mode: Mode,
+        n_batches: int,
+        loaders: Any = None,
+        calibrator: Calibrator | None = None,
+    ) -> None:
+        self.module = module
+        self.route = route
+        self.metric = metric
+        self.mode = mode
+        self.n_batches = n_batches
+        self.calibrator = calibrator
+        self._loaders = loaders
+        self._batches: list[Any] | None = None
+        self._metrics: list[TorchMetric] = []
+        self._logged = _Logged()
+        self._output: Any = None
+        self._loader_argument: dict[str, int] = {}
+
+    def __call__(self, sample: Sample) -> float:
+        """Score one child; the supernet's path is then this child's.
+
+        The supernet is in evaluation mode meanwhile. Its weights and buffers, the global random
+        generators and the state of the evaluator's metrics stay as they were.
+
+        Raises
+        ------
+        ValueError
+            If the metric is not logged, there are no validation batches, or there is BatchNorm to
+            calibrate and no training data.
+        """
+        with isolated_randomness(), self.session():
+            self.route(sample)
+            batches = [self.on_device(batch) for batch in self.held_out()]
+            with self.statistics():
+                return self.reduce([self.validate(batches)])[0]
+
+    def child(self, sample: Sample) -> torch.nn.Module:
+        """Build a stand-alone child with the weights, and the statistics, that are scored.
+
+        It is in the supernet's mode, whose path is then this child's.
+        """
+        model = self.module.training_module.model
+        with isolated_randomness(), self.session():
+            self.route(sample)
+            statistics = self.statistics()
+        with statistics:
+            # A copy, because freezing leaves the chosen candidates shared with the supernet.
+            child = copy.deepcopy(freeze(model, sample))
+        return child.train(model.training)
+
+    def statistics(self) -> Statistics:
+        """BatchNorm statistics of the path that is set, taken within a session."""
+        return Statistics([]) if self.calibrator is None else self.calibrator.statistics()
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Evaluation mode, and what the evaluator logs for the scorer, while children are scored.
+
+        The supernet's modes and the state of the evaluator's metrics come back afterwards.
+        """
+        evaluator: pl.LightningModule = self.module.training_module
+        with (
+            _evaluating(self.module),
+            kept_metrics(evaluator) as self._metrics,
+            logged_to(evaluator, self._log),
+        ):
+            model = cast(torch.nn.Module, evaluator.model)
+            hook = model.register_forward_hook(self._keep_output)
+            try:
+                yield
+            finally:
+                hook.remove()
+
+    def validate(self, batches: Sequence[Any]) -> Value:
+        """Run the validation step on batches, on the path that is set, within a session."""
+        for metric in self._metrics:
+            metric.reset()
+        self._logged = _Logged()
+        for index, batch in enumerate(batches):
+            self._validation_step(batch, index)
+        return self._logged.value(self.metric)
+
+    def reset(self) -> None:
+        """Forget the batches, so that the trainer's present data are read."""
+        self._batches = None
+        if self.calibrator is not None:
+            self.calibrator.reset()
+
+    def held_out(self) -> list[Any]:
+        """Read the batches once and keep them, on the CPU, for the whole run.
+
+        All generators are set for it, so that a resumed run has the same ones, also of a loader
+        that shuffles or of data that are augmented.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if self._batches is None:
+            loaders = self._held_out_loaders()
+            self._loader_argument = {"dataloader_idx": 0} if len(loaders) > 1 else {}
+            for loader in loaders[:1]:
+                with read_anew(loader):
+                    self._batches = list(islice(loader, self.n_batches))
+        if not self._batches:
+            raise ValueError(
+                "there are no validation batches to score children on: give the evaluator "
+                "val_dataloaders that are not empty, and limit_val_batches other than 0"
+            )
+        return self._batches
+
+    def _held_out_loaders(self) -> list[Any]:
+        trainer = self.module.trainer
+        loaders = self._loaders
+        if loaders is None:
+            if trainer.val_dataloaders is None and trainer.state.fn == "fit":
+                trainer.fit_loop.epoch_loop.val_loop.setup_data()
+            loaders = trainer.val_dataloaders
+        return [] if loaders is None else tree_flatten(loaders)[0]
+
+    def on_device(self, batch: Any) -> Any:
+        """Bring a batch to where the model is, as the trainer does."""
+        return on_device(self.module, batch)
+
+    def reduce(self, values: Sequence[Value]) -> list[float]:
+        """Scores from what :meth:`validate` gave for children; under DDP over all ranks."""
+        trainer = self.module.trainer
+        sums = torch.tensor([v for v in values if isinstance(v, tuple)], dtype=torch.float64)
+        if len(sums) and trainer.world_size > 1:
+            sums = trainer.strategy.reduce(sums.to(self.module.device), reduce_op="sum")
+        means = iter((sums[:, 0] / sums[:, 1]).tolist() if len(sums) else [])
+        return [next(means) if isinstance(value, tuple) else value for value in values]
+
+    def _validation_step(self, batch: Any, index: int) -> None:
+        evaluator, logged = self.module.training_module, self._logged
+        logged.batch = batch
+        self._output = None
+        with torch.no_grad(), self.module.trainer.precision_plugin.val_step_context():
+            output = evaluator.validation_step(batch, index, **self._loader_argument)
+            if callable(self.metric):
+                if self._output is None:
+                    raise ValueError(
+                        "metric is a function of the model's outputs, but the evaluator's "
+                        "validation_step does not call self.model(...)"
+                    )
+                logged(_FUNCTION, self.metric(self._output, batch))
+        loss = output.get("loss") if isinstance(output, dict) else output
+        if self.metric is None and not logged.has("val_loss") and loss is not None:
+            logged(_RETURNED, loss)
+
+    def _log(self, *args: Any, **options: Any) -> None:
+        self._logged(*args, **options)
+
+    def _keep_output(self, module: Any, args: Any, output: Any) -> None:
+        self._output = output
+
+
+_RETURNED = "the loss that validation_step returns"
+_FUNCTION = "the function of the outputs"
+
+
+class _Logged:
+    """What the evaluator logs for one child: values with their weights instead of a logger."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[tuple[Any, float]]] = {}
+        self.metrics: dict[str, TorchMetric] = {}
+        self.batch: Any = None
+
+    def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
+        if isinstance(value, TorchMetric):
+            self.metrics[name] = value
+            return
+        weight = options.get("batch_size")
+        if weight is None:
+            weight = extract_batch_size(self.batch)
+        # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
+        self.values.setdefault(name, []).append((value, weight))
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a value or torchmetrics object."""
+        return name in self.values or name in self.metrics
+
+    def value(self, metric: Metric) -> Value:
+        """The metric of a torchmetrics object, or a weighted sum with the sum of weights."""
+        name = _FUNCTION if callable(metric) else metric
+        name = name or ("val_loss" if self.has("val_loss") else _RETURNED)
+        if name in self.metrics:
+            return float(self.metrics[name].compute())
+        if name not in self.values:
+            wanted = f"metric {metric!r}" if metric else "a validation loss"
+            raise ValueError(
+                f"{wanted} is not logged by the evaluator's validation_step; "
+                f"it logs {sorted({*self.values, *self.metrics})}: name one of these as metric"
+            )
+        weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]
+        return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)
+
+
+@contextlib.contextmanager
+def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
+    """Hand what the evaluator logs to a function."""
+    own = evaluator.log
+    evaluator.log = log  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        evaluator.log = own  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
+    """Bring the state of a module's metrics back; gives the metrics."""
+    metrics = [metric for metric in module.modules() if isinstance(metric, TorchMetric)]
+    states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
+    try:
+        yield metrics
+    finally:
+        for metric, state, count in states:
+            metric.reset()
+            for name, value in state.items():
+                setattr(metric, name, value)
+            metric._update_count = count
+
+
+@contextlib.contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, then every submodule back to the mode that it had."""
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, training in modes:
+            submodule.training = training

@@ -1,0 +1,121 @@
+"""All methods by name: a new one is a file with its strategy and a row here.
+
+From the rows come the choices and options of the command lines, the names in plans, the contract
+that the tests hold every strategy to, and the tables of the README and the docs. Reading them
+loads neither torch nor NNI.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from ..support.errors import check_choice
+from .settings import (
+    AverageAlignmentSettings,
+    GradualSettings,
+    MagicASettings,
+    MagicATSettings,
+    PercentileAnchorSettings,
+    SupernetSettings,
+)
+
+if TYPE_CHECKING:
+    from .base import SupernetStrategy
+
+__all__ = ["METHODS", "Method", "method", "register"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: what trains a supernet.
+
+    Parameters
+    ----------
+    name
+        In command lines, plans and reports.
+    strategy
+        Where its class is, as ``module:class``.
+    settings
+        What the class takes as keyword arguments.
+    source
+        Where it was published.
+    summary
+        What it does, in a line.
+    for_analysis
+        Whether it is there to be studied, and not to be used.
+    """
+
+    name: str
+    strategy: str
+    settings: type[SupernetSettings]
+    source: str
+    summary: str
+    for_analysis: bool = False
+
+    def load(self) -> type[SupernetStrategy]:
+        """Import the strategy's class."""
+        module, _, name = self.strategy.partition(":")
+        found: type[SupernetStrategy] = getattr(importlib.import_module(module), name)
+        return found
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of its settings."""
+        return tuple(field.name for field in fields(self.settings))
+
+
+METHODS: dict[str, Method] = {}
+"""Every method by its name."""
+
+
+def register(row: Method) -> None:
+    """Add a method, so that programs, plans and tests know it by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is another one of its name.
+    """
+    if METHODS.setdefault(row.name, row) != row:
+        raise ValueError(f"method {row.name!r} is {METHODS[row.name].strategy}; names are unique")
+
+
+def method(name: str) -> Method:
+    """Find a method.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> method("magic_t").settings(k=2).k
+    2
+    >>> method("darts")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: strategy is 'darts'; accepted are 'spos', 'magic_t', 'magic_a', 'magic_at', ...
+    """
+    check_choice("strategy", name, METHODS)
+    return METHODS[name]
+
+
+HERE = __package__
+XU = "Xu et al., ICML 2022"
+for _row in (
+    Method("spos", f"{HERE}.spos:SPOS", SupernetSettings, "Guo et al., ECCV 2020",
+           "uniform path sampling, the baseline"),
+    Method("magic_t", f"{HERE}.magic_t:MagicT", GradualSettings, XU,
+           "adjacent steps train children that differ in `k` operators"),
+    Method("magic_a", f"{HERE}.magic_a:MagicA", MagicASettings, XU,
+           "hidden states are aligned with those of the best child"),
+    Method("magic_at", f"{HERE}.magic_at:MagicAT", MagicATSettings, XU,
+           "MAGIC-T's child with MAGIC-A's loss"),
+    Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
+           "hidden states are aligned with the average of random children", for_analysis=True),
+    Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,
+           "MAGIC-A with an anchor of a chosen quality", for_analysis=True),
+):  # fmt: skip
+    register(_row)

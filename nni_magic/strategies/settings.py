@@ -1,0 +1,189 @@
+"""Settings of the strategies: frozen, checked when they are made, and read without torch or NNI.
+
+A strategy takes them as keyword arguments, the programs from a command line, a YAML file or a
+tuner's parameters. Every default stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..support.errors import check_choice, check_count, check_number
+
+__all__ = [
+    "AlignmentSettings", "AverageAlignmentSettings", "GradualSettings", "MagicASettings",
+    "MagicATSettings", "PercentileAnchorSettings", "SupernetSettings",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetSettings:
+    """Settings of all strategies.
+
+    Parameters
+    ----------
+    seed
+        Makes a run repeatable: same seed, same children. By default one is drawn and logged.
+    metric
+        Name of the metric, as the evaluator logs it in validation, by which children are scored;
+        by default the evaluator's validation loss.
+    mode
+        Whether a smaller (``min``) or a larger (``max``) metric is better.
+    validation_batches
+        Batches of the validation data on which a child is scored.
+    calibration_batches
+        Training batches on which a child's BatchNorm statistics are taken anew before it is
+        scored or validated; with 0 the supernet's are used as they are, which fit no child. Of no
+        meaning without BatchNorm.
+    validation_children
+        Children on a fixed, seeded panel whose mean the validation metrics are.
+    """
+
+    seed: int | None = None
+    metric: str | None = None
+    mode: Literal["min", "max"] = "min"
+    validation_batches: int = 4
+    calibration_batches: int = 4
+    validation_children: int = 8
+
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, ("min", "max"))
+        check_count("validation_batches", self.validation_batches)
+        check_count("calibration_batches", self.calibration_batches, at_least=0)
+        check_count("validation_children", self.validation_children)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradualSettings(SupernetSettings):
+    """Settings of MAGIC-T, whose child is modified gradually from step to step.
+
+    Parameters
+    ----------
+    k
+        Operators replaced between adjacent steps.
+    lazy
+        Draw a replacement from all candidates, the present one included. Use it when blocks
+        have two candidates.
+    walks
+        Walks that take turns, see :class:`nni_magic.samplers.interleaved.InterleavedSampler`.
+    """
+
+    k: int = 1
+    lazy: bool = False
+    walks: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("k", self.k)
+        check_count("walks", self.walks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentSettings(SupernetSettings):
+    """Settings of the strategies that align hidden states.
+
+    Parameters
+    ----------
+    alignment_weight
+        λ, the weight of the alignment term.
+    align_every
+        Align every so many layers: with 4 the layers 4, 8, 12, ...
+    aligned_layers
+        Instead, exactly these layers: by number, from 1, or by module name.
+        See :func:`nni_magic.losses.layers.select_layers` for what counts as a layer.
+    mask_argument
+        Argument of the model's ``forward`` that holds the padding mask, nonzero where real. The
+        model need not have the default one.
+    warmup_epochs
+        Epochs on the prediction loss alone before children are aligned.
+    """
+
+    alignment_weight: float = 0.5
+    align_every: int = 4
+    aligned_layers: Sequence[int | str] | None = None
+    mask_argument: str | None = "attention_mask"
+    warmup_epochs: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("alignment_weight", self.alignment_weight, at_least=0)
+        check_count("align_every", self.align_every)
+        check_count("warmup_epochs", self.warmup_epochs, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagicASettings(AlignmentSettings):
+    """Settings of MAGIC-A, which aligns children to the best one.
+
+    Parameters
+    ----------
+    anchor
+        A child to align to, in place of the best one that is found: a choice for every label. It
+        is replaced only when one of its candidates is deleted.
+    anchor_gradient
+        Let gradients through the anchor's pass too, for study.
+    anchor_interval
+        Optimizer steps between two comparisons of the child with the anchor.
+    anchor_candidates
+        Random children among which the first anchor is elected.
+    """
+
+    anchor: Mapping[str, Any] | None = None
+    anchor_gradient: bool = False
+    anchor_interval: int = 100
+    anchor_candidates: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("anchor_interval", self.anchor_interval)
+        check_count("anchor_candidates", self.anchor_candidates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagicATSettings(MagicASettings, GradualSettings):
+    """Settings of MAGIC-AT: those of MAGIC-T and of MAGIC-A."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageAlignmentSettings(AlignmentSettings):
+    """Settings of the alignment to the average of random children.
+
+    Parameters
+    ----------
+    n_children
+        C, the random children that are averaged; fewer where the space has no more. The paper
+        has as many as candidates in a block.
+    """
+
+    n_children: int = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("n_children", self.n_children)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PercentileAnchorSettings(AlignmentSettings):
+    """Settings of MAGIC-A with an anchor of a chosen quality.
+
+    Parameters
+    ----------
+    percentile
+        p, the quality of the anchor: from 0, the best child, to 100, the worst.
+    tolerance
+        r, how far from p the anchor may come before it is replaced, in percent.
+    anchor_candidates
+        Random children that are scored every epoch.
+    """
+
+    percentile: float = 0
+    tolerance: float = 10
+    anchor_candidates: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("percentile", self.percentile, at_least=0, at_most=100)
+        check_number("tolerance", self.tolerance, at_least=0, at_most=100)
+        check_count("anchor_candidates", self.anchor_candidates)

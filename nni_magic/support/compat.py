@@ -1,0 +1,59 @@
+"""The few shims that NNI 3.0 needs on today's stack, each with its reason.
+
+NNI's last release is from September 2023 and the libraries around it moved on. Every shim is as
+narrow as it can be; none of them changes a function of another library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+__all__ = ["freeze", "nni_checkpoint_types"]
+
+
+@contextlib.contextmanager
+def nni_checkpoint_types() -> Iterator[None]:
+    """Let ``torch.load`` read the checkpoint of an NNI experiment while the block runs.
+
+    Since torch 2.6 a file is by default loaded with data types only, and the checkpoint of a
+    ``NasExperiment`` with ``RegularizedEvolution`` also holds NNI's ``Individual`` records and
+    numpy's random state. These types, and no others, are allowed::
+
+        with nni_checkpoint_types():
+            NasExperiment(space, evaluator, strategy, id=experiment_id).resume()
+    """
+    import numpy as np
+    import torch
+    from nni.nas.strategy.evolution import Individual
+
+    reconstruct = np.empty(0).__reduce__()[0]
+    numpy_arrays: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
+    with torch.serialization.safe_globals([Individual, *numpy_arrays]):
+        yield
+
+
+def freeze(supernet: Any, sample: Mapping[str, Any]) -> Any:
+    """Freeze a supernet to a child, also where a convolution has no bias.
+
+    NNI makes an operation of variable shape of every ``MutableConv2d``, and when that is frozen it
+    gives ``None`` for a bias that is not there, at which ``load_state_dict`` stops. So no supernet
+    of NNI's hub could be frozen. What is not there is left out here, for this one call.
+    """
+    from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
+
+    mixed = [module for module in supernet.modules() if isinstance(module, MixedOperation)]
+    for module in mixed:
+        module.__dict__["freeze_weight"] = partial(_weights_there, module)
+    try:
+        return supernet.freeze(sample)
+    finally:
+        for module in mixed:
+            del module.__dict__["freeze_weight"]
+
+
+def _weights_there(module: Any, **arguments: Any) -> dict[str, Any]:
+    weights = type(module).freeze_weight(module, **arguments)
+    return {name: weight for name, weight in weights.items() if weight is not None}

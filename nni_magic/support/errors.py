@@ -1,0 +1,79 @@
+"""Errors that name a setting, its value and what is accepted, and say where they come from."""
+
+import contextlib
+import math
+from collections.abc import Collection, Iterator
+from typing import Any
+
+__all__ = ["check_choice", "check_count", "check_number", "naming"]
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
+    """Raise a ``ValueError`` unless a setting is a whole number, and large enough.
+
+    ``True`` is none, though Python counts with it: it is a slip of the hand.
+
+    Examples
+    --------
+    >>> check_count("k", 0)
+    Traceback (most recent call last):
+    ValueError: k is 0; accepted are whole numbers of at least 1
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ValueError(f"{name} is {value!r}; accepted are whole numbers of at least {at_least}")
+
+
+def check_number(
+    name: str, value: Any, *, at_least: float = -math.inf, at_most: float = math.inf
+) -> None:
+    """Raise a ``ValueError`` unless a setting is a finite number within bounds.
+
+    Examples
+    --------
+    >>> check_number("dropout", 1.5, at_least=0, at_most=1)
+    Traceback (most recent call last):
+    ValueError: dropout is 1.5; accepted are numbers from 0 to 1
+    >>> check_number("learning_rate", float("nan"), at_least=0)
+    Traceback (most recent call last):
+    ValueError: learning_rate is nan; accepted are finite numbers of at least 0
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and at_least <= value <= at_most:
+        return
+    bounds = f" of at least {at_least:g}" if at_least > -math.inf else ""
+    accepted = f"finite numbers{bounds}"
+    if math.isfinite(at_least) and math.isfinite(at_most):
+        accepted = f"numbers from {at_least:g} to {at_most:g}"
+    elif math.isfinite(at_most):
+        accepted = f"finite numbers of at most {at_most:g}"
+    raise ValueError(f"{name} is {value!r}; accepted are {accepted}")
+
+
+def check_choice(name: str, value: Any, accepted: Collection[Any]) -> None:
+    """Raise a ``ValueError`` unless a setting is one of some values.
+
+    Examples
+    --------
+    >>> check_choice("mode", "best", ("min", "max"))
+    Traceback (most recent call last):
+    ValueError: mode is 'best'; accepted are 'min', 'max'
+    """
+    if value not in accepted:
+        raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(repr, accepted))}")
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put a name before the message of a ``ValueError`` of the block.
+
+    Examples
+    --------
+    >>> with naming("supernet 'spos'"):
+    ...     raise ValueError("scores[2] is nan")
+    Traceback (most recent call last):
+    ValueError: supernet 'spos': scores[2] is nan
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

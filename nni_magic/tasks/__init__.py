@@ -1,0 +1,3 @@
+"""What is trained on what: search spaces with their data and evaluators."""
+
+import nni_bootstrap  # noqa: F401

@@ -1,0 +1,181 @@
+"""What text and images are to the programs that train: a space, data and evaluators."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from nni.mutable import Sample
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.nn.pytorch import ModelSpace
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .. import __version__
+from ..search import ChildEvaluator
+
+
+class GroundTruth(NamedTuple):
+    """What tells how good a child is without a supernet: lower is better.
+
+    Parameters
+    ----------
+    key
+        Its name in a child's result.
+    name, unit
+        For reading.
+    """
+
+    key: str
+    name: str
+    unit: str
+
+
+class Domain(ABC):
+    """A search space with its data and its training: all in which text and images differ.
+
+    Parameters
+    ----------
+    settings
+        The command line.
+    space
+        Arguments of the search space, in place of those of its preset.
+    """
+
+    accuracy: str
+    """Name under which the evaluator logs the accuracy in validation."""
+
+    packages: tuple[str, ...] = ("nni", "numpy", "pytorch-lightning", "torch")
+    """What results depend on."""
+
+    ground_truth = GroundTruth("val_loss", "validation loss, trained from scratch", "nats")
+    """That of a study."""
+
+    trains_children: bool = True
+    """Whether a study trains children for it; otherwise :meth:`published` gives it."""
+
+    def __init__(
+        self, settings: argparse.Namespace, space: Mapping[str, Any] | None = None
+    ) -> None:
+        self.settings = settings
+        self.space = dict(space or {})
+
+    @cached_property
+    def data(self) -> Any:
+        """The data; to load them also seeds this process and sets its threads."""
+        logging.getLogger("nni_magic").setLevel(logging.INFO)
+        pl.seed_everything(self.settings.seed, verbose=False)
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        return self.load()
+
+    @abstractmethod
+    def load(self) -> Any:
+        """Load the data."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What to record of the data."""
+
+    def data_settings(self) -> dict[str, Any]:
+        """What a result depends on of the data."""
+        # Which files cannot be read is found out as they are read, sooner in one run than another.
+        return {name: one for name, one in self.describe().items() if name != "unreadable"}
+
+    @abstractmethod
+    def make_space(self) -> ModelSpace:
+        """Build the space; called where NNI's ``model_context`` is set, a child of it."""
+
+    @abstractmethod
+    def example(self) -> Tensor:
+        """Two rows of input."""
+
+    @abstractmethod
+    def evaluator(self, **settings: Any) -> Lightning:
+        """Make an evaluator that trains.
+
+        Parameters
+        ----------
+        **settings
+            ``total_steps``, ``batch_size``, ``seed``, ``num_workers``, ``learning_rate``,
+            ``warmup_steps``, ``weight_decay``, ``trainer_kwargs``, and what the evaluator of this
+            domain takes besides.
+        """
+
+    @abstractmethod
+    def search_evaluator(self, **settings: Any) -> Lightning:
+        """Make an evaluator for a search.
+
+        Parameters
+        ----------
+        **settings
+            ``batch_size``, ``num_workers`` and ``trainer_kwargs``.
+        """
+
+    @abstractmethod
+    def test_data(self) -> DataLoader:
+        """What no search and no training has seen.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def take_data(settings: argparse.Namespace, data: Path) -> None:
+        """Change the settings to those of other data.
+
+        Parameters
+        ----------
+        settings
+            The command line.
+        data
+            File or folder of the user.
+
+        Raises
+        ------
+        ValueError
+            If the settings' data come from no file or folder.
+        """
+
+    def published(self, sample: Sample) -> dict[str, Any]:
+        """Result of training a child as a benchmark has published it.
+
+        Raises
+        ------
+        NotImplementedError
+            If there is no such benchmark of this domain: its children are to be trained.
+        """
+        raise NotImplementedError(f"children of {type(self).__name__} are to be trained")
+
+    @property
+    def filter(self) -> Any:
+        """Constraint on the children that are trained and searched."""
+        return None
+
+    def costs(self, sample: Sample) -> dict[str, float]:
+        """What a child costs, as the constraint counts it."""
+        return {}
+
+    def child_evaluator(self, supernet: ModelSpace) -> ChildEvaluator:
+        """Score children with the weights that they inherit."""
+        settings = self.settings
+        evaluator = self.search_evaluator(
+            batch_size=settings.batch_size, num_workers=settings.workers,
+            trainer_kwargs={"devices": 1, "precision": settings.precision},
+        )  # fmt: skip
+        return ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what a result depends on."""
+        return {"nni-magic": __version__, **{name: version(name) for name in self.packages}}

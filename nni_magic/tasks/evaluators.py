@@ -1,0 +1,189 @@
+"""What the evaluators of text and of images share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import nni
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset
+
+from .loading import EpochSampler
+
+__all__ = [
+    "ReportingModule",
+    "check_steps",
+    "every_step",
+    "parameter_groups",
+    "search_evaluator",
+    "training_evaluator",
+]
+
+
+class ReportingModule(LightningModule):
+    """A module that reports to NNI when a trial does nothing but validate.
+
+    A test logs what a validation does, and reports nothing.
+    """
+
+    def result(self) -> float:
+        """The trial's result, the larger the better, after a validation."""
+        raise NotImplementedError
+
+    def test_step(self, *args: Any) -> Any:
+        """Run the validation step."""
+        return self.validation_step(*args)
+
+    def on_validation_end(self) -> None:
+        """Report the result when this was a trial that only validates."""
+        trainer = self.trainer
+        # A one-shot strategy passes this hook on from its own validation: not a trial's result.
+        alone = trainer.state.fn == TrainerFn.VALIDATING and trainer.lightning_module is self
+        if alone and trainer.is_global_zero and nni.get_current_parameter() is not None:
+            nni.report_final_result(self.result())
+
+
+def check_steps(total_steps: int, warmup_steps: int) -> None:
+    """Make sure that a schedule has steps, and no more of them warm up.
+
+    Raises
+    ------
+    ValueError
+        Otherwise.
+    """
+    if total_steps < 1:
+        raise ValueError(f"total_steps must be at least 1, got {total_steps}")
+    if not 0 <= warmup_steps <= total_steps:
+        raise ValueError(
+            f"warmup_steps must be between 0 and total_steps={total_steps}, got {warmup_steps}"
+        )
+
+
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Group trainable parameters: those of less than two dimensions do not decay.
+
+    They are the biases and the weights of norms.
+
+    Parameters
+    ----------
+    parameters
+        Of a module; those without gradient are left out.
+    weight_decay
+        Of the others.
+    """
+    trained = [p for p in parameters if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def every_step(optimizer: Optimizer, schedule: Callable[[int], float]) -> dict[str, Any]:
+    """An optimizer for Lightning whose learning rate changes with every optimizer step."""
+    scheduler = LambdaLR(optimizer, schedule)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def training_evaluator(
+    module: LightningModule,
+    train: Dataset,
+    validation: Dataset,
+    *,
+    total_steps: int,
+    batch_size: int,
+    seed: int = 0,
+    num_workers: int = 0,
+    trainer_kwargs: dict[str, Any] | None = None,
+    collate_fn: Any = None,
+) -> Lightning:
+    """Make an evaluator that trains, for one-shot strategies and for children from scratch.
+
+    Parameters
+    ----------
+    module
+        The Lightning module.
+    train, validation
+        The data.
+    total_steps
+        Optimizer steps of the run, unless ``trainer_kwargs`` says otherwise.
+    batch_size
+        Rows in a batch, for training and validation.
+    seed
+        Order of the training rows.
+    num_workers
+        Loader processes.
+    trainer_kwargs
+        For Lightning's Trainer.
+    collate_fn
+        Of the loaders.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` is larger than the training set, which would give no batch at all.
+    """
+    loaders = {"batch_size": batch_size, "num_workers": num_workers, "collate_fn": collate_fn}
+    shuffled = _training_loader(train, seed, **loaders)
+    return Lightning(
+        module,
+        Trainer(**{"max_steps": total_steps, **(trainer_kwargs or {})}),
+        train_dataloaders=shuffled,
+        val_dataloaders=DataLoader(validation, **loaders),
+    )
+
+
+def search_evaluator(
+    module: LightningModule,
+    validation: Dataset,
+    *,
+    batch_size: int,
+    train: Dataset | None = None,
+    num_workers: int = 0,
+    trainer_kwargs: dict[str, Any] | None = None,
+    collate_fn: Any = None,
+) -> Lightning:
+    """Make an evaluator for a search on inherited weights.
+
+    Its trainer is quiet and writes nothing unless ``trainer_kwargs`` says otherwise. The other
+    parameters are those of :func:`training_evaluator`; ``train`` is for BatchNorm, whose
+    statistics are taken anew on it for every child.
+    """
+    _check_batch_size(batch_size)
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    loaders = {"batch_size": batch_size, "num_workers": num_workers, "collate_fn": collate_fn}
+    return Lightning(
+        module,
+        Trainer(**{**quiet, **(trainer_kwargs or {})}),
+        train_dataloaders=None if train is None else _training_loader(train, 0, **loaders),
+        val_dataloaders=DataLoader(validation, **loaders),
+    )
+
+
+def _training_loader(train: Any, seed: int, *, batch_size: int, **options: Any) -> DataLoader:
+    """Make a loader that shuffles by seed and epoch; see :func:`training_evaluator`."""
+    _check_batch_size(batch_size)
+    if batch_size > len(train):
+        raise ValueError(
+            f"batch_size must be at most the number of training rows, {len(train)}, "
+            f"got {batch_size}"
+        )
+    sampler = EpochSampler(len(train), seed)
+    return DataLoader(train, batch_size=batch_size, sampler=sampler, drop_last=True, **options)
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be an int of at least 1, got {batch_size!r}")

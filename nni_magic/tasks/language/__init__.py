@@ -1,0 +1,1 @@
+"""Text: from a corpus to BERT supernets trained by masked language modelling."""

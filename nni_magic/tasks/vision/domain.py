@@ -1,0 +1,144 @@
+"""Image classifiers: what the programs on spaces of images share, whatever the space."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nni.nas.evaluator.pytorch import DataLoader, Lightning
+
+from ...programs.options import add_options
+from ..domain import Domain
+from . import images
+from .classification import image_evaluator, image_search_evaluator
+from .sources import FolderImages, ImageSource, MemoryImages
+
+__all__ = ["ImageDomain", "add_image_options"]
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the data and the training of a supernet need."""
+    add_options(parser)
+    parser.set_defaults(batch_size=64, learning_rate=0.1, weight_decay=4e-5)
+    train = parser.add_argument_group("training of images")
+    train.add_argument("--label-smoothing", type=float, default=0.1)
+    train.add_argument("--channels-last", action="store_true")
+
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", default="digits", help=f"one of {', '.join(images.NAMES)}")
+    data.add_argument("--data", type=Path, help="folder of the data")
+    data.add_argument("--download", action="store_true", help="what is missing")
+    data.add_argument("--cache", type=Path, default=Path("experiments/runs/cache"))
+    data.add_argument("--resolution", type=int, help="in pixels; by default that of the data")
+    data.add_argument(
+        "--held-out", type=float, default=0.1, help="share of the training set to search on"
+    )
+    data.add_argument(
+        "--skip-unreadable", action="store_true", help="leave images out that cannot be read"
+    )
+
+
+class ImageDomain(Domain):
+    """Spaces of image classifiers; which one is left to a class of its own."""
+
+    data: images.ImageData
+    accuracy = "val_acc"
+    packages = (*Domain.packages, "torchvision")
+
+    @staticmethod
+    def take_data(settings: argparse.Namespace, data: Path) -> None:
+        if settings.dataset == "digits":
+            others = ", ".join(name for name in images.NAMES if name != "digits")
+            raise ValueError(
+                f"data is {str(data)!r}, but dataset is 'digits', which come with scikit-learn; "
+                f"{others} have a folder"
+            )
+        settings.data = data
+
+    def load(self) -> images.ImageData:
+        settings = self.settings
+        return images.prepare(
+            settings.dataset,
+            root=settings.data,
+            cache=settings.cache,
+            download=settings.download,
+            resolution=settings.resolution,
+            held_out=settings.held_out,
+            skip_unreadable=settings.skip_unreadable,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        data = self.data
+        sizes = {name: len(getattr(data, name)) for name in ("train", "validation", "test")}
+        return {"dataset": data.name, "classes": len(data.classes), "images": sizes,
+                "images_digest": self.images_digest, "unreadable": data.unreadable}  # fmt: skip
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Digest of the images of all parts, wherever they lie."""
+        content = hashlib.sha256()
+        # What is held out for the search is of the training set's source.
+        for source in (self.data.train.source, self.data.test.source):
+            _add_content(source, content, str(self.settings.data))
+        return content.hexdigest()[:16]
+
+    def example(self) -> torch.Tensor:
+        """Two images."""
+        size = self.data.resolution
+        return torch.zeros(2, self.data.channels, size, size)
+
+    def evaluator(self, **settings: Any) -> Lightning:
+        return image_evaluator(
+            self.data,
+            label_smoothing=self.settings.label_smoothing,
+            channels_last=self.settings.channels_last,
+            **settings,
+        )
+
+    def search_evaluator(self, **settings: Any) -> Lightning:
+        return image_search_evaluator(
+            self.data, channels_last=self.settings.channels_last, **settings
+        )
+
+    def test_data(self) -> DataLoader:
+        """The test set."""
+        settings = self.settings
+        return DataLoader(
+            self.data.test, batch_size=settings.batch_size, num_workers=settings.workers,
+            collate_fn=images.as_it_is,
+        )  # fmt: skip
+
+
+def _add_content(source: ImageSource, content: Any, root: str) -> None:
+    """Add images to a digest: their pixels, or of files that are not read their paths and sizes.
+
+    Parameters
+    ----------
+    source
+        The images.
+    content
+        Digest of ``hashlib``.
+    root
+        Folder that the paths of files begin with, which is left out.
+    """
+    if isinstance(source, MemoryImages):
+        content.update(np.ascontiguousarray(source.images))
+        content.update(np.ascontiguousarray(source.labels))
+        return
+    assert isinstance(source, FolderImages)
+    for path in source.paths.tolist():
+        content.update(f"{path.removeprefix(root)} {_size(path)}\n".encode())
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file; ``None`` if there are none to read, such as behind a broken link."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return None

@@ -1,0 +1,308 @@
+"""Images for a classifier: data sets by name, augmented for training, a part held out for search.
+
+=================  ===================================================================
+name               data
+=================  ===================================================================
+``digits``         scikit-learn's handwritten digits, which need no download: 8 x 8, grey
+``fashion_mnist``  28 x 28, grey
+``cifar10``        32 x 32, colour
+``cifar100``       32 x 32, colour
+``imagefolder``    a folder of your own, or ImageNet: ``train/`` and ``test/`` or ``val/``
+=================  ===================================================================
+
+Three parts that share no image: what trains, what a search scores children on, which is taken out
+of the training set, and the test set, which no search sees. scikit-learn's digits have no test
+set of their own; a fifth of them, always the same, is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from .sources import (
+    FolderImages,
+    ImageSource,
+    MemoryImages,
+    Transform,
+    open_digits,
+    open_folder,
+    open_known,
+)
+
+__all__ = ["NAMES", "ImageData", "Images", "as_it_is", "prepare", "stratified"]
+
+SMALL = 64
+"""Up to this resolution, in pixels, images are held in memory and cropped with padding."""
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of the training pixels, in [0, 1], by channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+STATISTICS = {
+    "digits": Statistics((0.3053,), (0.3763,)),
+    "fashion_mnist": Statistics((0.2860,), (0.3530,)),
+    "cifar10": Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": Statistics((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "imagefolder": Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ImageNet's
+}
+NAMES = tuple(STATISTICS)
+
+
+class Images(Dataset):
+    """Some images of a source, as a classifier takes them.
+
+    A loader gets a whole batch at once, ``(images, labels)`` of ``(n, channels, height, width)``
+    in ``float32`` and ``(n,)``; its ``collate_fn`` is :func:`as_it_is`.
+
+    Parameters
+    ----------
+    source
+        The images.
+    indices
+        Which of them, in this order.
+    transform
+        What every image goes through, from the source's to a ``uint8`` tensor.
+    statistics
+        By which they are normalised.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        indices: Sequence[int] | np.ndarray,
+        transform: Transform,
+        statistics: Statistics,
+    ) -> None:
+        self.source = source
+        self.indices = np.asarray(indices)
+        self.transform = transform
+        self.normalise = v2.Compose(
+            [v2.ToDtype(torch.float32, scale=True), v2.Normalize(*map(list, statistics))]
+        )
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.indices)
+
+    def __getitems__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give a batch; it is normalised as one, because that is much quicker."""
+        images, labels = self.source.read(self.indices[list(positions)], self.transform)
+        return self.normalise(images), labels
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        """Give one image and its label."""
+        images, labels = self.__getitems__([position])
+        return images[0], labels[0]
+
+    @property
+    def labels(self) -> Tensor:
+        """All labels, ``(n,)``."""
+        return self.source.labels[torch.as_tensor(self.indices)]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Paths of the source's images that could not be read so far."""
+        return self.source.names() if isinstance(self.source, FolderImages) else []
+
+
+def as_it_is(batch: Any) -> Any:
+    """Give a batch as :class:`Images` made it: the ``collate_fn`` of its loaders."""
+    return batch
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """What :func:`prepare` returns.
+
+    Parameters
+    ----------
+    name
+        Name of the data set.
+    classes
+        Names of the classes, in the order of their labels.
+    channels, resolution
+        Of the images, the resolution in pixels.
+    train
+        Augmented training images.
+    validation
+        The held-out part of the training set, as it is.
+    test
+        The test set, as it is.
+    left_out
+        Paths of images that could not be read when they were loaded into memory.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    resolution: int
+    train: Images
+    validation: Images
+    test: Images
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Paths of the images that could not be read so far."""
+        return sorted({*self.left_out, *self.train.unreadable, *self.test.unreadable})
+
+
+def prepare(
+    name: str,
+    *,
+    root: Path | None = None,
+    cache: Path = Path("experiments/runs/cache"),
+    download: bool = False,
+    resolution: int | None = None,
+    held_out: float = 0.1,
+    skip_unreadable: bool = False,
+    seed: int = 0,
+) -> ImageData:
+    """Open a data set by name, and hold a part of its training set out.
+
+    Parameters
+    ----------
+    name
+        See the module.
+    root
+        Folder of the data; ``imagefolder`` needs it.
+    cache, download
+        See :func:`nni_magic.tasks.vision.sources.open_known`.
+    resolution
+        Of the images, in pixels: by default the data set's own, and 224 for ``imagefolder``.
+    held_out
+        Share of the training set to search on.
+    skip_unreadable
+        Leave images out that cannot be read, instead of ending in an error.
+    seed
+        Of the split. Keep it when runs with different training seeds are compared.
+
+    Raises
+    ------
+    FileNotFoundError
+        If data are missing.
+    ValueError
+        If a setting is not accepted, classes differ, or an image cannot be read.
+    """
+    if name not in NAMES:
+        raise ValueError(f"dataset is {name!r}; accepted are {', '.join(NAMES)}")
+    if resolution is not None and resolution < 1:
+        raise ValueError(f"resolution is {resolution}; it must be at least 1")
+    train: ImageSource
+    test: ImageSource
+    classes: Sequence[str] | None = None
+    if name == "digits":
+        digits = open_digits()
+        train, test = (
+            MemoryImages(digits.images[part], digits.labels[part])
+            for part in map(torch.as_tensor, stratified(digits.labels, 0.2, seed=0))
+        )
+    elif name == "imagefolder":
+        if root is None:
+            raise ValueError("data must be given for imagefolder: the folder of train and test")
+        train, test, classes = open_folder(root, skip_unreadable=skip_unreadable)
+    else:
+        train, test = (open_known(name, part, root, cache, download) for part in (True, False))
+    return _prepared(name, train, test, classes, resolution, held_out, seed)
+
+
+def _prepared(
+    name: str,
+    train: ImageSource,
+    test: ImageSource,
+    classes: Sequence[str] | None,
+    resolution: int | None,
+    held_out: float,
+    seed: int,
+) -> ImageData:
+    own = train.images.shape[-1] if isinstance(train, MemoryImages) else 224
+    resolution = resolution or own
+    left_out: list[str] = []
+    if resolution <= SMALL:
+        train, test = (_in_memory(source, resolution, left_out) for source in (train, test))
+    statistics = STATISTICS[name]
+    plain, augmented = _transforms(name, resolution)
+    trained, searched = stratified(train.labels, held_out, seed)
+    return ImageData(
+        name=name,
+        classes=tuple(classes or map(str, range(int(train.labels.max()) + 1))),
+        channels=len(statistics.mean),
+        resolution=resolution,
+        train=Images(train, trained, augmented, statistics),
+        validation=Images(train, searched, plain, statistics),
+        test=Images(test, np.arange(len(test.labels)), plain, statistics),
+        left_out=tuple(left_out),
+    )
+
+
+def stratified(labels: Tensor, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split indices so that every class has the same share of both parts; each is shuffled.
+
+    Parameters
+    ----------
+    labels
+        ``(n,)``.
+    held_out
+        Share of the second part, in (0, 1).
+    seed
+        Of the split.
+
+    Raises
+    ------
+    ValueError
+        If the share is not accepted, or a class has too few images for both parts.
+    """
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out must be in (0, 1), got {held_out}")
+    try:
+        trained, searched = train_test_split(
+            np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels.numpy()
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"held_out is {held_out} of {len(labels)} images of {len(labels.unique())} classes, "
+            f"and both parts need one of every class: {error}"
+        ) from error
+    return trained, searched
+
+
+def _in_memory(source: Any, resolution: int, left_out: list[str]) -> MemoryImages:
+    """Images in memory at a resolution; the paths of those that cannot be read go to a list."""
+    if isinstance(source, MemoryImages) and source.images.shape[-1] == resolution:
+        return source
+    resize = v2.Compose(
+        [v2.ToImage(), v2.Resize(resolution), v2.CenterCrop(resolution), v2.ToPureTensor()]
+    )
+    images = source.read(range(len(source.labels)), resize)
+    if isinstance(source, FolderImages):
+        left_out += source.names()
+    return MemoryImages(*images)
+
+
+def _transforms(name: str, resolution: int) -> tuple[Transform, Transform]:
+    """As it is, and augmented for training; both to ``uint8`` tensors of the resolution."""
+    # A digit mirrored is no digit.
+    flip = [] if name == "digits" else [v2.RandomHorizontalFlip()]
+    if resolution <= SMALL:
+        crop = v2.RandomCrop(resolution, padding=max(1, resolution // 8))
+        return v2.Identity(), v2.Compose([crop, *flip])
+    as_tensor = [v2.ToImage(), v2.ToPureTensor()]
+    # As ProxylessNAS trains on ImageNet [Cai2019]; no cutout, no mixup.
+    colours = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    plain = [v2.Resize(round(resolution * 8 / 7)), v2.CenterCrop(resolution)]
+    augmented = [v2.RandomResizedCrop(resolution, scale=(0.08, 1.0)), *flip, colours]
+    return v2.Compose([*plain, *as_tensor]), v2.Compose([*augmented, *as_tensor])

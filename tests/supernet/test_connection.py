@@ -1,0 +1,88 @@
+"""A supernet and an evaluator outside of training."""
+
+import pytest
+import torch
+from nni.nas.evaluator.functional import FunctionalEvaluator
+from nni.nas.evaluator.pytorch import DataLoader
+from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from scores import images, lightning
+from spaces import ConvSpace, set_path, supernet
+from torch.utils.data import default_collate
+
+from nni_magic.supernet.connection import (
+    as_supernet,
+    check_evaluator,
+    connect,
+    connected,
+    on_device,
+)
+
+
+def test_a_plain_space_is_copied_and_a_supernet_is_not():
+    space = ConvSpace()
+    before = {name: tensor.clone() for name, tensor in space.state_dict().items()}
+    net = as_supernet(space)
+    assert any(isinstance(module, BaseSuperNetModule) for module in net.modules())
+    assert not any(isinstance(module, BaseSuperNetModule) for module in space.modules())
+    assert all(torch.equal(before[name], t) for name, t in net.state_dict().items())
+    assert as_supernet(net) is net
+    with torch.no_grad():
+        net.stem.weight.add_(1)
+    assert all(torch.equal(before[name], t) for name, t in space.state_dict().items())
+
+
+def test_a_connected_evaluator_runs_the_supernet():
+    net, evaluator = supernet(ConvSpace()), lightning(precision="64-true")
+    module = RandomSamplingLightningModule(evaluator.module)
+    connect(module, net, evaluator)
+    assert evaluator.module.model is net
+    assert evaluator.module.trainer is module.trainer is evaluator.trainer
+    batch = on_device(module, default_collate([images()[i] for i in range(4)]))
+    assert batch[0].dtype == torch.float64  # as the trainer would give it
+    set_path(net, {f"block_{n}": "conv1" for n in range(1, 5)})
+    assert evaluator.module.training_step([batch[0].float(), batch[1]], 0).isfinite()
+
+
+def attached(evaluator):
+    """All that one of evaluator, trainer and loops holds of another, or of a supernet."""
+    trainer, fit = evaluator.trainer, evaluator.trainer.fit_loop
+    loops = [fit, fit.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop]
+    return [
+        getattr(evaluator.module, "_model", None), evaluator.module._trainer,
+        trainer.strategy._lightning_module, trainer.strategy._model,
+        trainer._data_connector._datahook_selector,
+        *(loop._data_source.instance for loop in loops), *(loop._combined_loader for loop in loops),
+    ]  # fmt: skip
+
+
+def same(one, other):
+    return all(a is b for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("before", ["new", "connected", "fitted"])
+def test_a_connection_ends_with_its_block(before):
+    evaluator, net = lightning(train=DataLoader(images(), 8)), ConvSpace()
+    if before == "connected":
+        connect(RandomSamplingLightningModule(evaluator.module), supernet(net), evaluator)
+    elif before == "fitted":
+        evaluator.evaluate(net.freeze({f"block_{n}": "conv1" for n in range(1, 5)}))
+    found = attached(evaluator)
+    other, module = supernet(ConvSpace()), RandomSamplingLightningModule(evaluator.module)
+    for _ in range(2):
+        with connected(module, other, evaluator):
+            assert evaluator.module.model is other
+            assert evaluator.trainer.lightning_module is module
+        assert same(attached(evaluator), found)
+    with pytest.raises(ArithmeticError), connected(module, other, evaluator):
+        raise ArithmeticError
+    assert same(attached(evaluator), found)
+
+
+@pytest.mark.parametrize(("evaluator", "error", "message"), [
+    (FunctionalEvaluator(print), TypeError, "is a FunctionalEvaluator; .* NNI's Lightning"),
+    (lightning(devices=2), ValueError, "trainer has 2 devices; .* pass devices=1"),
+])  # fmt: skip
+def test_refusals(evaluator, error, message):
+    with pytest.raises(error, match=message):
+        check_evaluator(evaluator)

@@ -1,0 +1,25 @@
+"""How long a trainer goes on, by epochs or by steps."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from nni_magic.supernet.epochs import epochs_left
+
+
+@pytest.mark.parametrize(("settings", "left"), [
+    ({"max_epochs": 5}, 5),
+    ({"max_epochs": 5, "current_epoch": 2}, 3),
+    ({"max_steps": 11}, 3),  # the third epoch is cut short
+    ({"max_steps": 11, "accumulate_grad_batches": 2}, 4),  # of three steps each
+    ({"max_epochs": 2, "max_steps": 11}, 2),
+    ({"max_epochs": -1}, math.inf),
+    ({"max_steps": 11, "num_training_batches": math.inf}, math.inf),
+])  # fmt: skip
+def test_epochs_left(settings, left):
+    trainer = {
+        "max_epochs": None, "max_steps": -1, "num_training_batches": 5,
+        "accumulate_grad_batches": 1, "current_epoch": 0,
+    }  # fmt: skip
+    assert epochs_left(SimpleNamespace(**{**trainer, **settings})) == left

@@ -1,0 +1,358 @@
+"""Hidden states of a child, and the replay of a call on another child's path."""
+
+import copy
+
+import pytest
+import torch
+from nni.nas.hub.pytorch import ProxylessNAS
+from spaces import ConvSpace, FlatSpace, MixedSpace, NestedSpace, set_path, supernet
+from torch import nn
+
+from nni_magic.supernet.hidden_states import (
+    Call,
+    as_anchor,
+    capture_call,
+    choice_blocks,
+    hooked,
+    recorded,
+    select_layers,
+)
+
+IMAGES = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+CONVS = {"block_1": "conv1", "block_2": "drop", "block_3": "conv3", "block_4": "skip"}
+
+
+def conv_net(sample=CONVS, **kwargs):
+    torch.manual_seed(0)
+    net = supernet(ConvSpace(**kwargs))
+    set_path(net, sample)
+    return net
+
+
+def running(net):
+    """A copy of the buffers of all norms."""
+    return {name: buffer.clone() for name, buffer in net.named_buffers()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys() and a
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Reversed(FlatSpace):
+    """Registers its blocks in the order opposite to that in which they run."""
+
+    def forward(self, x):
+        for block in reversed(self.blocks):
+            x = block(x)
+        return x
+
+
+class Listed(ConvSpace):
+    """Says itself what its layers are."""
+
+    def hidden_layers(self):
+        return [self.stem, *self.blocks]
+
+
+# capture_call
+
+
+def test_capture_call_gives_the_inputs_and_runs_nothing_of_the_model():
+    net = conv_net()
+    entered, ran, after = [], [], []
+    for module in net.modules():
+        module.register_forward_hook(lambda *_: ran.append(1))
+
+    def step():
+        entered.append(1)
+        net(IMAGES)
+        after.append(1)
+
+    call = capture_call(net, step)
+    assert call.args[0] is IMAGES
+    assert call.kwargs == {}
+    assert (entered, ran, after) == ([1], [], [])
+
+
+def test_capture_call_gives_arguments_by_name_and_only_of_the_first_call():
+    net = supernet(FlatSpace())
+    first, second = torch.zeros(1, 4), torch.ones(1, 4)
+    call = capture_call(net, lambda: (net(x=first), net(second)))
+    assert call.args == ()
+    assert call.kwargs["x"] is first
+
+
+def test_capture_call_of_a_step_without_the_model_raises():
+    with pytest.raises(ValueError, match=r"does not call self\.model"):
+        capture_call(conv_net(), lambda: None)
+
+
+def test_capture_call_lets_errors_through_and_leaves_no_hook():
+    net = conv_net()
+
+    def step():
+        raise KeyError("a batch without labels")
+
+    with pytest.raises(KeyError, match="without labels"):
+        capture_call(net, step)
+    capture_call(net, lambda: net(IMAGES))
+    assert net(IMAGES).shape == (6, 10)
+
+
+# hooked
+
+
+def test_hooked_collects_the_layers_outputs():
+    net = conv_net().eval()
+    states = {}
+    with hooked({"a": net.blocks[0], "b": net.head}, states, stop=False):
+        output = net(IMAGES)
+    assert torch.equal(states["a"], net.blocks[0](net.stem(IMAGES)))
+    assert torch.equal(states["b"], output)
+
+
+def test_hooked_keeps_the_first_output_of_a_layer_that_runs_twice():
+    layer, states = nn.Linear(4, 4), {}
+    x = torch.randn(2, 4)
+    with hooked({"a": layer}, states, stop=False):
+        first = layer(x)
+        layer(first)
+    assert torch.equal(states["a"], first)
+
+
+def test_hooked_stops_behind_the_last_layer_and_not_before():
+    net = conv_net()
+    ran = []
+    for name, module in net.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    states = {}
+    with hooked({"b": net.blocks[2], "a": net.blocks[0]}, states, stop=True):
+        net(IMAGES)
+        ran.append("behind the call")
+    assert set(states) == {"a", "b"}
+    assert "blocks.2" in ran
+    assert not {"blocks.3", "head", "behind the call"} & set(ran)
+
+
+def test_hooked_removes_its_hooks_and_lets_errors_through():
+    net = conv_net()
+    states = {}
+    with (
+        pytest.raises(ZeroDivisionError, match="division"),
+        hooked({"a": net.blocks[0]}, states, stop=True),
+    ):
+        _ = 1 / 0
+    assert net(IMAGES).shape == (6, 10)
+    assert states == {}
+
+
+def test_hooked_is_not_stopped_by_code_that_catches_exceptions():
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            try:
+                return self.layer(x)
+            except Exception:
+                return "caught"
+
+    model, states, got = Careful(), {}, []
+    with hooked({"a": model.layer}, states, stop=True):
+        got.append(model(torch.zeros(1, 4)))
+    assert got == []
+    assert "a" in states
+
+
+# as_anchor
+
+
+def test_as_anchor_uses_batch_statistics_and_writes_no_buffer():
+    net = conv_net(dropout=0.0).train()
+    with torch.no_grad():
+        for _ in range(3):
+            net(3 * IMAGES + 1)  # running statistics far from the batch's
+    before = running(net)
+    with as_anchor(list(net.modules())), torch.no_grad():
+        found = net(IMAGES)
+    assert_same(before, running(net))
+    expected = net(IMAGES)
+    assert torch.equal(found, expected)
+    assert not torch.allclose(found, copy.deepcopy(net).eval()(IMAGES), atol=1e-3)
+    assert any(not torch.equal(before[name], after) for name, after in running(net).items())
+
+
+def test_as_anchor_turns_dropout_off():
+    net = conv_net(dropout=0.9).train()
+    with as_anchor(list(net.modules())):
+        assert torch.equal(net(IMAGES), net(IMAGES))
+    assert not torch.equal(net(IMAGES), net(IMAGES))
+
+
+def test_as_anchor_leaves_frozen_norms_in_evaluation_mode():
+    norm = nn.BatchNorm1d(4).eval()
+    norm.running_mean += 5
+    x = torch.randn(8, 4)
+    expected = norm(x)
+    with as_anchor([norm]):
+        assert torch.equal(norm(x), expected)
+
+
+def test_as_anchor_restores_every_mode_even_after_an_error():
+    net = conv_net().train()
+    net.blocks[1].eval()
+    net.blocks[3].conv1[1].track_running_stats = False
+    modes = [(m.training, getattr(m, "track_running_stats", None)) for m in net.modules()]
+    with pytest.raises(KeyError, match="lost"), as_anchor(list(net.modules())):
+        raise KeyError("lost")
+    assert modes == [(m.training, getattr(m, "track_running_stats", None)) for m in net.modules()]
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_as_anchor_leaves_every_batchnorm_alone(norm, momentum):
+    shape = {nn.BatchNorm1d: (5, 3), nn.BatchNorm2d: (5, 3, 2, 2), nn.BatchNorm3d: (5, 3, 2, 2, 2)}
+    norm_ = norm(3, momentum=momentum)
+    x = torch.randn(shape[norm])
+    norm_(x + 7)
+    before = running(norm_)
+    with as_anchor([norm_]):
+        found = norm_(x)
+    assert_same(before, running(norm_))
+    assert torch.equal(found, norm_(x))
+
+
+def test_as_anchor_leaves_an_instance_norm_alone():
+    norm = nn.InstanceNorm1d(3, track_running_stats=True)
+    x = torch.randn(5, 3, 7)
+    norm(x + 7)
+    before = running(norm)
+    with as_anchor([norm]):
+        found = norm(x)
+    assert_same(before, running(norm))
+    assert torch.equal(found, norm(x))
+
+
+# recorded
+
+
+def test_recorded_gives_every_call_with_its_states():
+    net = conv_net().eval()
+    with recorded(net, {"blocks.1": net.blocks[1]}) as calls:
+        net(IMAGES)
+        net(x=2 * IMAGES)
+    assert [call.args for call in calls] == [(IMAGES,), ()]
+    assert [list(call.kwargs) for call in calls] == [[], ["x"]]
+    for call, x in zip(calls, (IMAGES, 2 * IMAGES), strict=True):
+        expected = net.blocks[1](net.blocks[0](net.stem(x)))
+        assert torch.equal(call.states["blocks.1"], expected)
+        assert call.states["blocks.1"].requires_grad
+
+
+def test_recorded_leaves_no_hook():
+    net = conv_net()
+    with recorded(net, {"blocks.1": net.blocks[1]}) as calls:
+        pass
+    net(IMAGES)
+    assert calls == []
+
+
+# select_layers
+
+
+@pytest.mark.parametrize("every, expected", [(1, [0, 1, 2, 3]), (2, [1, 3]), (3, [2]), (4, [3])])
+def test_select_layers_takes_every_nth(every, expected):
+    net = conv_net()
+    layers = select_layers(net, Call((IMAGES,), {}), align_every=every)
+    assert list(layers) == [f"blocks.{n}" for n in expected]
+    assert all(layers[f"blocks.{n}"] is net.blocks[n] for n in expected)
+
+
+def test_select_layers_counts_in_the_order_of_execution():
+    net = supernet(Reversed(n_blocks=4, n_candidates=2))
+    set_path(net, dict.fromkeys(["block_1", "block_2", "block_3", "block_4"], 0))
+    call = Call((torch.zeros(2, 4),), {})
+    assert list(select_layers(net, call, align_every=1)) == [
+        "blocks.3", "blocks.2", "blocks.1", "blocks.0",
+    ]  # fmt: skip
+    assert list(select_layers(net, call, align_every=3)) == ["blocks.1"]
+    assert list(select_layers(net, call, align_every=4, layers=[1])) == ["blocks.3"]
+
+
+@pytest.mark.parametrize(
+    "layers, expected",
+    [
+        ([2, 4], ["blocks.1", "blocks.3"]),
+        (["stem", 3], ["stem", "blocks.2"]),
+        (("blocks.0.conv1",), ["blocks.0.conv1"]),
+        ([1, "blocks.0"], ["blocks.0"]),
+    ],
+)
+def test_select_layers_takes_numbers_and_names(layers, expected):
+    net = conv_net()
+    found = select_layers(net, Call((IMAGES,), {}), align_every=99, layers=layers)
+    assert list(found) == expected
+    assert all(found[name] is net.get_submodule(name) for name in expected)
+
+
+def test_select_layers_asks_the_model_for_its_layers():
+    net = supernet(Listed())
+    set_path(net, CONVS)
+    call = Call((IMAGES,), {})
+    assert list(select_layers(net, call, align_every=2)) == ["blocks.0", "blocks.2"]
+    assert list(select_layers(net, call, align_every=2, layers=[1])) == ["stem"]
+
+
+def test_select_layers_takes_the_outermost_of_nested_blocks():
+    net = supernet(NestedSpace())
+    set_path(net, {"outer": "nested", "inner": 0, "tail": 0})
+    layers = select_layers(net, Call((torch.zeros(2, 4),), {}), align_every=1)
+    assert list(layers) == ["outer", "tail"]
+
+
+def test_select_layers_of_mixed_space_are_its_supernet_modules():
+    net = supernet(MixedSpace())
+    set_path(
+        net,
+        {"depth": 2, "op_1": "skip", "op_2": "skip", "op_3": "skip", "kernel": 3, "inputs": [1]},
+    )
+    layers = select_layers(net, Call((IMAGES,), {}), align_every=1)
+    assert list(layers) == ["repeat", "conv", "inputs"]
+
+
+def test_select_layers_leaves_the_model_alone():
+    net = conv_net().train()
+    before = running(net)
+    modes = [module.training for module in net.modules()]
+    select_layers(net, Call((IMAGES,), {}), align_every=1)
+    assert_same(before, running(net))
+    assert modes == [module.training for module in net.modules()]
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_select_layers_too_few_raises():
+    with pytest.raises(
+        ValueError,
+        match=r"align_every is 5, but the model has 4 layers \(blocks.0, blocks.1.*from 1 to 4",
+    ):
+        select_layers(conv_net(), Call((IMAGES,), {}), align_every=5)
+
+
+@pytest.mark.parametrize("layer", [0, 5, -1, "blocks.9", ""])
+def test_select_layers_unknown_raises(layer):
+    with pytest.raises(ValueError, match=f"aligned_layers holds {layer!r}; .*1 to 4.*blocks.3"):
+        select_layers(conv_net(), Call((IMAGES,), {}), align_every=1, layers=[2, layer])
+
+
+def test_select_layers_none_raises():
+    with pytest.raises(ValueError, match=r"aligned_layers is \[\], so none would be aligned"):
+        select_layers(conv_net(), Call((IMAGES,), {}), align_every=1, layers=[])
+
+
+def test_choice_blocks_of_the_hub_are_those_with_choices():
+    net = supernet(ProxylessNAS(10, width_mult=0.25))
+    set_path(net, {label: mutable.values[0] for label, mutable in net.simplify().items()})
+    blocks = choice_blocks(net, Call((torch.zeros(2, 3, 32, 32),), {}))
+    assert blocks == list(net.blocks)[1:]

@@ -1,0 +1,113 @@
+"""Atomic files: whole or absent."""
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from nni_magic.support.files import atomic_file, read_json, write_json
+
+
+def test_file_appears_only_at_the_end(tmp_path):
+    path = tmp_path / "folder" / "file"
+    with atomic_file(path) as file:
+        file.write(b"half")
+        assert not path.exists()
+    assert path.read_bytes() == b"half"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_failure_leaves_nothing_and_keeps_the_old_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="stop"), atomic_file(tmp_path / "file") as file:
+        file.write(b"new")
+        raise RuntimeError("stop")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_killed_writer_leaves_no_file(tmp_path):
+    script = (
+        "import os, signal, sys\n"
+        "from nni_magic.support.files import atomic_file\n"
+        "with atomic_file(sys.argv[1]) as file:\n"
+        "    file.write(b'half'); file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "file")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
+    assert not (tmp_path / "file").exists()
+
+
+def test_later_of_two_writers_wins(tmp_path):
+    path = tmp_path / "file"
+    with atomic_file(path) as slow:
+        with atomic_file(path) as quick:
+            quick.write(b"quick")
+        assert path.read_bytes() == b"quick"
+        slow.write(b"slow")
+    assert path.read_bytes() == b"slow"
+
+
+def test_value_is_read_back(tmp_path):
+    value = {"a": [1, 2.5, "x"], "b": None}
+    write_json(tmp_path / "folder" / "x.json", value)
+    assert read_json(tmp_path / "folder" / "x.json") == value
+    assert json.loads((tmp_path / "folder" / "x.json").read_text()) == value
+
+
+def test_score_that_is_not_a_number_is_read_back(tmp_path):
+    write_json(tmp_path / "x.json", [math.nan, -math.inf])
+    [nan, infinity] = read_json(tmp_path / "x.json")
+    assert math.isnan(nan)
+    assert infinity == -math.inf
+
+
+def test_missing_file_is_none(tmp_path):
+    assert read_json(tmp_path / "x.json") is None
+    assert read_json(tmp_path / "missing" / "x.json") is None
+
+
+def test_new_file_replaces_the_old_one(tmp_path):
+    write_json(tmp_path / "x.json", list(range(1000)))
+    write_json(tmp_path / "x.json", 1)
+    assert read_json(tmp_path / "x.json") == 1
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_interrupted_writing_leaves_what_was_there(old, tmp_path, monkeypatch):
+    if old is not None:
+        write_json(tmp_path / "x.json", old)
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "x.json", "new")
+    assert read_json(tmp_path / "x.json") == old
+
+
+def _write_often(path, value):
+    for _ in range(200):
+        write_json(path, [value] * 500)
+
+
+def test_reader_never_sees_a_part_while_processes_write(tmp_path):
+    path = tmp_path / "x.json"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write_often, args=(path, n)) for n in range(2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        value = read_json(path)
+        assert value is None or (len(value) == 500 and len(set(value)) == 1)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert os.listdir(tmp_path) == ["x.json"]

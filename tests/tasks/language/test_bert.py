@@ -1,0 +1,36 @@
+"""What the programs on the BERT space share: which rows score children, and which test them."""
+
+import pytest
+from torch.utils.data import DistributedSampler
+
+from nni_magic.programs import bert
+from nni_magic.tasks.language.bert import Bert
+
+
+@pytest.fixture
+def domain(corpus):
+    where = ["--corpus", str(corpus), "--cache", str(corpus / "cache"), "--strategy", "spos"]
+    return Bert(bert.parse_args([*where, "--batch-size", "2", "--search-batches", "3"]))
+
+
+def rows(dataset, indices=None):
+    """The inputs, as hashable."""
+    chosen = range(len(dataset)) if indices is None else indices
+    return [tuple(dataset[i][0].tolist()) for i in chosen]
+
+
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_children_are_tested_on_rows_that_score_none_on_any_rank(domain, n_ranks):
+    trainer = {"devices": 1, "accelerator": "cpu", "logger": False}
+    training = domain.evaluator(total_steps=4, batch_size=2, trainer_kwargs=trainer, seed=0)
+    search = domain.search_evaluator(batch_size=2)
+    held_out = rows(domain.data.validation)
+    tested = rows(domain.test_data().dataset)
+    for evaluator in (training, search):
+        validation = evaluator.val_dataloaders.dataset
+        scored = []
+        for rank in range(n_ranks):
+            shard = DistributedSampler(validation, n_ranks, rank, shuffle=False)
+            scored += rows(validation, list(shard)[: 3 * 2])  # the batches of one rank
+        assert sorted(scored) == sorted(held_out[:6])
+        assert scored and sorted([*scored, *tested]) == sorted(held_out)
