@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from training import QUIET, Watch, make, train
 
 from nni_magic.children.samples import candidates
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 from nni_magic.search import ChildEvaluator, Evolution
 from search_spaces import ProxylessNASSpace
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from spaces import ConvSpace
 
-from nni_magic.samplers.base import GradualSampler
+from nni_magic.samplers import GradualSampler
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, BATCHES, IMAGES = 2, 3, 48

@@ -3,7 +3,7 @@
 from spaces import ConvSpace
 from training import Watch, classification, make, train
 
-from nni_magic.samplers.base import GradualSampler
+from nni_magic.samplers import GradualSampler
 
 
 def test_walks_like_magic_t_and_aligns_like_magic_a():

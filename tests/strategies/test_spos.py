@@ -6,7 +6,7 @@ from spaces import ConvSpace
 from training import Watch, classification, make, train
 
 from nni_magic.children.samples import distance
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 
 
 def test_trains_the_children_of_a_uniform_sampler():
