@@ -36,7 +36,7 @@ from .gradients import trainable_weights
 
 __all__ = ["LogInterference"]
 
-NEEDED = ("child", "route", "training_module")
+NEEDED = ("child", "router", "training_module")
 
 
 class LogInterference(pl.Callback):

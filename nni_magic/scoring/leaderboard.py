@@ -66,6 +66,6 @@ class Leaderboard:
 
         return sorted(self._scores.values(), key=cmp_to_key(compare))
 
-    def load(self, ranked: Iterable[ScoredChild]) -> None:
+    def load(self, ranked: Iterable[tuple[Sample, float]]) -> None:
         """Take over what :meth:`ranked` gave."""
-        self._scores = {self.name(scored.sample): scored for scored in ranked}
+        self._scores = {self.name(sample): ScoredChild(sample, score) for sample, score in ranked}

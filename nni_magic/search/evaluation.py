@@ -79,7 +79,8 @@ class ChildScores:
         self._version: Any = None
 
     def _attach(self) -> None:
-        """Attach supernet and evaluator to each other, if somebody else may have them by now."""
+        """Take over the supernet from whoever has used it meanwhile."""
+        self._scorer.router.forget()
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         """Score children.
@@ -219,7 +220,7 @@ class ChildEvaluator(ChildScores):
         check_evaluator(evaluator)
         module = RandomSamplingLightningModule(evaluator.module)
         self._connection = module, as_supernet(supernet), evaluator
-        self._attach()
+        connect(*self._connection)
         loaders = evaluator.val_dataloaders
         scorer = Scorer(
             module, metric=metric, mode=mode, n_batches=n_batches,
@@ -237,6 +238,7 @@ class ChildEvaluator(ChildScores):
 
     def _attach(self) -> None:
         connect(*self._connection)
+        super()._attach()
 
 
 class _Prepared(NamedTuple):

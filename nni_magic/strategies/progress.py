@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..scoring.scored import ScoredChild
 from ..supernet.checkpoint import FORMAT
 from ..supernet.step import Turn
 
@@ -48,7 +47,7 @@ def load_state(module: SupernetModule, state: Mapping[str, Any]) -> None:
     module.validation.reset(state["panel"])
     module.turns = [Turn.of(turn) for turn in state["turns"]]
     module.child_step = state["child_step"]
-    module.leaderboard.load(ScoredChild(*scored) for scored in state["leaderboard"])
+    module.leaderboard.load(state["leaderboard"])
     module.replay.load_state_dict(state["replay"])
     if module.shrinking is not None and state["shrinking"] is not None:
         module.shrinking.load_state_dict(state["shrinking"])

@@ -16,4 +16,4 @@ def test_trains_the_children_of_a_uniform_sampler():
     children = [child for child, _ in watch.steps]
     assert children == [sampler.next() for _ in range(24)]
     assert max(distance(a, b) for a, b in itertools.pairwise(children)) > 2
-    assert strategy.oneshot_module.loss_terms() == ()
+    assert strategy.oneshot_module.terms == []
