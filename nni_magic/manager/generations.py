@@ -10,6 +10,7 @@ from statistics import mean
 from nni.mutable import Sample
 
 from ..children.samples import digest
+from ..scoring.scored import ScoredChild
 from ..search.population import Population
 from ..support.files import read_json, write_json
 
@@ -48,7 +49,7 @@ class Generations:
         """
         best = min if self.population.mode == "min" else max
         scored = _finite(scores)
-        known = scored + _finite(score for _, score in self.population.best())
+        known = scored + _finite(child.score for child in self.population.best())
         if not known:
             return {}
         own = {"generation_best": best(scored), "generation_mean": mean(scored)} if scored else {}
@@ -110,9 +111,9 @@ class Generations:
             if number < generation and str(number) not in self.reports:
                 self.complete(number, self._kept(number))
 
-    def ranked(self) -> list[tuple[Sample, float]]:
+    def ranked(self) -> list[ScoredChild]:
         """Children with a finite score, best first."""
-        return [(sample, score) for sample, score in self.population.best() if math.isfinite(score)]
+        return [child for child in self.population.best() if math.isfinite(child.score)]
 
     def _file(self, generation: int, child: int) -> Path:
         return self.folder / f"generation_{generation}" / f"child_{child}.json"

@@ -42,7 +42,8 @@ from typing import Any, cast
 from nni.mutable import Sample
 
 from ..children.samples import digest
-from ..search.population import Population, Score, check_direction, checked_scores
+from ..scoring.scores import Score, check_direction, checked_scores
+from ..search.population import Population
 from ..support.files import read_json, write_json
 from .generations import Generations, Report
 from .stages import Task
@@ -168,9 +169,13 @@ class Pipeline:
             raise ValueError(
                 f"rank is {rank}, but the search in {self.folder} has scored {len(ranked)} children"
             )
-        sample, score = ranked[rank - 1]
-        about = {"sample": sample, "digest": digest(sample), "inherited_score": score}
-        return self._once(f"rank_{rank}", about, lambda: retrain(sample))
+        child = ranked[rank - 1]
+        about = {
+            "sample": child.sample,
+            "digest": digest(child.sample),
+            "inherited_score": child.score,
+        }
+        return self._once(f"rank_{rank}", about, lambda: retrain(child.sample))
 
     def _search(self, generation: int, generations: Generations, score: Score) -> Report:
         check_direction(score, generations.population.mode)

@@ -15,6 +15,7 @@ from torch import nn
 
 from nni_magic.children.samples import digest
 from nni_magic.export import children, export_child, export_children
+from nni_magic.scoring.scored import ScoredChild
 from search_spaces import BertSpace
 from tests.spaces import ConstrainedSpace, ConvSpace, FlatSpace, MixedSpace, set_path, supernet
 
@@ -62,7 +63,7 @@ def outputs(net, sample, *args, **kwargs):
 def conv(tmp_path_factory):
     """A supernet, and the folders of two of its children in all formats."""
     folder, net = tmp_path_factory.mktemp("conv"), trained(ConvSpace())
-    ranked = [(CONV, 0.25), (CONV_2, 0.5)]
+    ranked = [ScoredChild(CONV, 0.25), ScoredChild(CONV_2, 0.5)]
     return net, export_children(net, ranked, folder, child=net.freeze, args=(images(),), **ORIGIN)
 
 
@@ -315,7 +316,7 @@ def test_child_that_torch_cannot_export_is_rejected_by_name(tmp_path):
 
 
 def test_nothing_to_export_is_rejected(flat, tmp_path):
-    with pytest.raises(ValueError, match="ranked is empty; at least one"):
+    with pytest.raises(ValueError, match="ranked is empty; accepted are lists of at least one"):
         export_flat(flat, tmp_path, [])
 
 
