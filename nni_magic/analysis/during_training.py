@@ -32,7 +32,7 @@ from ..scoring.scorer import kept_metrics, logged_to
 from ..supernet.hidden_states import as_anchor
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_count
-from .gradients import trainable_weights
+from .shared_weights import trainable_weights
 
 __all__ = ["LogInterference"]
 

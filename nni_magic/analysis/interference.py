@@ -31,7 +31,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 
 from ..support.errors import check_count
-from .gradients import SharedGradients, trainable_weights
+from .gradients import SharedGradients
+from .shared_weights import trainable_weights
 from .study import InterferenceStudy
 
 __all__ = [
@@ -241,8 +242,8 @@ def _settings(
     for j, m in pairs:
         if j < 1 or m < 1 or j + m > n_layers:
             raise ValueError(
-                f"shared layer {j} with {m} differences: both must be at least 1, and their sum "
-                f"at most {n_layers}, the number of layers"
+                f"shared layer is {j} and differences is {m}; accepted are at least 1 each, and a "
+                f"sum of at most {n_layers}, the number of layers"
             )
     return pairs
 

@@ -260,18 +260,21 @@ def _cosines(title: str, matrix: ArrayLike, n: int) -> np.ndarray:
     cosines = np.asarray(matrix, dtype=float)
     if cosines.shape != (n, n) or n < 2:
         raise ValueError(
-            f"{title}: the matrix has shape {cosines.shape}; for {n} names ({n}, {n}) is needed, "
-            "at least (2, 2)"
+            f"{title}: the matrix has shape {cosines.shape}; accepted is ({n}, {n}) for {n} names, "
+            "at least 2"
         )
     if not (np.abs(cosines) <= 1 + 1e-6).all():  # nor is not-a-number
-        raise ValueError(f"{title}: the matrix has values that are no cosines, from -1 to 1")
+        raise ValueError(
+            f"{title}: the matrix holds values that are no cosines; accepted are numbers from -1 "
+            "to 1"
+        )
     return cosines
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: {array.tolist()} has a value that is not finite")
+        raise ValueError(f"{name} is {array.tolist()}; accepted are finite numbers")
     return array
 
 

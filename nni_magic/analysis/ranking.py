@@ -23,6 +23,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from ..scoring.scorer import Mode
+from ..support.errors import check_choice
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = ["Ranking", "random_ranking", "rank"]
@@ -192,7 +193,9 @@ def _precision(
 ) -> dict[int, float]:
     for k in top_k:
         if not 1 <= k <= len(truth):
-            raise ValueError(f"top_k has {k!r}; accepted are 1 to {len(truth)}, the children")
+            raise ValueError(
+                f"top_k holds {k!r}; accepted are 1 to {len(truth)}, the number of children"
+            )
     return {k: float(_in_top(truth, k, mode) @ _in_top(scores, k, mode)) / k for k in top_k}
 
 
@@ -209,8 +212,7 @@ def _in_top(values: np.ndarray, k: int, mode: Mode) -> np.ndarray:
     >>> _in_top(np.array([3.0, 1.0, 2.0, 2.0]), 2, "min").tolist()
     [0.0, 1.0, 0.5, 0.5]
     """
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
+    check_choice("mode", mode, ("min", "max"))
     losses = values if mode == "min" else -values
     last = np.partition(losses, k - 1)[k - 1]
     sure, tied = losses < last, losses == last

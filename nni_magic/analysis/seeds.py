@@ -30,22 +30,14 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
+from ..support.errors import check_count
+from .intervals import MeanInterval, over_seeds
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = [
     "Comparison", "MeanInterval", "NoiseCeiling", "compare", "joint_interval", "noise_ceiling",
     "over_seeds",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class MeanInterval:
-    """A mean over ``n`` seeds, Student's interval of it, and the standard deviation of a seed."""
-
-    mean: float
-    interval: tuple[float, float]
-    std: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -101,40 +93,6 @@ class NoiseCeiling:
     tau_between_seeds: float
     tau_ceiling: float
     tau_ceiling_interval: tuple[float, float]
-
-
-def over_seeds(taus: ArrayLike, *, confidence: float = 0.95) -> MeanInterval:
-    """Mean over seeds with Student's interval, for other seeds and these very children.
-
-    Parameters
-    ----------
-    taus
-        Kendall's tau, or another figure, of every seed, ``(seeds,)``.
-    confidence
-        Of the interval.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two seeds, a value is not finite, or the confidence is not between
-        0 and 1.
-
-    Examples
-    --------
-    >>> found = over_seeds([0.38, 0.40, 0.42])
-    >>> round(found.mean, 3), [round(end, 3) for end in found.interval], round(found.std, 3)
-    (0.4, [0.35, 0.45], 0.02)
-    """
-    array = np.asarray(taus, dtype=float)
-    if array.ndim != 1 or len(array) < 2:
-        raise ValueError(f"taus has shape {array.shape}; an interval needs at least two seeds")
-    if not (finite := np.isfinite(array)).all():
-        index = int(np.argmin(finite))
-        raise ValueError(f"taus[{index}] is {array[index]}; it must be finite")
-    mean, std = float(array.mean()), float(array.std(ddof=1))
-    quantile = scipy.stats.t.ppf(tails(confidence)[1], len(array) - 1)
-    reach = float(quantile) * std / math.sqrt(len(array))
-    return MeanInterval(mean, (mean - reach, mean + reach), std, len(array))
 
 
 def joint_interval(
@@ -275,9 +233,8 @@ def noise_ceiling(
     r = checked("repeated", repeated, None, None, children=0)
     n, seeds = r.shape
     if seeds < 2:
-        raise ValueError(f"repeated has {seeds} seed; noise shows in two seeds at least")
-    if runs < 1:
-        raise ValueError(f"runs is {runs}; a ground truth is of at least one training")
+        raise ValueError(f"repeated has {seeds} seed; accepted are at least 2")
+    check_count("runs", runs)
     pairs = list(combinations(r.T, 2))
     counts = draws(n, n_resamples, np.random.default_rng(seed))
     between = float(np.mean([_tau(*pair) for pair in pairs]))

@@ -235,7 +235,7 @@ def test_curves_without_values_are_refused(curves, message, tmp_path):
     [
         ({}, "there is nothing to draw"),
         ({"SPOS": np.ones(12)}, "SPOS: scores is the same for all children, so tau is undefined"),
-        ({"SPOS": TRUTH[:5]}, r"SPOS: scores has shape \(5,\); \(12,\) is needed"),
+        ({"SPOS": TRUTH[:5]}, r"SPOS: scores has shape \(5,\); accepted is \(12,\)"),
     ],
 )
 def test_scores_without_a_tau_are_refused(scores, message, tmp_path):
@@ -248,7 +248,7 @@ def test_scores_without_a_tau_are_refused(scores, message, tmp_path):
     [
         ({}, "there is nothing to draw"),
         ({"SPOS": {}}, "SPOS: there is nothing to draw"),
-        ({"SPOS": {2: [0.4]}}, r"SPOS, k 2: taus has shape \(1,\); an interval needs"),
+        ({"SPOS": {2: [0.4]}}, r"SPOS, k 2: taus has shape \(1,\); accepted is \(seeds,\)"),
     ],
 )
 def test_settings_without_an_interval_are_refused(taus, message, tmp_path):
@@ -260,7 +260,7 @@ def test_settings_without_an_interval_are_refused(taus, message, tmp_path):
     ("taus", "settings", "message"),
     [
         ({}, {}, "there is nothing to draw"),
-        ({"SPOS": [0.4, math.inf]}, {}, r"SPOS: taus\[1\] is inf; it must be finite"),
+        ({"SPOS": [0.4, math.inf]}, {}, r"SPOS: taus\[1\] is inf; accepted are finite numbers"),
         (SEEDS, {"trivial": {"FLOPs": math.nan}}, "FLOPs: nan has a value that is not finite"),
         (SEEDS, {"ceiling": math.inf}, "noise ceiling: inf has a value that is not finite"),
     ],

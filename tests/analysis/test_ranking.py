@@ -178,11 +178,11 @@ FIVE = [1.0, 2.0, 3.0, 4.0, 5.0]
 @pytest.mark.parametrize(
     ("truth", "scores", "message"),
     [
-        (FIVE, FIVE[:4], r"scores has shape \(4,\); \(5,\) is needed"),
-        (FIVE, [FIVE], r"scores has shape \(1, 5\); \(5,\) is needed"),
-        (FIVE[:2], FIVE[:2], "truth has 2 children; a ranking needs at least 3"),
-        (FIVE, [*FIVE[:3], math.nan, 5], r"scores\[3\] is nan; it must be finite"),
-        ([math.inf, *FIVE[1:]], FIVE, r"truth\[0\] is inf; it must be finite"),
+        (FIVE, FIVE[:4], r"scores has shape \(4,\); accepted is \(5,\)"),
+        (FIVE, [FIVE], r"scores has shape \(1, 5\); accepted is \(5,\)"),
+        (FIVE[:2], FIVE[:2], "truth has 2 children; accepted are at least 3"),
+        (FIVE, [*FIVE[:3], math.nan, 5], r"scores\[3\] is nan; accepted are finite numbers"),
+        ([math.inf, *FIVE[1:]], FIVE, r"truth\[0\] is inf; accepted are finite numbers"),
         ([2.0] * 5, FIVE, "truth is the same for all children, so tau is undefined"),
         (FIVE, [2.0] * 5, "scores is the same for all children, so tau is undefined"),
     ],
@@ -195,10 +195,10 @@ def test_values_without_a_ranking_are_refused(truth, scores, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"top_k": (1, 6)}, "top_k has 6; accepted are 1 to 5, the children"),
-        ({"top_k": (0,)}, "top_k has 0; accepted are 1 to 5"),
-        ({"mode": "least"}, "mode is 'least'; accepted are 'min' and 'max'"),
-        ({"confidence": 95}, "confidence is 95; it must be between 0 and 1"),
+        ({"top_k": (1, 6)}, "top_k holds 6; accepted are 1 to 5, the number of"),
+        ({"top_k": (0,)}, "top_k holds 0; accepted are 1 to 5"),
+        ({"mode": "least"}, "mode is 'least'; accepted are 'min', 'max'"),
+        ({"confidence": 95}, "confidence is 95; accepted are numbers above 0 and"),
     ],
 )
 @pytest.mark.parametrize("call", [lambda **s: rank(FIVE, FIVE[::-1], **s),

@@ -337,7 +337,7 @@ def test_step_with_too_many_ways_is_named():
 
 
 def test_error_of_a_table_that_does_not_fit_is_refused(table):
-    with pytest.raises(ValueError, match="n_children is 1; at least 2"):
+    with pytest.raises(ValueError, match="n_children is 1; accepted are whole numbers of at least 2"):
         table_error(table, TimedSpace(), ROWS, n_children=1, seed=0)
     with pytest.raises(ValueError, match="the latency table is of another space"):
         table_error(table, ChainSpace(), ROWS, seed=0)
