@@ -150,7 +150,5 @@ def tails(confidence: float) -> tuple[float, float]:
     (0.25, 0.75)
     """
     if not 0 < confidence < 1:
-        raise ValueError(
-            f"confidence is {confidence!r}; accepted are numbers above 0 and below 1"
-        )
+        raise ValueError(f"confidence is {confidence!r}; accepted are numbers above 0 and below 1")
     return (1 - confidence) / 2, (1 + confidence) / 2

@@ -17,9 +17,7 @@ __all__ = ["shared_weights", "trainable_weights"]
 Block: TypeAlias = PathSamplingLayer | nn.ModuleDict
 
 
-def shared_weights(
-    model: ModelSpace, label: str, children: Sequence[Sample]
-) -> list[nn.Parameter]:
+def shared_weights(model: ModelSpace, label: str, children: Sequence[Sample]) -> list[nn.Parameter]:
     """Weights of the candidate that all children have in a choice block.
 
     Parameters

@@ -84,8 +84,8 @@ def example_call(args: Any, batch_size: int, device: torch.device) -> Call:
             return value
         if not value.dim() or not len(value):
             raise ValueError(
-                f"an example input has the shape {tuple(value.shape)}; its first dimension must be "
-                "a batch of at least one row"
+                f"an example input has shape {tuple(value.shape)}; accepted are tensors whose "
+                "first dimension is a batch of at least one row"
             )
         return value[torch.arange(batch_size) % len(value)].to(device)
 

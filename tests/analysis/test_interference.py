@@ -176,7 +176,7 @@ def test_another_study_is_not_continued(change):
     ({"seed": False}, "seed is False; accepted are whole numbers"),
     ({"shared_layers": [0]}, "shared layer is 0 and differences is 1; accepted are at least 1"),
     ({"differences": [0]}, "shared layer is 1 and differences is 0; accepted are at least 1"),
-    ({"differences": [2, 3]}, "shared layer 2 with 3 differences: .* at most 4, the number of"),
+    ({"differences": [2, 3]}, "shared layer is 2 and differences is 3; .* at most 4, the num"),
 ])  # fmt: skip
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
