@@ -100,15 +100,16 @@ class CostSum(Profiler):
     def __call__(self, sample: Sample) -> float:
         return self.profile(sample)
 
-    def check_space(self, candidates: Candidates) -> None:
-        """Make sure that a space has the labels that the cost depends on.
+    def check_covers(self, candidates: Candidates) -> None:
+        """Make sure that the cost of all children of a space can be told.
 
-        It may have others: the kind of an activation, for one, costs no FLOPs.
+        The space needs the labels that the cost depends on, and may have others: the kind of an
+        activation, for one, costs no FLOPs.
 
         Raises
         ------
         ValueError
-            If it lacks some, so that the cost of its children cannot be told.
+            If the space lacks a label.
         """
         labels = {label for summand in self.summands for label in summand.candidates}
         if missing := sorted(labels - candidates.keys()):

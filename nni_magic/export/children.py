@@ -225,12 +225,13 @@ def _check_target(folder: Path, name: str, score: float) -> None:
     if not math.isfinite(score):
         raise ValueError(f"the score of child {name} is {score}; accepted are finite numbers")
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"folder is {str(folder)!r}, which is a file")
+        raise ValueError(f"folder is {str(folder)!r}, a file; accepted are folders, old or new")
 
 
 def _check_formats(formats: Collection[str]) -> None:
     if isinstance(formats, str) or not set(formats) <= FORMATS.keys():
-        raise ValueError(f"formats is {formats!r}; accepted are some of {list(FORMATS)}, in a list")
+        names = ", ".join(map(repr, FORMATS))
+        raise ValueError(f"formats is {formats!r}; accepted are lists of some of {names}")
     for name in formats:
         extra, modules = FORMATS[name]
         if missing := [module for module in modules if importlib.util.find_spec(module) is None]:

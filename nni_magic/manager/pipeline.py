@@ -167,7 +167,8 @@ class Pipeline:
         ranked = generations.ranked()
         if rank > len(ranked):
             raise ValueError(
-                f"rank is {rank}, but the search in {self.folder} has scored {len(ranked)} children"
+                f"rank is {rank}; accepted are 1 to {len(ranked)}, the children that the search in "
+                f"{self.folder} has scored"
             )
         child = ranked[rank - 1]
         about = {
@@ -209,8 +210,8 @@ class Pipeline:
     ) -> Report:
         if self.task.children != (size := generations.population.size):
             raise ValueError(
-                f"the tuner's children is {self.task.children}, but the population's size is "
-                f"{size}: they must be the same"
+                f"the tuner's children is {self.task.children}; accepted is the size of the "
+                f"trial's population, {size}"
             )
         if (sample := generations.unscored(generation, number)) is not None:
             [own] = checked_scores([sample], score([sample]))

@@ -156,15 +156,16 @@ class Evolution(Strategy):
             and isinstance(model_space, RawFormatModelSpace)
         ):
             raise TypeError(
-                f"Evolution got a {type(engine).__name__} and a {type(model_space).__name__}, but "
-                "it scores with inherited weights, in this process: it takes a "
-                "SequentialExecutionEngine and a RawFormatModelSpace, which an experiment has "
-                "with NasExperimentConfig('sequential', 'raw', 'local')"
+                f"Evolution got a {type(engine).__name__} and a {type(model_space).__name__}; "
+                "accepted are a SequentialExecutionEngine and a RawFormatModelSpace, which an "
+                "experiment has with NasExperimentConfig('sequential', 'raw', 'local'): Evolution "
+                "scores with inherited weights, in this process"
             )
         evaluator = model_space.evaluator
         if not isinstance(evaluator, Lightning):
             raise TypeError(
-                f"the evaluator is a {type(evaluator).__name__}; Evolution takes a Lightning one"
+                f"the evaluator is a {type(evaluator).__name__}; accepted are NNI's Lightning "
+                "evaluators"
             )
         if isinstance(evaluator, Mutable) and evaluator.simplify():
             raise ValueError(
@@ -197,7 +198,7 @@ class Evolution(Strategy):
             How many; ``None`` gives all.
         """
         if not sort:
-            raise ValueError("sort is False; Evolution lists its best models only")
+            raise ValueError("sort is False; accepted is True: Evolution lists its best models")
         if self._population is None or self._evaluate is None:
             raise RuntimeError("Evolution has not run: there are no models to list")
         best = self._population.best(limit)

@@ -93,15 +93,15 @@ class LatencyTable(CostSum):
             raise ValueError(f"the latency table does not know this child: {error}") from None
         return super().profile(sample)
 
-    def check_space(self, candidates: Candidates) -> None:
-        """Make sure that the table has the labels of a space, no others, and their choices.
+    def check_covers(self, candidates: Candidates) -> None:
+        """Make sure that the table has the labels of a space, no others, and all their choices.
 
         Raises
         ------
         ValueError
             Naming the label, and the choices that the table has no time for.
         """
-        super().check_space(candidates)
+        super().check_covers(candidates)
         for label, choices in candidates.items():
             known = self.candidates.get(label, [])
             if unknown := [choice for choice in choices if choice not in known]:

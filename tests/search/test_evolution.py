@@ -238,7 +238,7 @@ def test_list_models_says_what_it_cannot_do(caplog):
         RawFormatModelSpace.from_model(weights_alike(), classification()),
         SequentialExecutionEngine(),
     )
-    with pytest.raises(ValueError, match="sort is False; Evolution lists its best models only"):
+    with pytest.raises(ValueError, match="sort is False; accepted is True"):
         next(strategy.list_models(sort=False))
     assert len(list(strategy.list_models(limit=99))) == 24
     assert "99 models are requested, but 24 are known" in caplog.text
@@ -283,7 +283,7 @@ class OtherEngine(SequentialExecutionEngine.__base__):
 def test_other_engines_formats_and_evaluators_are_refused():
     raw, simplified = RawFormatModelSpace.from_model, SimplifiedModelSpace.from_model
     sequential = SequentialExecutionEngine()
-    with pytest.raises(TypeError, match=r"OtherEngine.*takes a SequentialExecutionEngine and"):
+    with pytest.raises(TypeError, match=r"OtherEngine.*accepted are a SequentialExec.* and"):
         Evolution(**SMALL)(raw(FlatSpace(), classification()), OtherEngine())
     with pytest.raises(TypeError, match=r"SimplifiedModelSpace.*NasExperimentConfig\('sequential'"):
         Evolution(**SMALL)(simplified(FlatSpace(), classification()), sequential)

@@ -88,8 +88,9 @@ def test_search_comes_nearer_to_the_front_than_random_children():
         return ((values <= rows).all(2) & (values < rows).any(2)).sum(1).mean()
 
     for seed in range(3):
-        run = Run(10, seed=seed, population=20, n_blocks=6)
-        assert mean_dominators(run.generations[-1]) < 0.5 * mean_dominators(everything)
+        later = Run(15, seed=seed, population=20, n_blocks=6).generations[4:]
+        mean = mean_dominators(list(itertools.chain(*later)))
+        assert mean < 0.6 * mean_dominators(everything)
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf, math.inf])
