@@ -48,7 +48,7 @@ def conv_norm(
     Parameters
     ----------
     in_channels, out_channels, kernel, stride, groups
-        Of the convolution; the padding keeps the resolution at stride 1.
+        Settings of the convolution; the padding keeps the resolution at stride 1.
     activation
         Whether ReLU6 follows.
     norm
@@ -76,7 +76,7 @@ class InvertedResidual(nn.Module):
     kernel : int
         Width of the depthwise convolution, odd.
     stride : int
-        Of the depthwise convolution.
+        Stride of the depthwise convolution.
     norm : dict
         Settings of BatchNorm.
 

@@ -52,7 +52,7 @@ class ProxylessNASSpace(ModelSpace):
     in_channels : int
         Channels of the images.
     stem_channels, stem_stride : int
-        Of the convolution that comes first.
+        Channels and stride of the first convolution.
     first_channels : int
         Channels behind the fixed block (expansion 1, kernel 3) that follows it.
     head_channels : int
@@ -62,10 +62,10 @@ class ProxylessNASSpace(ModelSpace):
     dropout : float
         Probability in [0, 1) before the classifier.
     candidates : sequence of str
-        Of every block, see :mod:`search_spaces.mbconv`. A block that changes the shape goes
-        without ``zero``.
+        Names of the candidates of every block, see :mod:`search_spaces.mbconv`. Blocks that change
+        the shape go without ``zero``.
     bn_momentum, bn_eps : float
-        Of every BatchNorm.
+        Momentum and epsilon of every BatchNorm.
 
     Raises
     ------
@@ -176,7 +176,7 @@ class ProxylessNASSpace(ModelSpace):
 
 
 def _initialise(module: nn.Module) -> None:
-    # As MobileNetV2: variance by what a convolution gives to, a small classifier.
+    # As MobileNetV2: convolutions by their fan-out, and a classifier with small weights.
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
     if isinstance(module, nn.Linear):

@@ -39,7 +39,7 @@ __all__ = ["SharedGradients"]
 _logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
-"""Relative deviation from which on a chain does not give the gradient that the model gives."""
+"""Largest relative deviation between a chain's gradient and the model's that is let pass."""
 
 
 class SharedGradients:
@@ -164,7 +164,7 @@ class SharedGradients:
         return sums / total
 
     def _groups(self, children: Sequence[Sample], place: int | None) -> list[list[int]]:
-        """Children by what they run up to a step."""
+        """Group children by what they run up to a step."""
         groups: dict[Any, list[int]] = {}
         for i, child in enumerate(children):
             beginning = self._steps[: 0 if place is None else place + 1]
@@ -220,7 +220,7 @@ class SharedGradients:
         return self._places[label]
 
     def _difference(self, place: int, child: Sample, weights: Sequence[Tensor]) -> str:
-        """In what sharing differs from running a child whole, on the first micro-batch."""
+        """Say how sharing differs from running a child whole, on the first micro-batch."""
         [(whole, _)] = self._alone([child], weights, 0)
         try:
             [(shared, _)] = self._sharing([child], weights, 0, place)

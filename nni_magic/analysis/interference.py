@@ -112,9 +112,9 @@ def interference_study(
     differences
         Numbers m of layers behind it in which the children differ; j + m at most the layers.
     repetitions
-        Of each setting, at least 2.
+        Repetitions of each setting, at least 2.
     seed
-        From 0.
+        Seed of the draws, at least 0.
     done
         A study of the same supernet, whose settings are kept and not measured again.
 
@@ -163,7 +163,7 @@ def differing_children(
     candidates: Sequence[Any],
     rng: np.random.Generator,
 ) -> list[Sample]:
-    """As many children as candidates, which all differ from each other in each of some labels.
+    """Make a child for every candidate, such that any two differ in every one of some labels.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def differing_children(
         Where they differ. In the first of them child i has candidate i, in the others the
         candidates are permuted at random.
     candidates
-        Of each of the labels.
+        Candidates, the same for each of these labels.
     rng
         The only source of randomness.
 

@@ -143,7 +143,7 @@ def score_against_truth(
     path
         The pictures; an ending ``.png`` or ``.svg`` is replaced.
     truth_label, score_label
-        Of the axes, with their units.
+        Labels of the axes, with their units.
 
     Raises
     ------
@@ -227,9 +227,9 @@ def tau_by_method(
     path
         The pictures; an ending ``.png`` or ``.svg`` is replaced.
     trivial
-        Name to tau of rankings that a method must beat, such as by parameters.
+        Name to tau of trivial rankings, such as by parameters, which a method has to beat.
     ceiling
-        The tau that noise in the ground truth leaves to be reached.
+        The largest tau that noise in the ground truth lets scores reach.
 
     Raises
     ------

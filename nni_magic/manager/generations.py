@@ -45,7 +45,7 @@ class Generations:
     def report(self, scores: Sequence[float]) -> Report:
         """Sum up the present generation: ``default`` is the best score known.
 
-        Nothing is to report while no child has a score that is a finite number.
+        The report is empty while no child has a score that is a finite number.
         """
         best = min if self.population.mode == "min" else max
         scored = _finite(scores)
@@ -85,8 +85,8 @@ class Generations:
     def child_report(self, generation: int, child: int) -> Report:
         """Sum up for one child: ``default`` is its score; beside it the best score known.
 
-        In a space of which all children are scored there is none of that number left; then both
-        are the best score known.
+        Where a space runs out of children, there may be none of that number; then both are the
+        best score known.
         """
         open_scores = [] if str(generation) in self.reports else self._kept(generation)
         report = self.report(open_scores)
@@ -96,7 +96,7 @@ class Generations:
         return {"default": record["score"], "best": report["default"]}
 
     def _kept(self, generation: int) -> list[float]:
-        """Scores written of the generation's children, as asked; of the others not a number."""
+        """Scores of the generation's children, in the order asked; NaN where none is written."""
         scores = []
         for child, sample in enumerate(self.population.ask(), start=1):
             record = read_json(self._file(generation, child)) or {}
@@ -105,7 +105,7 @@ class Generations:
         return scores
 
     def complete_before(self, generation: float) -> None:
-        """Complete earlier generations of which some trials failed, without their children."""
+        """Complete earlier generations without the children whose trials failed."""
         numbers = [int(path.name.split("_")[1]) for path in self.folder.glob("generation_*")]
         for number in sorted(numbers):
             if number < generation and str(number) not in self.reports:

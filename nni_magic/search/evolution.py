@@ -40,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Evolution(Strategy):
-    """Breeds children from the best ones known, as :class:`Population` tells.
+    """Breeds children from the best ones known, as :class:`Population` does.
 
     Its state after any generation can be saved and loaded, and the search then goes on as if it
     had never stopped. An NNI experiment saves it whenever it stops, also by an error.

@@ -167,20 +167,20 @@ class LatencyTable(CostSum):
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LatencyTable:
-        """The table of which :meth:`to_json` gave this."""
+        """Make the table anew from what :meth:`to_json` gave."""
         return cls([StepLatency(**step) for step in record["steps"]], record["conditions"])
 
 
 @dataclass(frozen=True)
 class TableError:
-    """Latencies of children as a table predicts them and as they are, in milliseconds."""
+    """Latencies of children as a table predicts them and as measured, in milliseconds."""
 
     predicted: list[float]
     measured: list[float]
 
     @property
     def mean_absolute_percentage_error(self) -> float:
-        """Mean distance of the prediction, in percent of what was measured."""
+        """Mean distance between prediction and measurement, in percent of the measurement."""
         measured = np.array(self.measured)
         return float(100 * np.mean(np.abs(np.array(self.predicted) - measured) / measured))
 

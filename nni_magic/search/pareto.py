@@ -60,7 +60,7 @@ def pareto_search(
     seed
         Makes a run repeatable.
     generations
-        How many to score. The search ends earlier when no further child is found.
+        Generations to score. The search ends earlier when no further child is found.
     population
         Children of a generation, and how many survive it.
     crossover, mutation, filter, start
@@ -77,7 +77,7 @@ def pareto_search(
     ModuleNotFoundError
         If pymoo is not installed.
     ValueError
-        If there is no cost, or what is known has another number of them, or a setting is out of
+        If there is no cost, a known child has another number of costs, or a setting is out of
         its range.
     """
     try:

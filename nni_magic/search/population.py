@@ -40,7 +40,7 @@ class Population:
     space
         A model space, plain or already a supernet, or what its ``simplify()`` returns.
     size
-        Children of a generation, and how many of the best known may become parents.
+        Children of a generation, and how many of the best known children may be parents.
     seed
         Makes a run repeatable: same seed and same scores, same children.
     mode
@@ -51,7 +51,7 @@ class Population:
     start
         Children of the first generation, which is filled up with random ones.
     tournament
-        How many of the best are drawn, with replacement, for the best of them to be a parent.
+        How many of the ``size`` best are drawn, with replacement; the best drawn is a parent.
         The default, 8 among 50, gives parents of mean rank 6.1; [Guo2020] draws uniformly from
         the best 10, of mean rank 5.5, and never from the others.
     crossover
