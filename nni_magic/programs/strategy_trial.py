@@ -20,6 +20,7 @@ from nni.nas.nn.pytorch import ModelSpace
 
 from ..children.samples import digest
 from ..manager.trial import ManagedTrial, one_clear_message
+from ..scoring.scored import ScoredChild
 from ..search import Evolution, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
 from ..support.records import count_params
@@ -136,8 +137,8 @@ def search(domain: Domain, supernet: ModelSpace, survivor: Sample | None = None)
         )
         ranked = evolution.search(supernet, evaluate)
     else:
-        ranked = [(survivor, evaluate([survivor])[0])]
-    losses = [loss for _, loss in ranked]
+        ranked = [ScoredChild(survivor, evaluate([survivor])[0])]
+    losses = [child.score for child in ranked]
     if diverged := sum(not math.isfinite(loss) for loss in losses):
         raise ValueError(
             f"{diverged} of {len(losses)} children have no finite validation loss: the training "
