@@ -1,4 +1,4 @@
-"""What is installed: a wheel in a fresh environment, and an archive of sources that tests itself."""
+"""What is installed: a wheel in a fresh environment, and an archive of sources that runs tests."""
 
 import ast
 import configparser
