@@ -15,7 +15,10 @@ from email.parser import Parser
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import nnictl
 import pytest
+import yaml
+from nnictl import free_port
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -213,6 +216,51 @@ def test_the_program_answers_in_an_empty_folder(fresh, tmp_path, environment):
     out = run(fresh / "nni-magic", "--help", cwd=tmp_path, **environment)
     assert {"demo", "example", "search-space"} <= set(re.findall(r"[\w-]+", out))
     assert list(tmp_path.iterdir()) == []
+
+
+SMALL = {
+    "epochs": 2, "epoch-steps": 3, "batch-size": 4, "warmup-steps": 2, "warmup-epochs": 1,
+    "anchor-interval": 2, "search-batches": 1, "population": 2, "retrain-epochs": 1,
+}  # fmt: skip
+
+
+def written_example(fresh, folder, environment, name):
+    """An example as ``nni-magic example`` writes it, made so small that it ends in a minute."""
+    run(fresh / "nni-magic", "example", name, cwd=folder, **environment)
+    text = (folder / f"{name}.yml").read_text()
+    assert str(ROOT) not in text and "experiments." not in text
+    (folder / "corpus").mkdir()
+    for number in range(8):
+        words = f"document {number} says some words again " * 60
+        (folder / "corpus" / f"{number}.txt").write_text(words)
+    config = yaml.safe_load(text)
+    command = re.sub(r"--corpus \S+", f"--corpus {folder / 'corpus'}", config["trialCommand"])
+    for option, value in SMALL.items():
+        command = re.sub(rf"--{option.replace('-', '[-_]')} \S+", f"--{option} {value}", command)
+    return {**config, "trialCommand": command}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_runs_outside_the_repository(fresh, tmp_path, environment):
+    config = written_example(fresh, tmp_path, environment, "bert_search")
+    config["tuner"]["classArgs"] |= {"generations": 1, "top_k": 1}
+    (tmp_path / "small.yml").write_text(yaml.safe_dump(config))
+    given = ["demo", "--experiment", "small.yml", "--port", free_port()]
+    out = run(fresh / "nni-magic", *given, cwd=tmp_path, **environment)
+    assert out.count("succeeded after") == 4  # supernet, one generation, one child, the baseline
+    assert f"Files: {tmp_path / 'runs'}" in out
+
+
+@pytest.mark.slow
+def test_a_written_example_runs_through_nnictl(fresh, tmp_path, environment, monkeypatch):
+    monkeypatch.setattr(nnictl, "NNICTL", fresh / "nnictl")
+    config = written_example(fresh, tmp_path, environment, "bert_strategies")
+    config |= {"maxTrialNumber": 1}
+    with nnictl.NnictlExperiment(tmp_path, config, **environment) as experiment:
+        [job] = experiment.wait_for(lambda jobs: jobs and jobs[0].status in nnictl.ENDED)
+        assert job.status == "SUCCEEDED", nnictl.log_of(job)
+    assert experiment.left == []
 
 
 @pytest.mark.slow
