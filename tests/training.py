@@ -56,6 +56,12 @@ def make(name, **settings):
     return strategy(**{**common, **own, **settings})
 
 
+def anchor_of(module):
+    """The anchor of a Lightning module that aligns to one."""
+    [term] = module.terms
+    return term.target.anchor
+
+
 class Stop(Exception):
     """Stands for a killed process."""
 

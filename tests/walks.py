@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nni.mutable import Categorical
 
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 from nni_magic.samplers.interleaved import InterleavedSampler
 
 UNEQUAL = {

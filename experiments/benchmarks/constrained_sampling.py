@@ -44,7 +44,7 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
-from nni_magic.samplers.base import GradualSampler, Sampler, UniformSampler
+from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
 from nni_magic.search.latency import LatencyTable, table_error
 from nni_magic.supernet.connection import as_supernet
 from search_spaces import ProxylessNASSpace

@@ -45,7 +45,7 @@ from experiments.benchmarks.reporting import (
 from nni_magic.analysis.gradients import SharedGradients
 from nni_magic.analysis.interference import differing_children
 from nni_magic.children import samples
-from nni_magic.scoring.scorer import logged_to
+from nni_magic.scoring.evaluator_state import logged_to
 from nni_magic.supernet.resume import seed_generators
 from nni_magic.tasks.language.mlm import MaskedLanguageModel
 from search_spaces import BertSpace

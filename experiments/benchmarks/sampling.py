@@ -40,7 +40,7 @@ from experiments.benchmarks.reporting import (
     verdict,
     write_report,
 )
-from nni_magic.samplers.base import GradualSampler, Sampler, UniformSampler
+from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
 from nni_magic.strategies.module import SupernetModule
 from search_spaces import BertSpace
 

@@ -28,7 +28,7 @@ from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 from experiments.benchmarks.reporting import add_report_options, table, write_report
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.children import samples
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator, Evolution
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.tasks.language.mlm import mlm_search_evaluator

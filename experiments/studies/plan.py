@@ -18,7 +18,7 @@ from experiments.studies.settings import check_least, made
 from nni_magic import strategies
 from nni_magic.children import samples
 from nni_magic.programs import options
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.strategies.aligned import AlignedStrategy
 from nni_magic.strategies.base import SupernetStrategy
 from nni_magic.support.errors import naming

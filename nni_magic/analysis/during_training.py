@@ -28,7 +28,7 @@ from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from torch import Tensor, nn
 
-from ..scoring.scorer import kept_metrics, logged_to
+from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.hidden_states import as_anchor
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_count
@@ -36,7 +36,7 @@ from .gradients import trainable_weights
 
 __all__ = ["LogInterference"]
 
-NEEDED = ("child", "route", "training_module")
+NEEDED = ("child", "router", "training_module")
 
 
 class LogInterference(pl.Callback):
@@ -150,7 +150,7 @@ def _cosines(
     gradients = []
     with _unnoticed(module.training_module):
         for child in (previous, module.child):  # the path is then that of the child, as before
-            module.route(child)
+            module.router.set(child)
             seed_generators(trainer.global_step)
             gradients.append(_gradients(trainer, module.training_module, batch, batch_idx, inputs))
     pairs = zip(*gradients, strict=True)

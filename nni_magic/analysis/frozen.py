@@ -14,7 +14,7 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 
-from ..scoring.scorer import kept_metrics, logged_to
+from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
 from ..supernet.hidden_states import Call, as_anchor, capture_call
 from ..supernet.resume import isolated_randomness, seed_generators

@@ -1,38 +1,45 @@
 r"""Align the hidden states of child models.
 
-.. math:: L_{align} = \sum_{n \in A} \mathrm{MSE}(H_n(\alpha^l), H_n(\alpha_t)) \quad [Xu2022, 1]
+.. math:: L_{align} = \sum_{n \in A} \mathrm{MSE}(H_n, H_n(\alpha_t)) \quad [Xu2022, 1]
 
-==================  ============================================================
-:math:`H_n`         ``Call.states``: outputs of the aligned layers, by name
-:math:`A`           ``Alignment.layers``: the aligned layers
-:math:`\alpha^l`    the anchor; ``Alignment.target`` gives its hidden states
-:math:`\alpha_t`    the child that the step trains
-==================  ============================================================
+==================  ==========================================================================
+:math:`\alpha_t`    the child of a turn
+:math:`H_n(\cdot)`  ``Call.states``: output of layer n by name, residual and norm included
+:math:`H_n`         the target's, see :class:`nni_magic.losses.targets.Target`; MAGIC-A's is the
+                    anchor's :math:`H_n(\alpha^l)`
+:math:`A`           every ``align_every`` layers, or ``layers``
+==================  ==========================================================================
 
-The target's pass repeats the evaluator's call of the model on the anchor's path. It makes no
-gradient, ends behind the last aligned layer, has dropout off, and uses batch statistics without
-writing BatchNorm's buffers.
+The target's pass repeats the evaluator's call of the model on another path, see
+:class:`nni_magic.losses.replay.CallReplay`, by default without gradient.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from inspect import Parameter
+from typing import Any
 
 import torch
 from nni.mutable import Sample
 from torch import Tensor, nn
 
-from ..supernet.hidden_states import Call, States, as_anchor, hooked, recorded
+from ..samplers.streams import Stream
+from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..supernet.epochs import epochs_left
+from ..supernet.hidden_states import Call, capture_call, select_layers
+from ..supernet.resume import isolated_randomness
+from ..supernet.step import Step, Turn
+from ..support.names import MASK_ARGUMENT
+from .replay import CallReplay
+from .targets import Target
+from .term import LossTerm, TrainingSupernet
 
-__all__ = ["MASK_ARGUMENT", "Alignment", "alignment_loss"]
-
-MASK_ARGUMENT = "attention_mask"
-"""Name of the padding mask unless another is given; a model need not have it."""
+__all__ = ["Alignment", "PaddingMask", "alignment_loss"]
 
 
 def alignment_loss(
@@ -77,30 +84,15 @@ def alignment_loss(
     return total
 
 
-class Alignment:
-    """The alignment term of a training step's loss.
-
-    ``with alignment.observing(): ...`` surrounds the evaluator's training step of the child;
-    calling the object afterwards gives the term.
+class PaddingMask:
+    """Finds the padding mask among the arguments of a call of the model.
 
     Parameters
     ----------
     model
-        The supernet.
-    layers
-        The aligned layers by name; see :func:`nni_magic.supernet.hidden_states.select_layers`.
-    route
-        Sets the supernet's path to a sample.
-    target
-        Given a function that replays a sample, returns the hidden states to align to.
-        MAGIC-A's is ``lambda replay: replay(anchor.sample)``.
-    weight
-        λ of [Xu2022, Eq. 2], by which the strategy multiplies the term.
-    mask_argument
-        Name of the argument of the model's ``forward`` that is the padding mask. When the
-        evaluator passes it, padding is left out; otherwise every position counts.
-    gradient
-        Let gradients through the target's pass as well, for study.
+        The model.
+    argument
+        Name of the argument of ``forward`` that is the mask, nonzero where real; ``None`` for none.
 
     Raises
     ------
@@ -108,120 +100,164 @@ class Alignment:
         If ``forward`` has no such argument, unless it is the default's.
     """
 
+    def __init__(self, model: nn.Module, argument: str | None) -> None:
+        self.argument = argument
+        self._signature = inspect.signature(model.forward)
+        kinds = {name: each.kind for name, each in self._signature.parameters.items()}
+        names = [name for name, kind in kinds.items() if kind is not Parameter.VAR_POSITIONAL]
+        known = (None, MASK_ARGUMENT, *names)
+        if argument not in known and Parameter.VAR_KEYWORD not in kinds.values():
+            raise ValueError(
+                f"mask_argument is {argument!r}, but forward of {type(model).__name__} takes "
+                f"{names}; name one of these, or None to align without a mask"
+            )
+
+    def __call__(self, call: Call) -> Tensor | None:
+        """The mask of a call, if it was given one."""
+        if self.argument is None:
+            return None
+        given = self._signature.bind(*call.args, **call.kwargs).arguments
+        return given.get(self.argument, call.kwargs.get(self.argument))
+
+
+class Alignment(LossTerm):
+    """The alignment term of the loss.
+
+    Parameters
+    ----------
+    target
+        Gives the hidden states to align with, and says when there are any.
+    weight
+        λ of [Xu2022, Eq. 2].
+    align_every, layers
+        Which layers; see :func:`nni_magic.supernet.hidden_states.select_layers`.
+    mask_argument
+        Name of the argument of the model's ``forward`` that is the padding mask. When the
+        evaluator passes it, padding is left out; otherwise every position counts.
+    warmup_epochs
+        Epochs before there is a target, to check that training goes on for longer.
+    gradient
+        Let gradients through the target's pass as well, for study.
+    """
+
     name = "alignment_loss"
 
     def __init__(
         self,
-        model: nn.Module,
-        layers: Mapping[str, nn.Module],
-        route: Callable[[Sample], None],
-        target: Callable[[Callable[[Sample], States]], States],
+        target: Target,
         *,
-        weight: float = 0.5,
+        weight: float,
+        align_every: int,
+        layers: Sequence[int | str] | None = None,
         mask_argument: str | None = MASK_ARGUMENT,
+        warmup_epochs: int = 0,
         gradient: bool = False,
     ) -> None:
-        self.model = model
-        self.layers = layers
-        self.route = route
         self.target = target
         self.weight = weight
-        self.gradient = gradient
+        self.align_every = align_every
+        self.aligned_layers = layers
         self.mask_argument = mask_argument
-        self._signature = inspect.signature(model.forward)
-        self._modules = list(model.modules())
-        self._calls: list[Call] = []
-        self._check_mask_argument()
+        self.warmup_epochs = warmup_epochs
+        self.gradient = gradient
+        self.replay: CallReplay | None = None
 
-    @contextlib.contextmanager
-    def observing(self) -> Iterator[None]:
-        """Record every call of the model, with the hidden states of the aligned layers."""
-        with recorded(self.model, self.layers) as self._calls:
-            yield
+    def begin(self, module: TrainingSupernet) -> None:
+        self.module = module
+        self.replay = None  # its layers belong to one fit's model
+        self.target.begin(module)
 
-    def __call__(self, child: Sample) -> Tensor:
-        """The term for what was observed, averaged over the model's calls.
-
-        Parameters
-        ----------
-        child
-            The sample observed. The supernet's path is set back to it.
+    def started(self) -> None:
+        """Make sure that something will be aligned.
 
         Raises
         ------
         ValueError
-            If the step did not call the model.
+            If training ends before the warm start does.
         """
-        calls, self._calls = self._calls, []
-        if not calls:
-            raise ValueError("the training step did not call self.model(...): nothing to align")
-        losses = []
-        for call in calls:
-            target = self.target(lambda sample, call=call: self.replay(call, sample))  # type: ignore[misc]
-            losses.append(alignment_loss(target, call.states, self._mask(call)))
-        self.route(child)
-        return torch.stack(losses).mean()
-
-    def replay(self, call: Call, sample: Sample) -> States:
-        """Hidden states of another child for the inputs of a call.
-
-        Raises
-        ------
-        ValueError
-            If the child's path does not run through all the aligned layers.
-        """
-        states: States = {}
-        self.route(sample)
-        with as_anchor(self._modules), torch.set_grad_enabled(self.gradient):  # noqa: SIM117
-            with hooked(self.layers, states, stop=True):
-                self.model(*call.args, **call.kwargs)
-        if missing := [name for name in self.layers if name not in states]:
-            raise ValueError(f"aligned layers {missing} are not run by the child {sample}")
-        return states
-
-    def check_shapes(self, call: Call, children: Sequence[Sample]) -> None:
-        """Make sure that the hidden states of these children can be compared.
-
-        Raises
-        ------
-        ValueError
-            If a layer's output is not a tensor, its shape differs between two children, or it is
-            changed in place behind the layer.
-        """
-        self.route(children[0])
-        with as_anchor(self._modules), torch.no_grad(), recorded(self.model, self.layers):
-            self.model(*call.args, **call.kwargs)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for child in children:
-            for name, state in self.replay(call, child).items():
-                if not isinstance(state, Tensor):
-                    raise ValueError(
-                        f"the output of aligned layer {name!r} is a {type(state).__name__}, "
-                        "not a tensor; pass aligned_layers that give a tensor"
-                    )
-                shape = shapes.setdefault(name, tuple(state.shape))
-                if shape != tuple(state.shape):
-                    raise ValueError(
-                        f"aligned layer {name!r} gives shape {shape} for one child and "
-                        f"{tuple(state.shape)} for another; pass aligned_layers (or align_every) "
-                        "whose outputs have one shape for every child"
-                    )
-
-    def _check_mask_argument(self) -> None:
-        kinds = {name: each.kind for name, each in self._signature.parameters.items()}
-        names = [name for name, kind in kinds.items() if kind is not Parameter.VAR_POSITIONAL]
-        if (
-            self.mask_argument not in (None, MASK_ARGUMENT, *names)
-            and Parameter.VAR_KEYWORD not in kinds.values()
-        ):
+        trainer = self.module.trainer
+        epochs = trainer.current_epoch + epochs_left(trainer)
+        if epochs <= self.warmup_epochs and not trainer.fast_dev_run:
             raise ValueError(
-                f"mask_argument is {self.mask_argument!r}, but forward of "
-                f"{type(self.model).__name__} takes {names}; name one of these, or None to align "
-                "without a mask"
+                f"warmup_epochs is {self.warmup_epochs}, but training ends after {epochs:.0f} "
+                f"epochs, so that nothing would be aligned; pass less than {epochs:.0f}"
             )
 
-    def _mask(self, call: Call) -> Tensor | None:
-        if self.mask_argument is None:
-            return None
-        given = self._signature.bind(*call.args, **call.kwargs).arguments
-        return given.get(self.mask_argument, call.kwargs.get(self.mask_argument))
+    def before_step(self, batch: Any, batch_idx: int) -> None:
+        if self.replay is None:
+            self._choose_layers(batch, batch_idx)
+        self.target.renew()
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module] | None:
+        return self.replay.layers if self.replay is not None and self.target.ready else None
+
+    def __call__(self, step: Step, turn: Turn) -> Tensor:
+        """The term of a turn, averaged over the model's calls: a scalar in float32.
+
+        Raises
+        ------
+        ValueError
+            If the training step did not call the model.
+        """
+        assert self.replay is not None, "attach() comes first"
+        if not (calls := step.calls[-1]):
+            raise ValueError("the training step did not call self.model(...): nothing to align")
+        losses = [
+            alignment_loss(
+                self.target.states(partial(self.replay, call)), call.states, self._mask(call)
+            )
+            for call in calls
+        ]
+        return torch.stack(losses).mean()
+
+    def attach(self, replay: CallReplay) -> None:
+        """Align the layers of a replay from now on.
+
+        Raises
+        ------
+        ValueError
+            If the model has no argument of the mask's name.
+        """
+        self._mask = PaddingMask(replay.model, self.mask_argument)
+        self.replay = replay
+
+    def _choose_layers(self, batch: Any, batch_idx: int) -> None:
+        """Choose the layers, and find out now whether all children can be aligned there."""
+        module, children = self.module, self._covering_children()
+        evaluator, precision = module.training_module, module.trainer.precision_plugin
+        with isolated_randomness(), torch.no_grad(), precision.train_step_context():
+            module.router.set(children[0])
+            model = evaluator.model
+            with kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None):
+                call = capture_call(model, lambda: evaluator.training_step(batch, batch_idx))
+            layers = select_layers(
+                model, call, align_every=self.align_every, layers=self.aligned_layers
+            )
+            replay = CallReplay(model, layers, module.router, gradient=self.gradient)
+            self.attach(replay)
+            replay.check_shapes(call, children)
+
+    def _covering_children(self) -> list[Sample]:
+        """A few valid children that together hold, most likely, all candidates of all labels."""
+        children, covered = [], set[tuple[str, str]]()
+        for child in self.module.draw_children(64, Stream.COVERING):
+            choices = {(label, repr(choice)) for label, choice in child.items()}
+            if not choices <= covered:
+                covered |= choices
+                children.append(child)
+        return children
+
+    def restricted(
+        self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
+    ) -> None:
+        self.target.restricted(allowed, ranked)
+
+    def validated(self) -> Sequence[Sample] | None:
+        return self.target.validated()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.target.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.target.load_state_dict(state)

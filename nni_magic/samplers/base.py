@@ -1,18 +1,12 @@
-r"""Path samplers: which child model a training step trains.
+r"""What all path samplers share: which child model a training step trains.
 
 A sampler is an endless, seeded sequence of samples. It owns its random generator, so that
 global seeds, data loading and validation cannot disturb it, and its whole state goes into a
 checkpoint.
 
-- :class:`UniformSampler`, SPOS [Guo2020]: every label uniform, independent of the last sample.
-- :class:`GradualSampler`, MAGIC-T [Xu2022]: a random walk in which adjacent samples differ in
-  ``k`` labels. :mod:`nni_magic.samplers.interleaved` takes several such walks in turn.
-
-Another method derives from :class:`Sampler` and says how a sample is proposed; constraints,
-restriction and state are the base class's.
-
-[Guo2020] Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling.
-[Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
+A method derives from :class:`Sampler` and says how a sample is proposed; constraints, restriction
+and state are the base class's. A method that trains several children a step, or weighs them, gives
+:meth:`Sampler.turns` as well, and one that learns from what was trained :meth:`Sampler.tell`.
 """
 
 from __future__ import annotations
@@ -20,7 +14,7 @@ from __future__ import annotations
 import abc
 import itertools
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +26,14 @@ from ..children import samples
 from ..children.budgeted import BudgetedDraws, draws_inside
 from ..children.constraints import Constraint, as_constraint, check_space
 from ..children.samples import Candidates
+from ..supernet.step import Step, Turn
 
-__all__ = ["GradualSampler", "Sampler", "UniformSampler"]
+__all__ = ["Probe", "Sampler"]
 
 _logger = logging.getLogger(__name__)
+
+Probe = Callable[[Sample], float]
+"""Loss of a child on the present batch, with the weights as they are; it changes nothing."""
 
 
 class Sampler(abc.ABC):
@@ -66,6 +64,9 @@ class Sampler(abc.ABC):
     ValueError
         If a budget of the filter is of another space.
     """
+
+    watches_gradients = False
+    """Whether :meth:`tell` needs ``gradient_norm``, which costs a pass over all gradients."""
 
     tries = 1000
     """Proposals rejected in a row after which :meth:`next` gives up."""
@@ -143,6 +144,19 @@ class Sampler(abc.ABC):
             f"no valid sample in {self.tries} tries {start}: {self._constraint()} rejected all of "
             f"them, the last one {proposal}; loosen it"
         )
+
+    def turns(self, probe: Probe) -> list[Turn]:
+        """Children that the next optimizer step trains, and how; here the next one alone.
+
+        Parameters
+        ----------
+        probe
+            Tells how well a child does on the step's first batch, for methods that choose by it.
+        """
+        return [Turn(self.next())]
+
+    def tell(self, step: Step) -> None:
+        """Called after every batch with what was trained on it, for methods that learn from it."""
 
     def _constraint(self) -> str:
         return "the space's constraint" if self.filter is None else f"filter {self.filter!r}"
@@ -265,97 +279,6 @@ class Sampler(abc.ABC):
         self.current = None if state["current"] is None else dict(state["current"])
         self.candidates = {label: list(choices) for label, choices in state["candidates"].items()}
         self.reseated = state["reseated"]
-
-
-class UniformSampler(Sampler):
-    """SPOS: every label uniform over its candidates and independent of all else [Guo2020].
-
-    With N labels of C candidates, adjacent samples differ in N (C - 1) / C labels on average.
-    """
-
-    def propose(self) -> Sample:
-        """Draw every label anew."""
-        return self.draw(self.candidates)
-
-
-class GradualSampler(Sampler):
-    r"""MAGIC-T: a walk whose adjacent samples differ in ``k`` active labels [Xu2022].
-
-    The first sample is uniform. Each step then picks ``k`` distinct labels uniformly and gives
-    each a different choice, uniform over the others. The walk's stationary distribution is
-    uniform over all samples. The lazy walk comes within
-
-    .. math:: d_{TV}(\pi_t, \pi) \le N e^{-t/N}
-
-    of it after ``t`` steps over ``N`` labels. (The paper prints :math:`e^{-t/N - \ln N}`, but its
-    own corollary, :math:`t \ge N \ln N + N \ln(1/\epsilon)`, needs :math:`+ \ln N`.)
-
-    Two limits of the walk that is not lazy:
-
-    - With two candidates a label it never converges: for odd ``k`` it alternates between two
-      halves of the space for ever (the walk is periodic), for even ``k`` it never leaves one.
-      Use ``lazy=True`` there.
-    - In a conditional space it changes active labels only, so that no step is wasted, and with
-      ``k = 1`` visits a sample in proportion to the number of its active labels that have more
-      than one candidate. The lazy walk picks among all labels and is uniform.
-
-    A filter makes the walk propose another neighbour, so it visits a sample in proportion to the
-    chance that a proposal from there is allowed. A filter that leaves no path of allowed
-    neighbours between two samples keeps the walk on one side. An upper bound alone on a sum over
-    independent labels, such as FLOPs, always leaves one for ``k = 1``: from every sample the walk
-    can go down to the cheapest. Two bounds close together may not.
-
-    Parameters
-    ----------
-    space, seed, filter
-        See :class:`Sampler`.
-    k
-        Labels changed by a step. When progressive shrinking leaves fewer labels with a choice,
-        all of these change; when it leaves none, the sample stays.
-    lazy
-        Draw the ``k`` labels from all their choices, the present one included, as the coupling
-        proof of the mixing bound assumes.
-
-    Raises
-    ------
-    ValueError
-        If ``k`` is not from 1 to the number of labels, of which only those with several candidates
-        count unless the walk is lazy.
-    """
-
-    def __init__(
-        self,
-        space: Mutable | Mapping[str, LabeledMutable],
-        *,
-        seed: int | Sequence[int],
-        filter: Any = None,
-        k: int = 1,
-        lazy: bool = False,
-    ) -> None:
-        super().__init__(space, seed=seed, filter=filter)
-        # The lazy walk also picks labels of which the only choice stays.
-        n = sum(lazy or len(choices) > 1 for choices in self.candidates.values())
-        if not 1 <= k <= max(1, n):
-            raise ValueError(f"k is {k}, but it must be from 1 to {n}, the number of labels")
-        self.k = k
-        self.lazy = lazy
-
-    def propose(self) -> Sample:
-        """Draw a neighbour of the current sample, or the walk's first sample."""
-        if self.current is None:
-            return self.draw(self.candidates)
-        if self.lazy:
-            labels = list(self.candidates)
-            picked = self._rng.choice(len(labels), self.k, replace=False)
-            redrawn = {labels[i]: self.candidates[labels[i]] for i in picked}
-            return {**self.current, **samples.random_sample(redrawn, self._rng)}
-        movable = [
-            label for label in self.active_labels(self.current) if len(self.candidates[label]) > 1
-        ]
-        if not movable:
-            return dict(self.current)
-        k = min(self.k, len(movable))
-        return samples.neighbour(self.current, self.candidates, self._rng, k, movable)
 
 
 def _is_conditional(space: Mutable | Mapping[str, LabeledMutable]) -> bool:

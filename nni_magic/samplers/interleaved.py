@@ -9,7 +9,7 @@ from typing import Any
 from nni.mutable import LabeledMutable, Mutable, Sample
 
 from ..children.samples import Candidates
-from .base import GradualSampler
+from .gradual import GradualSampler
 
 __all__ = ["InterleavedSampler"]
 
@@ -24,14 +24,15 @@ class InterleavedSampler(GradualSampler):
     Parameters
     ----------
     space, seed, filter, k, lazy
-        See :class:`nni_magic.samplers.base.GradualSampler`; with one walk the samples are its samples.
+        See :class:`nni_magic.samplers.gradual.GradualSampler`; with one walk the samples are
+        its samples.
     walks
         How many.
 
     Raises
     ------
     ValueError
-        If ``walks`` is less than 1, or as for :class:`nni_magic.samplers.base.GradualSampler`.
+        If ``walks`` is less than 1, or as for :class:`nni_magic.samplers.gradual.GradualSampler`.
     """
 
     def __init__(

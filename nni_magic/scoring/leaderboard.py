@@ -8,6 +8,7 @@ from functools import cmp_to_key
 from nni.mutable import Sample
 
 from ..children.samples import digest
+from .scored import ScoredChild
 from .scorer import Mode, better
 
 __all__ = ["Leaderboard"]
@@ -40,31 +41,31 @@ class Leaderboard:
         self.mode = mode
         self.name = name
         self.size = size
-        self._scores: dict[str, tuple[Sample, float]] = {}
+        self._scores: dict[str, ScoredChild] = {}
 
     def score(self, sample: Sample) -> float:
         """Score a child with the weights as they are, and remember it."""
         score = self._score(sample)
-        self._scores[self.name(sample)] = sample, score
+        self._scores[self.name(sample)] = ScoredChild(sample, score)
         if len(self._scores) > 2 * self.size:
             self.load(self.ranked()[: self.size])
         return score
 
     def rescore(self, also: Iterable[Sample] = ()) -> None:
         """Score all children known, and some others, with the weights as they are."""
-        children = [*also, *(sample for sample, _ in self.ranked()[: self.size])]
+        children = [*also, *(known.sample for known in self.ranked()[: self.size])]
         self._scores = {}
         for child in {self.name(child): child for child in children}.values():
             self.score(child)
 
-    def ranked(self) -> list[tuple[Sample, float]]:
+    def ranked(self) -> list[ScoredChild]:
         """Children and their scores, best first; of equals the one scored first."""
 
-        def compare(a: tuple[Sample, float], b: tuple[Sample, float]) -> int:
-            return better(b[1], a[1], self.mode) - better(a[1], b[1], self.mode)
+        def compare(a: ScoredChild, b: ScoredChild) -> int:
+            return better(b.score, a.score, self.mode) - better(a.score, b.score, self.mode)
 
         return sorted(self._scores.values(), key=cmp_to_key(compare))
 
     def load(self, ranked: Iterable[tuple[Sample, float]]) -> None:
         """Take over what :meth:`ranked` gave."""
-        self._scores = {self.name(sample): (sample, score) for sample, score in ranked}
+        self._scores = {self.name(sample): ScoredChild(sample, score) for sample, score in ranked}

@@ -10,27 +10,27 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
-from pytorch_lightning.utilities.data import extract_batch_size
 from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import on_device
 from ..supernet.resume import isolated_randomness, read_anew
+from ..supernet.routing import Router
 from ..support.compat import freeze
+from .evaluator_state import evaluating, kept_metrics, logged_to
+from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
-__all__ = ["Metric", "Mode", "Scorer", "better", "kept_metrics", "logged_to"]
+__all__ = ["Metric", "Mode", "Scorer", "better"]
 
 Mode = Literal["min", "max"]
-Metric = str | Callable[[Any, Any], float] | None
-Value = float | tuple[float, float]
 
 
 def better(a: float, b: float, mode: Mode) -> bool:
@@ -54,8 +54,6 @@ class Scorer:
     module
         The Lightning module that trains the supernet, attached to a trainer; its
         ``training_module`` is the evaluator's module.
-    route
-        Sets the supernet's path to a sample.
     metric
         Name under which the evaluator logs the metric, or a function of the model's outputs and
         the batch, whose values are averaged over the batches by their sizes. By default the
@@ -76,7 +74,6 @@ class Scorer:
     def __init__(
         self,
         module: Any,
-        route: Callable[[Sample], None],
         *,
         metric: Metric,
         mode: Mode,
@@ -85,7 +82,6 @@ class Scorer:
         calibrator: Calibrator | None = None,
     ) -> None:
         self.module = module
-        self.route = route
         self.metric = metric
         self.mode = mode
         self.n_batches = n_batches
@@ -93,7 +89,7 @@ class Scorer:
         self._loaders = loaders
         self._batches: list[Any] | None = None
         self._metrics: list[TorchMetric] = []
-        self._logged = _Logged()
+        self._logged = Logged()
         self._output: Any = None
         self._loader_argument: dict[str, int] = {}
 
@@ -110,10 +106,15 @@ class Scorer:
             calibrate and no training data.
         """
         with isolated_randomness(), self.session():
-            self.route(sample)
+            self.router.set(sample)
             batches = [self.on_device(batch) for batch in self.held_out()]
             with self.statistics():
                 return self.reduce([self.validate(batches)])[0]
+
+    @property
+    def router(self) -> Router:
+        """Sets the path of the supernet that is scored."""
+        return Router.of(self.module.training_module.model)
 
     def child(self, sample: Sample) -> torch.nn.Module:
         """Build a stand-alone child with the weights, and the statistics, that are scored.
@@ -122,7 +123,7 @@ class Scorer:
         """
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
-            self.route(sample)
+            self.router.set(sample)
             statistics = self.statistics()
         with statistics:
             # A copy, because freezing leaves the chosen candidates shared with the supernet.
@@ -141,7 +142,7 @@ class Scorer:
         """
         evaluator: pl.LightningModule = self.module.training_module
         with (
-            _evaluating(self.module),
+            evaluating(self.module),
             kept_metrics(evaluator) as self._metrics,
             logged_to(evaluator, self._log),
         ):
@@ -156,7 +157,7 @@ class Scorer:
         """Run the validation step on batches, on the path that is set, within a session."""
         for metric in self._metrics:
             metric.reset()
-        self._logged = _Logged()
+        self._logged = Logged()
         for index, batch in enumerate(batches):
             self._validation_step(batch, index)
         return self._logged.value(self.metric)
@@ -225,93 +226,13 @@ class Scorer:
                         "metric is a function of the model's outputs, but the evaluator's "
                         "validation_step does not call self.model(...)"
                     )
-                logged(_FUNCTION, self.metric(self._output, batch))
+                logged(FUNCTION, self.metric(self._output, batch))
         loss = output.get("loss") if isinstance(output, dict) else output
         if self.metric is None and not logged.has("val_loss") and loss is not None:
-            logged(_RETURNED, loss)
+            logged(RETURNED, loss)
 
     def _log(self, *args: Any, **options: Any) -> None:
         self._logged(*args, **options)
 
     def _keep_output(self, module: Any, args: Any, output: Any) -> None:
         self._output = output
-
-
-_RETURNED = "the loss that validation_step returns"
-_FUNCTION = "the function of the outputs"
-
-
-class _Logged:
-    """What the evaluator logs for one child: values with their weights instead of a logger."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[tuple[Any, float]]] = {}
-        self.metrics: dict[str, TorchMetric] = {}
-        self.batch: Any = None
-
-    def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
-        if isinstance(value, TorchMetric):
-            self.metrics[name] = value
-            return
-        weight = options.get("batch_size")
-        if weight is None:
-            weight = extract_batch_size(self.batch)
-        # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
-        self.values.setdefault(name, []).append((value, weight))
-
-    def has(self, name: str) -> bool:
-        """Tell whether there is such a value or torchmetrics object."""
-        return name in self.values or name in self.metrics
-
-    def value(self, metric: Metric) -> Value:
-        """The metric of a torchmetrics object, or a weighted sum with the sum of weights."""
-        name = _FUNCTION if callable(metric) else metric
-        name = name or ("val_loss" if self.has("val_loss") else _RETURNED)
-        if name in self.metrics:
-            return float(self.metrics[name].compute())
-        if name not in self.values:
-            wanted = f"metric {metric!r}" if metric else "a validation loss"
-            raise ValueError(
-                f"{wanted} is not logged by the evaluator's validation_step; "
-                f"it logs {sorted({*self.values, *self.metrics})}: name one of these as metric"
-            )
-        weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]
-        return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)
-
-
-@contextlib.contextmanager
-def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
-    """Hand what the evaluator logs to a function."""
-    own = evaluator.log
-    evaluator.log = log  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        evaluator.log = own  # type: ignore[method-assign]
-
-
-@contextlib.contextmanager
-def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
-    """Bring the state of a module's metrics back; gives the metrics."""
-    metrics = [metric for metric in module.modules() if isinstance(metric, TorchMetric)]
-    states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
-    try:
-        yield metrics
-    finally:
-        for metric, state, count in states:
-            metric.reset()
-            for name, value in state.items():
-                setattr(metric, name, value)
-            metric._update_count = count
-
-
-@contextlib.contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, then every submodule back to the mode that it had."""
-    modes = [(submodule, submodule.training) for submodule in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for submodule, training in modes:
-            submodule.training = training

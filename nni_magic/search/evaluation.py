@@ -25,23 +25,23 @@ from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from torch import nn
 
 from ..children.samples import check_sample
-from ..samplers.base import UniformSampler
+from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Mode, Scorer, Value
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import answering, chain_of, single_step
 from ..supernet.connection import as_supernet, check_evaluator, connect
 from ..supernet.resume import isolated_randomness, seed_generators
-from ..support.errors import check_count
+from ..support.errors import check_choice, check_count
 from .execution import ChainRunner, prefix_tree
 from .observation import Observer, canonical
 
-__all__ = ["ChildEvaluator"]
+__all__ = ["ChildEvaluator", "ChildScores"]
 
 _logger = logging.getLogger(__name__)
 
 
-class ChildEvaluator:
-    """Scores children on the same held-out batches with the weights that they inherit.
+class ChildScores:
+    """Scores children with the weights that they inherit, through a scorer that is attached.
 
     Called with samples, it gives their scores in the same order, and remembers them until the
     weights change. A supernet that is no chain, see :mod:`nni_magic.supernet.chain`, runs one child
@@ -49,18 +49,8 @@ class ChildEvaluator:
 
     Parameters
     ----------
-    supernet
-        A trained supernet, or a model space with trained weights, of which a copy is made into one.
-    evaluator
-        NNI's Lightning evaluator, with ``val_dataloaders``; if the supernet has BatchNorm also
-        with ``train_dataloaders``.
-    metric, mode
-        What the score is; see :class:`nni_magic.scoring.scorer.Scorer`.
-    n_batches
-        Validation batches that make a score.
-    calibration_batches
-        Training batches on which a child's BatchNorm statistics are taken anew; with 0 the
-        supernet's are used as they are, which fit no child. Of no meaning without BatchNorm.
+    scorer
+        Attached to a trainer, such as that of a strategy's Lightning module in training.
     memory
         Bytes of hidden states and outputs held at once, at least those of one child; children
         that do not fit wait. What an operator needs inside comes on top.
@@ -71,61 +61,12 @@ class ChildEvaluator:
         ``min`` or ``max``.
     calls : int
         Steps of children computed so far; see :meth:`needed_calls`.
-
-    Examples
-    --------
-    ::
-
-        evaluate = ChildEvaluator(supernet, evaluator)
-        losses = evaluate([{"layer_1": "ffn", ...}, {"layer_1": "mha4", ...}])
     """
 
-    def __init__(
-        self,
-        supernet: ModelSpace,
-        evaluator: Lightning,
-        *,
-        metric: Metric = None,
-        mode: Mode = "min",
-        n_batches: int = 4,
-        calibration_batches: int = 4,
-        memory: int = 2**28,
-    ) -> None:
-        check_evaluator(evaluator)
-        module = RandomSamplingLightningModule(evaluator.module)
-        self._connect = partial(connect, module, as_supernet(supernet), evaluator)
-        self._connect()
-        loaders = evaluator.val_dataloaders
-        scorer = Scorer(
-            module, lambda sample: None, metric=metric, mode=mode, n_batches=n_batches,
-            loaders=[] if loaders is None else loaders,
-            calibrator=Calibrator(
-                module, lambda: evaluator.train_dataloaders, calibration_batches
-            ),
-        )  # fmt: skip
-        self._begin(scorer, memory)
-
-    @classmethod
-    def in_training(cls, scorer: Scorer, *, memory: int = 2**28) -> ChildEvaluator:
-        """Score children while a strategy trains their supernet.
-
-        Parameters
-        ----------
-        scorer
-            That of the strategy's Lightning module.
-        memory
-            As for the class.
-        """
-        evaluator = cls.__new__(cls)
-        evaluator._connect = lambda: None  # type: ignore[assignment]  # the trainer has done it
-        evaluator._begin(scorer, memory)
-        return evaluator
-
-    def _begin(self, scorer: Scorer, memory: int) -> None:
+    def __init__(self, scorer: Scorer, *, memory: int = 2**28) -> None:
         check_count("n_batches", scorer.n_batches)
         check_count("memory", memory)
-        if scorer.mode not in ("min", "max"):
-            raise ValueError(f"mode is {scorer.mode!r}; accepted are 'min' and 'max'")
+        check_choice("mode", scorer.mode, ("min", "max"))
         self.mode = scorer.mode
         self.calls = 0
         self._scorer = scorer
@@ -136,6 +77,10 @@ class ChildEvaluator:
         self._prepared: _Prepared | None = None
         self._known: dict[str, float] = {}
         self._version: Any = None
+
+    def _attach(self) -> None:
+        """Take over the supernet from whoever has used it meanwhile."""
+        self._scorer.router.forget()
 
     def __call__(self, samples: Sequence[Sample]) -> list[float]:
         """Score children.
@@ -155,7 +100,7 @@ class ChildEvaluator:
         names = [self._space.name(sample) for sample in samples]
         missing = {n: s for n, s in zip(names, samples, strict=True) if n not in self._known}
         if missing:
-            self._connect()  # again, as the evaluator may have evaluated something else meanwhile
+            self._attach()  # again, as the evaluator may have evaluated something else meanwhile
             children = [canonical(self._space, sample) for sample in missing.values()]
             precision = self._scorer.module.trainer.precision_plugin
             with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
@@ -176,8 +121,7 @@ class ChildEvaluator:
             If the sample is not of this space, or there is BatchNorm and no training data.
         """
         check_sample(sample, self._space.candidates)
-        self._connect()
-        self._whole[0].route(sample)
+        self._attach()
         return self._scorer.child(sample)
 
     def needed_calls(self, samples: Sequence[Sample]) -> int:
@@ -232,6 +176,69 @@ class ChildEvaluator:
             steps = self._whole
         calibration = [] if self._scorer.calibrator is None else self._scorer.calibrator.calls()
         return _Prepared(runner(steps, observer.calls, calibration), batches)
+
+
+class ChildEvaluator(ChildScores):
+    """Scores children on the same held-out batches with the weights that they inherit.
+
+    Parameters
+    ----------
+    supernet
+        A trained supernet, or a model space with trained weights, of which a copy is made into one.
+    evaluator
+        NNI's Lightning evaluator, with ``val_dataloaders``; if the supernet has BatchNorm also
+        with ``train_dataloaders``.
+    metric, mode
+        What the score is; see :class:`nni_magic.scoring.scorer.Scorer`.
+    n_batches
+        Validation batches that make a score.
+    calibration_batches
+        Training batches on which a child's BatchNorm statistics are taken anew; with 0 the
+        supernet's are used as they are, which fit no child. Of no meaning without BatchNorm.
+    memory
+        See :class:`ChildScores`.
+
+    Examples
+    --------
+    ::
+
+        evaluate = ChildEvaluator(supernet, evaluator)
+        losses = evaluate([{"layer_1": "ffn", ...}, {"layer_1": "mha4", ...}])
+    """
+
+    def __init__(
+        self,
+        supernet: ModelSpace,
+        evaluator: Lightning,
+        *,
+        metric: Metric = None,
+        mode: Mode = "min",
+        n_batches: int = 4,
+        calibration_batches: int = 4,
+        memory: int = 2**28,
+    ) -> None:
+        check_evaluator(evaluator)
+        module = RandomSamplingLightningModule(evaluator.module)
+        self._connection = module, as_supernet(supernet), evaluator
+        connect(*self._connection)
+        loaders = evaluator.val_dataloaders
+        scorer = Scorer(
+            module, metric=metric, mode=mode, n_batches=n_batches,
+            loaders=[] if loaders is None else loaders,
+            calibrator=Calibrator(
+                module, lambda: evaluator.train_dataloaders, calibration_batches
+            ),
+        )  # fmt: skip
+        super().__init__(scorer, memory=memory)
+
+    @staticmethod
+    def in_training(scorer: Scorer, *, memory: int = 2**28) -> ChildScores:
+        """Score children while a strategy trains their supernet; see :class:`ChildScores`."""
+        return ChildScores(scorer, memory=memory)
+
+    def _attach(self) -> None:
+        connect(*self._connection)
+        super()._attach()
 
 
 class _Prepared(NamedTuple):

@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from .. import __version__
 from ..children.costs import CostSum, Summand
 from ..children.samples import Candidates, candidates, check_sample
-from ..samplers.base import UniformSampler
+from ..samplers.uniform import UniformSampler
 from ..supernet.hidden_states import Call
 from ..support.errors import check_count
 from .stand_alone import StandAloneStep, own_copy, stand_alone_child, stand_alone_steps

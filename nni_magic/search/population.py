@@ -21,7 +21,7 @@ import numpy as np
 from nni.mutable import LabeledMutable, Mutable, Sample
 
 from ..children.samples import Candidates, check_sample, crossover, neighbour
-from ..samplers.base import UniformSampler
+from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Mode
 from ..support.errors import check_count
 

@@ -31,11 +31,13 @@ from typing import Any
 from nni.mutable import Sample
 
 from ..children.samples import Candidates, digest
-from ..samplers.base import UniformSampler
+from ..samplers.streams import Stream
+from ..samplers.uniform import UniformSampler
+from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Mode
 from ..supernet.epochs import epochs_left
 from ..support.errors import check_count
-from .evaluation import ChildEvaluator
+from .evaluation import ChildScores
 
 __all__ = ["ProgressiveShrinking", "deletions", "promises"]
 
@@ -167,7 +169,7 @@ class ProgressiveShrinking:
         self.evaluations = evaluations
         self.history: list[dict[str, Any]] = []
         self._memory = memory
-        self._evaluate: ChildEvaluator | None = None
+        self._evaluate: ChildScores | None = None
 
     def begin(self, module: Any) -> None:
         """Make sure, before the first step, that the schedule ends with one child.
@@ -213,17 +215,18 @@ class ProgressiveShrinking:
         if self.history and self.history[-1]["epoch"] >= epochs:
             return
         if self._evaluate is None:
-            self._evaluate = ChildEvaluator.in_training(module.scorer, memory=self._memory)
+            self._evaluate = ChildScores(module.scorer, memory=self._memory)
         mode = module.scorer.mode
-        children = module.draw_children(self.evaluations, 4, epochs)
+        children = module.draw_children(self.evaluations, Stream.SHRINKING, epochs)
         scores = self._evaluate(children)
         ranked = _ranked(children, scores, mode)
-        worst = ranked[-1][1]
+        worst = ranked[-1].score
         replaced = [score if math.isfinite(score) else worst for score in scores]
         promise = promises(children, replaced, candidates, module.sampler.active_labels)
         dropped = deletions(
-            promise, candidates, self.n_drop, mode, _feasibility(module, [c for c, _ in ranked])
-        )
+            promise, candidates, self.n_drop, mode,
+            _feasibility(module, [known.sample for known in ranked]),
+        )  # fmt: skip
         self.history.append(
             {
                 "epoch": epochs,
@@ -232,8 +235,8 @@ class ProgressiveShrinking:
                 "dropped": dropped,
                 "evaluated": len(children),
                 "not_finite": len(children) - len(ranked),
-                "best": ranked[0][0],
-                "score": ranked[0][1],
+                "best": ranked[0].sample,
+                "score": ranked[0].score,
                 "mode": mode,
             }
         )
@@ -243,13 +246,13 @@ class ProgressiveShrinking:
         self._restrict(module, dropped, ranked)
 
     def _restrict(
-        self, module: Any, dropped: Sequence[tuple[str, Any]], ranked: list[tuple[Sample, float]]
+        self, module: Any, dropped: Sequence[tuple[str, Any]], ranked: list[ScoredChild]
     ) -> None:
         allowed = {
             label: [choice for choice in choices if (label, choice) not in dropped]
             for label, choices in module.sampler.candidates.items()
         }
-        module.restrict(allowed, [(child, s) for child, s in ranked if _holds(child, allowed)])
+        module.restrict(allowed, [known for known in ranked if _holds(known.sample, allowed)])
         if _one_child(allowed):
             _logger.info("One child is left: training ends")
             module.trainer.should_stop = True
@@ -265,21 +268,21 @@ class ProgressiveShrinking:
 
 def _ranked(
     children: Sequence[Sample], scores: Sequence[float], mode: Mode
-) -> list[tuple[Sample, float]]:
+) -> list[ScoredChild]:
     """Children with a finite score, best first; the others are counted and named in the log."""
-    scored = list(zip(children, scores, strict=True))
-    finite = [(child, score) for child, score in scored if math.isfinite(score)]
+    scored = [ScoredChild(*each) for each in zip(children, scores, strict=True)]
+    finite = [known for known in scored if math.isfinite(known.score)]
     if not finite:
         raise ValueError(
             f"none of {len(children)} children has a finite score: the training has diverged; "
             "try a smaller learning rate"
         )
-    if failed := [digest(child) for child, score in scored if not math.isfinite(score)]:
+    if failed := [digest(s.sample) for s in scored if not math.isfinite(s.score)]:
         _logger.warning(
             "%d of %d children have no finite score and count as the worst: %s",
             len(failed), len(scored), ", ".join(failed),
         )  # fmt: skip
-    return sorted(finite, key=lambda each: each[1], reverse=mode == "max")
+    return sorted(finite, key=lambda known: known.score, reverse=mode == "max")
 
 
 def _feasibility(module: Any, evaluated: Sequence[Sample]) -> Callable[[Candidates], bool]:

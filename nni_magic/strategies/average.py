@@ -24,55 +24,62 @@ Differences from the paper: it aligns every layer (``align_every=1``) and mentio
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
-from ..samplers.base import Sampler
+from ..losses.targets import Target
+from ..losses.term import LossTerm
+from ..samplers.streams import Stream
 from ..supernet.hidden_states import States
-from ..support.errors import check_count
-from .aligned import AlignedStrategy, AligningModule
+from .aligned import alignment
+from .base import SupernetStrategy
+from .settings import AverageAlignmentSettings
 
-__all__ = ["AverageAlignment"]
-
-
-class AverageAlignedModule(AligningModule):
-    """Aligns to the average of random children."""
-
-    def __init__(
-        self, training_module: Any, sampler: Sampler, *, n_children: int, **kwargs: Any
-    ) -> None:
-        super().__init__(training_module, sampler, **kwargs)
-        self.n_children = n_children
-
-    def target(self, replay: Callable[[Sample], States]) -> States:
-        """Average over the step's children, the same ones for all batches of a step."""
-        # Seed and step tell the children: nothing has to be kept for a run that is resumed.
-        children = self.draw_children(self.n_children, 6, self.trainer.global_step)
-        total: States = {}
-        for child in children:
-            for name, state in replay(child).items():
-                total[name] = total.get(name, 0) + state.float()
-        return {name: states / len(children) for name, states in total.items()}
+__all__ = ["AverageAlignment", "AverageChild"]
 
 
-class AverageAlignment(AlignedStrategy):
-    """Train a supernet whose children have hidden states like the average child's.
+class AverageChild(Target):
+    """The average of random children, drawn anew every step.
 
     Parameters
     ----------
-    n_children
-        C, the random children that are averaged; fewer where the space has no more. The paper
-        has as many as candidates in a block.
-    **kwargs
-        See :class:`nni_magic.strategies.aligned.AlignedStrategy`.
+    settings
+        Of the strategy.
     """
 
-    module_class = AverageAlignedModule
+    def __init__(self, settings: AverageAlignmentSettings) -> None:
+        self.n_children = settings.n_children
+        self.warmup_epochs = settings.warmup_epochs
 
-    def __init__(self, *, n_children: int = 6, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        check_count("n_children", n_children)
-        self.alignment["n_children"] = n_children
+    def renew(self) -> None:
+        # Seed and step tell the children: nothing has to be kept for a run that is resumed.
+        step = self.module.trainer.global_step
+        if self.ready:
+            self._children = self.module.draw_children(self.n_children, Stream.AVERAGE, step)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.module.trainer.current_epoch >= self.warmup_epochs)
+
+    def states(self, replay: Callable[[Sample], States]) -> States:
+        total: States = {}
+        for child in self._children:
+            for name, state in replay(child).items():
+                total[name] = total.get(name, 0) + state.float()
+        return {name: states / len(self._children) for name, states in total.items()}
+
+
+class AverageAlignment(SupernetStrategy):
+    """Train a supernet whose children have hidden states like the average child's.
+
+    Parameters are those of :class:`nni_magic.strategies.base.SupernetStrategy`, with
+    :class:`nni_magic.strategies.settings.AverageAlignmentSettings`.
+    """
+
+    settings_class = AverageAlignmentSettings
+    settings: AverageAlignmentSettings
+
+    def make_terms(self) -> Sequence[LossTerm]:
+        return [alignment(self.settings, AverageChild(self.settings))]

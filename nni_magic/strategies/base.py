@@ -1,16 +1,21 @@
-"""Base of all strategies: train a supernet, one seeded child model a step.
+"""Base of all strategies: train a supernet, seeded, a few children a step.
 
 Where NNI's ``RandomOneShot`` draws children without a seed, validates a random mixture and
 exports an arbitrary child, the base here is seeded, scores fixed children, and exports the best
 one known; its Lightning checkpoint holds all that a run needs to go on as if never stopped.
+
+A strategy is three things: its settings, a sampler (:meth:`SupernetStrategy.make_sampler`) and
+loss terms (:meth:`SupernetStrategy.make_terms`).
 """
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import logging
 import secrets
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, cast
 
 import nni_bootstrap  # noqa: F401
 from nni.nas.nn.pytorch import ModelSpace
@@ -18,12 +23,14 @@ from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
 from torch.utils._pytree import tree_map
 
-from ..samplers.base import Sampler, UniformSampler
+from ..losses.term import LossTerm
+from ..samplers.base import Sampler
+from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
-from ..scoring.scorer import Mode
 from ..supernet.resume import batches_done, resumable
-from ..support.errors import check_count
-from .module import Shrinking, SupernetModule
+from .module import SupernetModule
+from .settings import SupernetSettings
+from .shrinking import Shrinking
 
 __all__ = ["SupernetStrategy"]
 
@@ -35,78 +42,85 @@ class SupernetStrategy(RandomOneShot):
 
     Parameters
     ----------
-    seed
-        Makes a run repeatable: same seed, same children. ``None`` draws one and logs it.
     filter
         Constraint on children, as in NNI's ``RandomOneShot``: a callable, or the arguments of a
         ``RangeProfilerFilter`` in a dict.
-    metric
-        Name of the metric, as the evaluator logs it in validation, by which children are scored;
-        by default the evaluator's validation loss.
-    mode
-        ``min`` if a smaller metric is better, ``max`` if a larger one is.
-    validation_batches
-        Batches of the validation data on which a child is scored.
-    calibration_batches
-        Training batches on which a child's BatchNorm statistics are taken anew before it is
-        scored or validated; with 0 the supernet's are used as they are, which fit no child. Of no
-        meaning without BatchNorm.
-    validation_children
-        Children on a fixed, seeded panel whose mean the validation metrics are.
     shrinking
         Deletes candidates after every epoch until one child is left:
         :class:`nni_magic.search.ProgressiveShrinking`.
-    **kwargs
-        Those of NNI's ``OneShotStrategy``, e.g. ``mutation_hooks``.
+    mutation_hooks
+        As in NNI's ``OneShotStrategy``.
+    **settings
+        Those of :attr:`settings_class`, by name.
+
+    Attributes
+    ----------
+    settings : SupernetSettings
+        The settings, with the seed that was given or drawn.
+
+    Raises
+    ------
+    TypeError
+        If there is no such setting.
+    ValueError
+        If a setting is out of range.
     """
 
-    module_class: type[SupernetModule] = SupernetModule
+    settings_class: ClassVar[type[SupernetSettings]] = SupernetSettings
+    turn_by_turn = False
+    """Whether every turn of a step is gone back through before the next; see :mod:`.turns`."""
 
     def __init__(
         self,
-        *,
-        seed: int | None = None,
         filter: Any = None,
-        metric: str | None = None,
-        mode: Mode = "min",
-        validation_batches: int = 4,
-        calibration_batches: int = 4,
-        validation_children: int = 8,
+        *,
         shrinking: Shrinking | None = None,
-        **kwargs: Any,
+        mutation_hooks: list[Any] | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(filter=filter, **kwargs)
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
-        check_count("validation_batches", validation_batches)
-        check_count("validation_children", validation_children)
-        if seed is None:
-            seed = secrets.randbits(32)
-            _logger.warning("No seed is given; drew %d, which repeats this run", seed)
-        self.seed = seed
+        super().__init__(filter=filter, mutation_hooks=mutation_hooks)
+        known = [field.name for field in dataclasses.fields(self.settings_class)]
+        if unknown := [name for name in settings if name not in known]:
+            raise TypeError(
+                f"{type(self).__name__} has no setting {unknown[0]!r}; accepted are "
+                f"{', '.join(['filter', 'shrinking', 'mutation_hooks', *known])}"
+            )
+        self.settings = self.settings_class(**settings)
+        if self.settings.seed is None:
+            self.settings = dataclasses.replace(self.settings, seed=secrets.randbits(32))
+            _logger.warning("No seed is given; drew %d, which repeats this run", self.seed)
         self.shrinking = shrinking
-        self.scoring: dict[str, Any] = {
-            "metric": metric,
-            "mode": mode,
-            "validation_batches": validation_batches,
-            "calibration_batches": calibration_batches,
-            "validation_children": validation_children,
-        }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let the signature show the settings with their defaults."""
+        super().__init_subclass__(**kwargs)
+        own = inspect.signature(cls.__init__).parameters.values()
+        fixed = [p for p in own if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+        shown = inspect.signature(cls.settings_class).parameters.values()
+        cls.__signature__ = inspect.Signature([*fixed, *shown])
+
+    @property
+    def seed(self) -> int:
+        """The seed that was given or drawn."""
+        return cast(int, self.settings.seed)
 
     def make_sampler(self, space: ModelSpace) -> Sampler:
-        """Create what decides which child a step trains: here uniform and independent."""
+        """Create what decides which children a step trains: here one, uniform and independent."""
         return UniformSampler(space, seed=self.seed, filter=self.filter)
 
-    def module_settings(self) -> dict[str, Any]:
-        """Keyword arguments for the Lightning module."""
-        return {"seed": self.seed, "shrinking": self.shrinking, **self.scoring}
+    def make_terms(self) -> Sequence[LossTerm]:
+        """Create what is added to the loss: here nothing."""
+        return ()
 
     def mutate_model(self, model: Any) -> Any:
         self._sampler = self.make_sampler(model)
         return super().mutate_model(model)
 
     def configure_oneshot_module(self, training_module: Any) -> SupernetModule:
-        self._module = self.module_class(training_module, self._sampler, **self.module_settings())
+        self._module = SupernetModule(
+            training_module, self._sampler, self.make_terms(), method=type(self).__name__,
+            settings=self.settings, shrinking=self.shrinking, turn_by_turn=self.turn_by_turn,
+        )  # fmt: skip
         return self._module
 
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
@@ -137,12 +151,12 @@ class SupernetStrategy(RandomOneShot):
             How many; ``None`` gives all that are known.
         """
         if not sort:
-            raise ValueError("sort is False; one-shot strategies list their best models only")
+            raise ValueError("sort is False; accepted is True: one-shot strategies list the best")
         self.oneshot_module.set_model(self.supernet)
         module = cast(SupernetModule, self.oneshot_module)
         best = module.best_children()
         if limit is not None and limit > len(best):
             _logger.warning("%d models are requested, but %d are known", limit, len(best))
         space = cast(RawFormatModelSpace, self.model_space)
-        for sample, score in best[:limit]:
-            yield listed(space, sample, score, module.scorer.child)
+        for child in best[:limit]:
+            yield listed(space, child.sample, child.score, module.scorer.child)

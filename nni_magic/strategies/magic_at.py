@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .magic_a import MagicA
 from .magic_t import MagicT
+from .settings import MagicATSettings
 
 __all__ = ["MagicAT"]
 
@@ -14,5 +15,9 @@ __all__ = ["MagicAT"]
 class MagicAT(MagicA, MagicT):
     """Train a supernet with gradual modification and alignment together.
 
-    Parameters are those of :class:`MagicT` and :class:`MagicA`.
+    Parameters are those of :class:`MagicT` and :class:`MagicA`, with
+    :class:`nni_magic.strategies.settings.MagicATSettings`.
     """
+
+    settings_class = MagicATSettings
+    settings: MagicATSettings

@@ -13,80 +13,78 @@ epoch's end, behind which nothing is trained, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
-from ..samplers.base import Sampler
-from ..support.errors import check_count
-from .aligned import AlignedStrategy, AnchoredModule
+from ..losses.targets import AnchorTarget
+from ..losses.term import LossTerm, TrainingSupernet
+from ..samplers.streams import Stream
+from .aligned import alignment
+from .base import SupernetStrategy
+from .settings import PercentileAnchorSettings
 
-__all__ = ["PercentileAnchor"]
+__all__ = ["ChildAtPercentile", "PercentileAnchor"]
 
 ScoreChildren = Callable[[Any, Sequence[Sample]], Sequence[float]]
 
 
-class PercentileModule(AnchoredModule):
-    """Elects the anchor before the first step of every epoch."""
+class ChildAtPercentile(AnchorTarget):
+    """A child of a chosen quality, elected before the first step of every epoch.
+
+    Parameters
+    ----------
+    settings
+        Of the strategy.
+    score_children
+        As for the strategy.
+    """
 
     def __init__(
-        self,
-        training_module: Any,
-        sampler: Sampler,
-        *,
-        percentile: float,
-        tolerance: float,
-        score_children: ScoreChildren | None,
-        **kwargs: Any,
+        self, settings: PercentileAnchorSettings, score_children: ScoreChildren | None
     ) -> None:
-        super().__init__(training_module, sampler, **kwargs)
-        self.percentile = percentile
-        self.tolerance = tolerance
+        super().__init__(settings.anchor_candidates, settings.warmup_epochs)
+        self.percentile = settings.percentile
+        self.tolerance = settings.tolerance
         self.score_children = score_children
         self.elected_epoch = -1
 
-    def on_fit_start(self) -> None:
-        if not self.replay.pending:
+    def begin(self, module: TrainingSupernet) -> None:
+        super().begin(module)
+        if not module.resumes:
             self.elected_epoch = -1
-        return super().on_fit_start()
 
     def renew_anchor(self) -> None:
         """Elect an anchor, once an epoch after the warm start."""
-        epoch = self.trainer.current_epoch
+        epoch = self.module.trainer.current_epoch
         if epoch < self.warmup_epochs or epoch == self.elected_epoch:
             return
         self.elected_epoch = epoch
-        score_all = self.score_children and partial(self.score_children, self)
+        score_all = self.score_children and partial(self.score_children, self.module)
         self.anchor.elect_at(
             self.percentile,
-            self.draw_children(self.anchor_candidates, 5, epoch),
+            self.module.draw_children(self.candidates, Stream.PERCENTILE, epoch),
             tolerance=self.tolerance,
             score_all=score_all,
         )
-        self._routed = {}  # score_children may have set paths without this module
+        self.module.router.forget()  # score_children may have set paths by itself
 
-    def state(self) -> dict[str, Any]:
-        return {**super().state(), "elected_epoch": self.elected_epoch}
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "elected_epoch": self.elected_epoch}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
         self.elected_epoch = state["elected_epoch"]
 
 
-class PercentileAnchor(AlignedStrategy):
+class PercentileAnchor(SupernetStrategy):
     """Train a supernet whose children have hidden states like those of a top ``percentile`` % one.
 
     Parameters
     ----------
-    percentile
-        p, the quality of the anchor: from 0, the best child, to 100, the worst.
-    tolerance
-        r, how far from p the anchor may come before it is replaced, in percent.
-    anchor_candidates
-        Random children that are scored every epoch.
     score_children
         Given the Lightning module and samples, scores them; by default the module's own scorer
         does, one child after the other. For many children, with a fast scorer::
@@ -94,30 +92,21 @@ class PercentileAnchor(AlignedStrategy):
             def score_children(module, children):
                 return ChildEvaluator.in_training(module.scorer)(children)
 
-    **kwargs
-        See :class:`nni_magic.strategies.aligned.AlignedStrategy`; with ``warmup_epochs`` over
-        the first anchor is elected.
+    filter, **kwargs
+        See :class:`nni_magic.strategies.base.SupernetStrategy`, with
+        :class:`nni_magic.strategies.settings.PercentileAnchorSettings`. With ``warmup_epochs``
+        over the first anchor is elected.
     """
 
-    module_class = PercentileModule
+    settings_class = PercentileAnchorSettings
+    settings: PercentileAnchorSettings
 
     def __init__(
-        self,
-        *,
-        percentile: float = 0,
-        tolerance: float = 10,
-        anchor_candidates: int = 100,
-        score_children: ScoreChildren | None = None,
-        **kwargs: Any,
+        self, filter: Any = None, *, score_children: ScoreChildren | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        for name, value in (("percentile", percentile), ("tolerance", tolerance)):
-            if not 0 <= value <= 100:
-                raise ValueError(f"{name} is {value!r}; accepted are percents from 0 to 100")
-        check_count("anchor_candidates", anchor_candidates)
-        self.alignment |= {
-            "percentile": percentile,
-            "tolerance": tolerance,
-            "anchor_candidates": anchor_candidates,
-            "score_children": score_children,
-        }
+        super().__init__(filter, **kwargs)
+        self.score_children = score_children
+
+    def make_terms(self) -> Sequence[LossTerm]:
+        target = ChildAtPercentile(self.settings, self.score_children)
+        return [alignment(self.settings, target)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..support.errors import check_choice, check_count, check_number
+from ..support.names import MASK_ARGUMENT
 
 __all__ = [
     "AlignmentSettings", "AverageAlignmentSettings", "GradualSettings", "MagicASettings",
@@ -92,7 +93,7 @@ class AlignmentSettings(SupernetSettings):
         Align every so many layers: with 4 the layers 4, 8, 12, ...
     aligned_layers
         Instead, exactly these layers: by number, from 1, or by module name.
-        See :func:`nni_magic.losses.layers.select_layers` for what counts as a layer.
+        See :func:`nni_magic.supernet.hidden_states.select_layers` for what counts as a layer.
     mask_argument
         Argument of the model's ``forward`` that holds the padding mask, nonzero where real. The
         model need not have the default one.
@@ -103,7 +104,7 @@ class AlignmentSettings(SupernetSettings):
     alignment_weight: float = 0.5
     align_every: int = 4
     aligned_layers: Sequence[int | str] | None = None
-    mask_argument: str | None = "attention_mask"
+    mask_argument: str | None = MASK_ARGUMENT
     warmup_epochs: int = 3
 
     def __post_init__(self) -> None:

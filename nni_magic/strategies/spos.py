@@ -19,6 +19,7 @@ __all__ = ["SPOS"]
 class SPOS(SupernetStrategy):
     """Train a supernet by uniform path sampling.
 
-    Parameters are those of :class:`nni_magic.strategies.base.SupernetStrategy`, whose sampler
-    is the uniform one unless a method brings its own.
+    Parameters are those of :class:`nni_magic.strategies.base.SupernetStrategy`, whose sampler is
+    the uniform one unless a method brings its own, with
+    :class:`nni_magic.strategies.settings.SupernetSettings`.
     """

@@ -28,11 +28,11 @@ from typing import Any
 
 from nni.mutable import Sample
 from nni.nas.hub.pytorch import MobileNetV3Space, ProxylessNAS, ShuffleNetSpace
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingRepeat
 from torch import nn
 
 from .hidden_states import Call
+from .routing import Part, Router
 
 __all__ = ["Step", "answering", "chain_of", "single_step"]
 
@@ -51,6 +51,8 @@ class Step:
         behind it. The state before the first step is the model's call.
     modules
         What the step runs; its choices are those inside of them.
+    router
+        That of the model.
     given
         Arguments, by name, that the step takes from the model's call.
     repeat, position
@@ -60,17 +62,19 @@ class Step:
 
     run: Callable[..., Any]
     modules: Sequence[nn.Module]
+    router: Router
     given: Callable[[Call], dict[str, Any]] = lambda call: {}
     repeat: PathSamplingRepeat | None = None
     position: int = 0
-    supernet_modules: list[BaseSuperNetModule] = field(init=False)
-    labels: list[str] = field(init=False)
+    part: Part = field(init=False)
 
     def __post_init__(self) -> None:
-        found = {id(m): m for root in self.modules for m in root.modules()}
-        self.supernet_modules = [m for m in found.values() if isinstance(m, BaseSuperNetModule)]
-        labels = (str(label) for module in self.supernet_modules for label in module.simplify())
-        self.labels = list(dict.fromkeys(labels))
+        self.part = self.router.part(self.modules)
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels that the step chooses by."""
+        return self.part.labels
 
     def key(self, sample: Mapping[str, Any]) -> Hashable:
         """What a child runs here: children of one key run the same; ``None`` is left out."""
@@ -80,8 +84,7 @@ class Step:
 
     def route(self, sample: Sample) -> None:
         """Set the path of the step's modules."""
-        for module in self.supernet_modules:
-            module.resample(memo=sample)
+        self.part.set(sample)
 
     def _depth(self, sample: Mapping[str, Any]) -> int:
         choice = self.repeat.depth_choice  # type: ignore[union-attr]
@@ -90,7 +93,7 @@ class Step:
 
 def single_step(model: nn.Module) -> list[Step]:
     """The chain of a model about which nothing is known: the model."""
-    return [Step(lambda call: model(*call.args, **call.kwargs), [model])]
+    return [Step(lambda call: model(*call.args, **call.kwargs), [model], Router.of(model))]
 
 
 def chain_of(model: nn.Module) -> list[Step]:
@@ -103,10 +106,11 @@ def chain_of(model: nn.Module) -> list[Step]:
     if not (callable(stem) and callable(head) and isinstance(layers, (nn.ModuleList, list))):
         return single_step(model)
     rest = [child for child in model.children() if not any(child is part for part in parts)]
+    router, last = Router.of(model), [head] if isinstance(head, nn.Module) else rest
     return [
         _first_step(stem, model, rest),
-        *(Step(layer, [layer], _named(layer, model)) for layer in layers),
-        Step(head, [head] if isinstance(head, nn.Module) else rest, _named(head, model)),
+        *(Step(layer, [layer], router, _named(layer, model)) for layer in layers),
+        Step(head, last, router, _named(head, model)),
     ]
 
 
@@ -117,7 +121,7 @@ def _first_step(stem: Callable[..., Any], model: nn.Module, rest: list[nn.Module
         first = next(iter(signature.bind(*call.args, **call.kwargs).arguments.values()))
         return stem(first, **named(call))
 
-    return Step(run, [stem] if isinstance(stem, nn.Module) else rest)
+    return Step(run, [stem] if isinstance(stem, nn.Module) else rest, Router.of(model))
 
 
 def _named(part: Callable[..., Any], model: nn.Module) -> Callable[[Call], dict[str, Any]]:
@@ -142,19 +146,20 @@ def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Step]
         with answering(stem, _same), answering(layers, _same):  # what is left of forward
             return model(state)
 
+    router = Router.of(model)
     return [
         _first_step(stem, model, rest),
-        *(step for layer in layers for step in _layer_steps(layer)),
-        Step(head, rest),
+        *(step for layer in layers for step in _layer_steps(layer, router)),
+        Step(head, rest, router),
     ]
 
 
-def _layer_steps(layer: nn.Module) -> Iterator[Step]:
+def _layer_steps(layer: nn.Module, router: Router) -> Iterator[Step]:
     if isinstance(layer, PathSamplingRepeat):
         for position, block in enumerate(layer.blocks):
-            yield Step(block, [block], repeat=layer, position=position)
+            yield Step(block, [block], router, repeat=layer, position=position)
     else:
-        yield Step(layer, [layer])
+        yield Step(layer, [layer], router)
 
 
 def _same(state: Any) -> Any:

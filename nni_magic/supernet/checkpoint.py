@@ -13,15 +13,20 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
 
 __all__ = [
-    "CHECKPOINT_KEY", "AtomicCheckpointIO", "check_space", "load_supernet", "read_checkpoint",
+    "CHECKPOINT_KEY", "FORMAT", "AtomicCheckpointIO", "check_resumable", "check_space",
+    "load_supernet", "read_checkpoint",
 ]  # fmt: skip
 
 CHECKPOINT_KEY = "nni_magic"
 """Where a Lightning checkpoint holds the strategies' own state."""
+
+FORMAT = 1
+"""Version of that state. Before it was counted, in 0.3, a state had another form."""
 
 WEIGHTS = "training_module._model."  # NNI keeps the model of its LightningModule there
 
@@ -74,6 +79,39 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             "its strategies"
         )
     return checkpoint
+
+
+def check_resumable(checkpoint: Mapping[str, Any], method: str) -> None:
+    """Make sure that a method can continue the training that a checkpoint is of.
+
+    Parameters
+    ----------
+    checkpoint
+        The whole Lightning checkpoint.
+    method
+        The name under which the state was written: strategy and sampler.
+
+    Raises
+    ------
+    ValueError
+        If it holds no state of a strategy, or one of another method or another version.
+    """
+    if CHECKPOINT_KEY not in checkpoint:
+        raise ValueError(
+            "the checkpoint holds no state of nni_magic: it was not written by one of its "
+            f"strategies; its keys are {sorted(checkpoint)}"
+        )
+    state = checkpoint[CHECKPOINT_KEY]
+    if state.get("format") != FORMAT:
+        raise ValueError(
+            f"the checkpoint was written by nni-magic {state.get('version', '0.3 or before')}, and "
+            f"{__version__} cannot continue its training, only search and export it; go on with "
+            "that version"
+        )
+    if state["method"] != method:
+        raise ValueError(
+            f"the checkpoint was written by {state['method']}, and {method} cannot continue it"
+        )
 
 
 def check_space(checkpoint: Mapping[str, Any], space: ModelSpace) -> None:

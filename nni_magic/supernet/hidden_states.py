@@ -28,11 +28,12 @@ States = dict[str, Tensor]
 
 @dataclass
 class Call:
-    """One call of the model: what it was given, and the hidden states it came by."""
+    """One call of the model: what it was given, the hidden states it came by, and what it gave."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     states: States = field(default_factory=dict)
+    output: Any = None
 
 
 class _Done(BaseException):
@@ -233,7 +234,7 @@ def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list
                     f"the output of aligned layer {name!r} is changed in place behind it; "
                     "use inplace=False there, or other aligned_layers"
                 )
-        calls[-1].states = dict(states)
+        calls[-1].states, calls[-1].output = dict(states), output
 
     handles = [
         model.register_forward_pre_hook(begin, with_kwargs=True),

@@ -257,7 +257,7 @@ def test_interval_out_of_range(n):
 def test_training_of_anything_but_a_supernet_is_refused():
     trainer = pl.Trainer(max_epochs=1, callbacks=[LogInterference()], **QUIET)
     data = torch.utils.data.DataLoader(images())
-    with pytest.raises(TypeError, match=r"DictModule has no child and no route and no training_mo"):
+    with pytest.raises(TypeError, match=r"DictModule has no child and no router and no training_m"):
         trainer.fit(DictModule(), data)
 
 

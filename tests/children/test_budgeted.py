@@ -12,7 +12,7 @@ from nni.nas.profiler.pytorch.flops import FlopsProfiler
 from nni_magic.children.budgeted import draws_inside
 from nni_magic.children.constraints import Budget, as_constraint
 from nni_magic.children.costs import CostSum, Summand
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 from nni_magic.search import Population
 from search_spaces import ProxylessNASSpace
 

@@ -15,7 +15,7 @@ from spaces import WIDTH, NestedSpace, SizedSpace, supernet
 from nni_magic.children import samples
 from nni_magic.children.constraints import Budget, as_constraint
 from nni_magic.children.costs import CostSum, Summand
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 from search_spaces import ProxylessNASSpace
 
 SETTINGS = {

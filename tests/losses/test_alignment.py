@@ -9,7 +9,10 @@ from spaces import ConvSpace, FlatSpace, NestedSpace, set_path, supernet
 from torch import nn
 
 from nni_magic.losses.alignment import Alignment, alignment_loss
-from nni_magic.supernet.hidden_states import Call
+from nni_magic.losses.replay import CallReplay
+from nni_magic.losses.targets import Target
+from nni_magic.supernet.hidden_states import Call, recorded
+from nni_magic.supernet.step import Step, Turn
 
 IMAGES = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6)
@@ -108,30 +111,54 @@ def test_loss_with_a_mask_of_another_shape_raises(shape):
 # Alignment on a supernet
 
 
-class Run:
-    """A supernet with its alignment, and a training step of it."""
+class Fixed(Target):
+    """Always the same child."""
 
-    def __init__(self, net, names, route=None, target=ANCHOR, **kwargs):
+    ready = True
+
+    def __init__(self, sample):
+        self.sample = sample
+
+    def renew(self):
+        raise NotImplementedError
+
+    def states(self, replay):
+        return replay(self.sample)
+
+
+class Run:
+    """A supernet with its alignment, and a turn of a training step."""
+
+    def __init__(self, net, names, target=ANCHOR, gradient=False, **kwargs):
         self.net = net.train()
         self.routed = []
-        self.layers = {name: net.get_submodule(name) for name in names}
-        self.target = target
-        self.alignment = Alignment(
-            net, self.layers, self.route, lambda replay: replay(self.target), **kwargs
-        )
+        layers = {name: net.get_submodule(name) for name in names}
+        self.replay = CallReplay(net, layers, self, gradient=gradient)
+        self.alignment = Alignment(Fixed(target), weight=0.5, align_every=1, **kwargs)
+        self.alignment.attach(self.replay)
 
-    def route(self, sample):
+    def set(self, sample):
+        """Stands for the router."""
         self.routed.append(sample)
         set_path(self.net, sample)
 
     def observe(self, *args, child=CHILD, **kwargs):
+        return self.observe_calls((args, kwargs), child=child)[-1]
+
+    def observe_calls(self, *inputs, child=CHILD):
         set_path(self.net, child)
-        with self.alignment.observing():
-            return self.net(*args, **kwargs)
+        with recorded(self.net, self.alignment.layers) as calls:
+            outputs = [self.net(*args, **kwargs) for args, kwargs in inputs]
+        turn = Turn(child)
+        self.step = Step([turn], [torch.zeros(())], [calls])
+        return outputs
 
     def term(self, *args, child=CHILD, **kwargs):
         self.observe(*args, child=child, **kwargs)
-        return self.alignment(child)
+        return self.of_step()
+
+    def of_step(self):
+        return self.alignment(self.step, self.step.turns[-1])
 
 
 def conv_run(names=("blocks.1", "blocks.3"), dropout=0.5, **kwargs):
@@ -169,10 +196,20 @@ def test_term_of_the_anchor_itself_is_zero_without_dropout():
     assert conv_run(dropout=0.5).term(IMAGES, child=ANCHOR).item() > 0  # only the child's is on
 
 
-def test_term_leaves_the_path_at_the_child():
+def test_term_runs_the_target_and_no_other_child():
     run = conv_run()
     run.term(IMAGES)
-    assert run.routed == [ANCHOR, CHILD]
+    assert run.routed == [ANCHOR]
+
+
+def test_term_is_of_the_last_turn():
+    run = conv_run(dropout=0.0)
+    expected = run.term(IMAGES).item()
+    run.observe(2 * IMAGES)
+    earlier = run.step.calls
+    run.observe(IMAGES)
+    run.step.calls = earlier + run.step.calls
+    assert run.of_step().item() == pytest.approx(expected)
 
 
 def test_term_gradient_reaches_the_child_only():
@@ -216,7 +253,7 @@ def test_term_under_autocast_keeps_the_childs_gradient():
     run = conv_run(dropout=0.0)
     with torch.autocast("cpu", torch.bfloat16):
         output = run.observe(IMAGES)
-        loss = nn.functional.cross_entropy(output, LABELS) + run.alignment(CHILD)
+        loss = nn.functional.cross_entropy(output, LABELS) + run.of_step()
     loss.backward()
     reached = with_gradient(run.net)
     for name in ("stem.weight", "blocks.0.conv3.0.weight", "blocks.1.conv1.0.weight"):
@@ -227,18 +264,8 @@ def test_term_averages_over_the_models_calls_of_a_step():
     run = conv_run(dropout=0.0)
     inputs = [IMAGES, IMAGES[:3], 2 * IMAGES]
     one_by_one = [run.term(x).item() for x in inputs]
-    set_path(run.net, CHILD)
-    with run.alignment.observing():
-        for x in inputs:
-            run.net(x)
-    assert run.alignment(CHILD).item() == pytest.approx(np.mean(one_by_one), rel=1e-5)
-
-
-def test_term_does_not_carry_calls_over_to_the_next_step():
-    run = conv_run(dropout=0.0)
-    expected = run.term(2 * IMAGES).item()
-    run.observe(IMAGES)  # a step whose term is not asked for
-    assert run.term(2 * IMAGES).item() == pytest.approx(expected)
+    run.observe_calls(*(((x,), {}) for x in inputs))
+    assert run.of_step().item() == pytest.approx(np.mean(one_by_one), rel=1e-5)
 
 
 def test_term_of_states_changed_in_place_behind_their_layer_raises():
@@ -259,10 +286,9 @@ def test_term_of_states_changed_in_place_behind_their_layer_raises():
 
 def test_term_without_a_call_of_the_model_raises():
     run = conv_run()
-    with run.alignment.observing():
-        pass
+    run.step = Step([Turn(CHILD)], [torch.zeros(())], [[]])
     with pytest.raises(ValueError, match=r"did not call self\.model"):
-        run.alignment(CHILD)
+        run.of_step()
 
 
 # replay
@@ -270,7 +296,7 @@ def test_term_without_a_call_of_the_model_raises():
 
 def test_replay_equals_a_training_pass_without_dropout():
     run = conv_run(names=("blocks.0", "blocks.3"), dropout=0.0)
-    found = run.alignment.replay(Call((IMAGES,), {}), ANCHOR)
+    found = run.replay(Call((IMAGES,), {}), ANCHOR)
     expected = hidden(run.net, ANCHOR, 4)
     assert torch.equal(found["blocks.0"], expected[0])
     assert torch.equal(found["blocks.3"], expected[3])
@@ -283,7 +309,7 @@ def test_replay_uses_batch_statistics_and_writes_no_buffer():
         for _ in range(3):
             run.net(5 * IMAGES + 3)
     before = buffers(run.net)
-    found = run.alignment.replay(Call((IMAGES,), {}), ANCHOR)["blocks.3"]
+    found = run.replay(Call((IMAGES,), {}), ANCHOR)["blocks.3"]
     after = buffers(run.net)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert "blocks.0.conv1.1.num_batches_tracked" in before
@@ -295,27 +321,27 @@ def test_replay_uses_batch_statistics_and_writes_no_buffer():
 def test_replay_has_dropout_off_and_the_child_has_it_on():
     run = conv_run(names=("blocks.2",), dropout=0.3)  # not 0.5: (2x - x)^2 == (0 - x)^2
     call = Call((IMAGES,), {})
-    first = run.alignment.replay(call, ANCHOR)["blocks.2"]
-    assert torch.equal(first, run.alignment.replay(call, ANCHOR)["blocks.2"])
+    first = run.replay(call, ANCHOR)["blocks.2"]
+    assert torch.equal(first, run.replay(call, ANCHOR)["blocks.2"])
     assert run.term(IMAGES, child=ANCHOR).item() != run.term(IMAGES, child=ANCHOR).item()
 
 
 def test_replay_draws_no_random_number():
     run = conv_run()
     state = torch.get_rng_state()
-    run.alignment.replay(Call((IMAGES,), {}), ANCHOR)
+    run.replay(Call((IMAGES,), {}), ANCHOR)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_replay_makes_no_gradient_unless_asked_for():
     call = Call((IMAGES,), {})
     for gradient in (False, True):
-        found = conv_run(gradient=gradient).alignment.replay(call, ANCHOR)
+        found = conv_run(gradient=gradient).replay(call, ANCHOR)
         assert {state.requires_grad for state in found.values()} == {gradient}
     with torch.no_grad():  # and does not leave gradients on or off behind it
-        conv_run(gradient=True).alignment.replay(call, ANCHOR)
+        conv_run(gradient=True).replay(call, ANCHOR)
         assert not torch.is_grad_enabled()
-    conv_run().alignment.replay(call, ANCHOR)
+    conv_run().replay(call, ANCHOR)
     assert torch.is_grad_enabled()
 
 
@@ -325,7 +351,7 @@ def test_replay_stops_behind_the_last_aligned_layer(gradient):
     ran = []
     for name, module in run.net.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
-    run.alignment.replay(Call((IMAGES,), {}), ANCHOR)
+    run.replay(Call((IMAGES,), {}), ANCHOR)
     assert "blocks.2.drop" in ran
     assert not {name for name in ran if name.startswith(("blocks.3", "head"))}
 
@@ -334,7 +360,7 @@ def test_replay_restores_all_modes():
     run = conv_run()
     run.net.blocks[0].eval()
     modes = [module.training for module in run.net.modules()]
-    run.alignment.replay(Call((IMAGES,), {}), ANCHOR)
+    run.replay(Call((IMAGES,), {}), ANCHOR)
     assert modes == [module.training for module in run.net.modules()]
     assert True in modes and False in modes
 
@@ -365,9 +391,9 @@ def test_check_shapes_names_the_layer_and_both_shapes():
     run = Run(supernet(Widths()), ["blocks.0", "blocks.1"])
     call = Call((torch.zeros(3, 4),), {})
     children = [{"block_1": a, "block_2": b} for a, b in itertools.product((0, 1), repeat=2)]
-    run.alignment.check_shapes(call, [children[0], children[2]])
+    run.replay.check_shapes(call, [children[0], children[2]])
     with pytest.raises(ValueError, match=r"'blocks.1' gives shape \(3, 4\).* and \(3, 2\)"):
-        run.alignment.check_shapes(call, children)
+        run.replay.check_shapes(call, children)
 
 
 def test_check_shapes_of_an_output_that_is_no_tensor_raises():
@@ -383,7 +409,7 @@ def test_check_shapes_of_an_output_that_is_no_tensor_raises():
     net.head = Pair()
     run = Run(net, ["head"])
     with pytest.raises(ValueError, match="output of aligned layer 'head' is a tuple"):
-        run.alignment.check_shapes(Call((torch.zeros(3, 4),), {}), [{"block_1": 0}])
+        run.replay.check_shapes(Call((torch.zeros(3, 4),), {}), [{"block_1": 0}])
 
 
 # masks

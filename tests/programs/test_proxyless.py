@@ -12,7 +12,7 @@ from nni.experiment.config import ExperimentConfig
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from PIL import Image
-from training import QUIET, Watch
+from training import QUIET, Watch, anchor_of
 
 from nni_magic.children.samples import digest
 from nni_magic.programs import proxyless, proxyless_search, strategy_trial
@@ -310,7 +310,7 @@ def test_imagenet_preset_takes_real_steps_on_images_of_full_resolution(tmp_path)
     assert len(watch.steps) == 2
     assert all(0 < loss < 1000 for _, loss in watch.steps)
     module = strategy.oneshot_module
-    assert module.anchor.sample is not None
+    assert anchor_of(module).sample is not None
     assert len(module.alignment.layers) == 5  # of 21, every fourth
     for child, _ in watch.steps:
         assert len(child) == 21

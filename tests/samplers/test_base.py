@@ -23,7 +23,7 @@ from walks import (
 )
 
 from nni_magic.children import samples
-from nni_magic.samplers.base import GradualSampler, Sampler, UniformSampler
+from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
 
 # Uniform sampler
 

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from spaces import ConstrainedSpace, ConvSpace, FlatSpace, SizedSpace, supernet
 from walks import SAMPLERS, differing, every, flat, is_even, key, walk
 
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 
 
 def is_small(sample):

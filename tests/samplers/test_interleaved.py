@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 from spaces import FlatSpace
 
 from nni_magic.children.samples import distance
-from nni_magic.samplers.base import GradualSampler
+from nni_magic.samplers import GradualSampler
 from nni_magic.samplers.interleaved import InterleavedSampler
 
 

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from spaces import FlatSpace, MixedSpace
 from walks import SAMPLERS, differing, flat, is_even, walk
 
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 
 
 @pytest.mark.parametrize("make", SAMPLERS)

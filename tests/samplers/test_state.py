@@ -11,7 +11,7 @@ import torch
 from spaces import CellSpace, FlatSpace, MixedSpace
 from walks import SAMPLERS, walk
 
-from nni_magic.samplers.base import GradualSampler
+from nni_magic.samplers import GradualSampler
 
 
 @pytest.mark.parametrize("make", SAMPLERS)

@@ -109,7 +109,7 @@ def test_rescore_of_an_empty_board_scores_the_others():
 
 def test_load_takes_over_what_ranked_gave(tmp_path):
     board = scored({0: 0.3, 1: 0.1, 2: 0.2})
-    torch.save(board.ranked(), tmp_path / "board.pt")
+    torch.save([tuple(known) for known in board.ranked()], tmp_path / "board.pt")
     other = scored({7: 0.0})
     other.load(torch.load(tmp_path / "board.pt", weights_only=True))
     assert other.ranked() == board.ranked() == [(child(1), 0.1), (child(2), 0.2), (child(0), 0.3)]

@@ -195,7 +195,7 @@ def test_score_cleans_up_after_an_error_of_the_evaluator(module):
     evaluator.accuracy.reset()
     evaluator.accuracy.update(torch.eye(10), torch.arange(10))
     log = evaluator.log
-    module.route(OTHER)
+    module.router.set(OTHER)
     with pytest.raises(KeyError, match="no such candidate"):
         module.scorer({**CHILD, "block_2": "no such candidate"})
     assert evaluator.log == log
@@ -228,7 +228,7 @@ def test_score_in_training_does_not_change_training():
 def as_scorer(module, **settings):
     """A scorer of a supernet that was trained, with settings of its own."""
     return Scorer(
-        module, module.route, **{"metric": None, "mode": "min", "n_batches": 4, **settings}
+        module, **{"metric": None, "mode": "min", "n_batches": 4, **settings}
     )
 
 
@@ -270,7 +270,7 @@ def test_children_of_one_session_are_those_of_calls(module):
         assert not module.model.training
         batches = [scorer.on_device(batch) for batch in scorer.held_out()]
         for child in (CHILD, OTHER, CHILD):
-            module.route(child)
+            module.router.set(child)
             values.append(scorer.validate(batches))
     assert module.model.training
     assert scorer.reduce(values) == [scorer(child) for child in (CHILD, OTHER, CHILD)]

@@ -191,7 +191,7 @@ def test_samples_of_another_space_are_refused(change, message):
     ({"n_batches": True}, "n_batches is True; accepted are whole numbers of at least 1"),
     ({"memory": 0}, "memory is 0; accepted are whole numbers of at least 1"),
     ({"calibration_batches": -1}, "calibration_batches is -1; .* of at least 0"),
-    ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),
+    ({"mode": "best"}, "mode is 'best'; accepted are 'min', 'max'"),
 ])  # fmt: skip
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -14,7 +14,7 @@ from torch import nn
 from training import bert
 
 from nni_magic.children.samples import candidates
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 from nni_magic.search import Evolution, Population, pareto_search, timing
 from nni_magic.search.latency import LatencyTable, StepLatency, TableError, table_error
 from search_spaces import ProxylessNASSpace

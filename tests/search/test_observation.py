@@ -194,7 +194,7 @@ def test_the_scores_are_those_of_a_strategys_scorer():
     module.set_model(net)
     module.trainer = evaluator.trainer
     scorer = Scorer(
-        module, lambda sample: set_path(net, sample), metric=None, mode="min", n_batches=4,
+        module, metric=None, mode="min", n_batches=4,
         loaders=evaluator.val_dataloaders,
     )  # fmt: skip
     assert found == pytest.approx([scorer(child) for child in children], rel=1e-6)

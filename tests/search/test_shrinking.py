@@ -9,7 +9,7 @@ import pytest
 from spaces import ConvSpace, FlatSpace, MixedSpace
 
 from nni_magic.children.samples import random_sample
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.search import ProgressiveShrinking
 from nni_magic.search.shrinking import deletions, promises
 

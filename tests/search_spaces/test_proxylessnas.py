@@ -10,7 +10,7 @@ from nni.nas.profiler.pytorch.flops import FlopsProfiler, NumParamsProfiler
 from nni.nas.space import model_context
 from torch import nn
 
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from search_spaces import ProxylessNASSpace
 from search_spaces.mbconv import build_candidate
 from search_spaces.proxylessnas import PRESETS, Stage, scaled

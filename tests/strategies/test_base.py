@@ -39,5 +39,5 @@ def test_more_models_than_are_known_gives_those_and_a_warning(caplog):
 
 def test_unsorted_models_are_refused():
     strategy = train(make("spos"), ConvSpace(), classification(Watch()))
-    with pytest.raises(ValueError, match="sort is False; one-shot strategies list their best"):
+    with pytest.raises(ValueError, match="sort is False; accepted is True: one-shot strategies list the best"):
         list(strategy.list_models(sort=False))

@@ -10,7 +10,7 @@ from scores import images, lightning, recalibrated_losses
 from spaces import ConvSpace, WidthSpace
 from torch import nn
 from torch.nn.functional import cross_entropy
-from training import STRATEGIES, Watch, make, train
+from training import STRATEGIES, Watch, anchor_of, make, train
 
 from nni_magic.supernet.calibration import tracking_norms
 from search_spaces import ProxylessNASSpace
@@ -66,7 +66,7 @@ def test_anchors_and_challengers_are_recalibrated():
 
     class Spy(Watch):
         def on_train_start(self, trainer, module):
-            score = module.anchor.score
+            score = anchor_of(module).score
 
             def noted(sample):
                 net = module.training_module.model
@@ -74,7 +74,7 @@ def test_anchors_and_challengers_are_recalibrated():
                 scores.append((score(sample), expected))
                 return scores[-1][0]
 
-            module.anchor.score = noted
+            anchor_of(module).score = noted
 
     run("magic_a", watch=Spy(), calibration_batches=1)
     assert len(scores) > 10
@@ -84,7 +84,7 @@ def test_anchors_and_challengers_are_recalibrated():
 def test_validation_is_of_recalibrated_children():
     watch = Watch()
     strategy, evaluator = run("spos", watch=watch, calibration_batches=2)
-    panel = strategy.oneshot_module.panel
+    panel = strategy.oneshot_module.validation.panel
     batches = list(evaluator.train_dataloaders)[:2]
     expected = recalibrated_losses(strategy.supernet, panel, evaluator, batches)
     assert watch.validations[-1]["val_loss"] == pytest.approx(sum(expected) / 3, rel=1e-5)

@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from training import QUIET, Watch, make, train
 
 from nni_magic.children.samples import candidates
-from nni_magic.samplers.base import GradualSampler, UniformSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 from nni_magic.search import ChildEvaluator, Evolution
 from search_spaces import ProxylessNASSpace
 
@@ -60,7 +60,7 @@ def check(name, make_space, shape):
     scored = Evolution(seed=0, generations=2, population=4, filter=budget).search(
         strategy.supernet, ChildEvaluator(strategy.supernet, evaluator(shape, Watch()))
     )
-    for child in [*trained, *best, *strategy._module.panel, *(child for child, _ in scored)]:
+    for child in [*trained, *best, *strategy._module.validation.panel, *(child for child, _ in scored)]:
         assert flops.profile(child) <= bound
 
 

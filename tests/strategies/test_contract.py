@@ -17,6 +17,7 @@ from training import (
     EVERY,
     STRATEGIES,
     Watch,
+    anchor_of,
     bert,
     classification,
     dict_evaluator,
@@ -211,8 +212,8 @@ def test_validation_logs_the_evaluators_metrics_of_fixed_children(name):
     assert watch.validations[0]["supernet/validated_children"] == 3
     assert {"val_loss", "val_acc"} <= watch.validations[-1].keys()
     module = strategy.oneshot_module
-    children = module.validated_children()
-    assert children == ([module.anchor.sample] if name in ANCHORED else module.panel)
+    children = module.validation.children
+    assert children == ([anchor_of(module).sample] if name in ANCHORED else module.validation.panel)
 
 
 @every_strategy

@@ -9,7 +9,7 @@ import pytest
 import torch
 from spaces import ConvSpace
 
-from nni_magic.samplers.base import GradualSampler
+from nni_magic.samplers import GradualSampler
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, BATCHES, IMAGES = 2, 3, 48
@@ -32,7 +32,7 @@ from torch.utils.data import TensorDataset
 
 from nni_magic.search import ProgressiveShrinking
 from spaces import ConvSpace
-from training import QUIET, images, make, train
+from training import QUIET, anchor_of, images, make, train
 
 ALIGNED = {{"warmup_epochs": 0, "anchor_interval": 1, "anchor_candidates": 3}}
 RANK = rank_zero_only.rank
@@ -43,7 +43,7 @@ class Record(pl.Callback):
         self.steps = []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        anchor = getattr(module, "anchor", None)
+        anchor = anchor_of(module) if module.terms else None
         self.steps.append({{
             "child": module.child,
             "rows": [row_of[float(image.sum())] for image in batch[0]],
@@ -93,7 +93,7 @@ for run, strategy in {{
         "own_seed": own_seed,
         "seed": module.seed,
         "steps": record.steps,
-        "panel": module.panel,
+        "panel": module.validation.panel,
         "best": module.best_children(),
         "exported": module.export(),
         "weights": strategy.supernet.state_dict(),

@@ -34,7 +34,7 @@ def test_walks_take_turns():
     sampler = InterleavedSampler(ConvSpace(), seed=3, k=2, walks=3)
     children = [child for child, _ in watch.steps]
     assert children == [sampler.next() for _ in range(24)]
-    assert strategy.oneshot_module.method == "SupernetModule with InterleavedSampler"
+    assert strategy.oneshot_module.method == "MagicT with InterleavedSampler"
 
 
 @pytest.mark.parametrize("walks", [0, 1.5, True])

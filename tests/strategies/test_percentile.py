@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import percentileofscore
 from spaces import ConvSpace
-from training import Watch, bert, classification, dict_evaluator, make, train
+from training import Watch, anchor_of, bert, classification, dict_evaluator, make, train
 
 from nni_magic.search import ChildEvaluator
 
@@ -23,11 +23,11 @@ class Elections(Watch):
             self.scored.append((trainer.global_step, sample, score(sample)))
             return self.scored[-1][-1]
 
-        module.anchor.score = noted
+        anchor_of(module).score = noted
 
     def on_train_batch_end(self, trainer, module, *args):
         super().on_train_batch_end(trainer, module, *args)
-        self.anchors.append(module.anchor.sample)
+        self.anchors.append(anchor_of(module).sample)
 
 
 def run(space=ConvSpace, evaluator=classification, epochs=3, **settings):
@@ -81,9 +81,9 @@ def test_a_fast_scorer_gives_the_same_anchors():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"percentile": -1}, "percentile is -1; accepted are percents from 0 to 100"),
-        ({"percentile": 101}, "percentile is 101; accepted are percents from 0 to 100"),
-        ({"tolerance": float("nan")}, "tolerance is nan; accepted are percents from 0 to 100"),
+        ({"percentile": -1}, "percentile is -1; accepted are numbers from 0 to 100"),
+        ({"percentile": 101}, "percentile is 101; accepted are numbers from 0 to 100"),
+        ({"tolerance": float("nan")}, "tolerance is nan; accepted are numbers from 0 to 100"),
         ({"anchor_candidates": 0}, "anchor_candidates is 0; accepted are whole numbers"),
     ],
 )

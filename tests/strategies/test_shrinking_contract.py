@@ -11,7 +11,18 @@ from nni.nas.evaluator.pytorch import DataLoader, Lightning, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from scores import Images, images
 from spaces import ConvSpace, FlatSpace, set_path
-from training import EVERY, QUIET, STRATEGIES, Stop, Watch, bert, dict_evaluator, make, train
+from training import (
+    EVERY,
+    QUIET,
+    STRATEGIES,
+    Stop,
+    Watch,
+    anchor_of,
+    bert,
+    dict_evaluator,
+    make,
+    train,
+)
 
 from nni_magic.search import ProgressiveShrinking
 
@@ -88,7 +99,7 @@ class Known(pl.Callback):
             self.note(module)
 
     def note(self, module):
-        children = [*module.panel, *(sample for sample, _ in module.leaderboard.ranked())]
+        children = [*module.validation.panel, *(sample for sample, _ in module.leaderboard.ranked())]
         children += [module.sampler.current]
         if (anchor := getattr(module, "anchor", None)) and anchor.sample:
             children += [anchor.sample]
@@ -107,7 +118,7 @@ def test_everything_known_holds_only_what_is_left(name):
         for child in children:
             assert all(child[label] in choices for label, choices in left.items())
     if "magic_a" in name:
-        assert strategy.oneshot_module.anchor.sample == strategy.oneshot_module.export()
+        assert anchor_of(strategy.oneshot_module).sample == strategy.oneshot_module.export()
 
 
 def assert_same(before, resumed, whole):

@@ -7,7 +7,7 @@ import torch
 from nni.nas.evaluator.pytorch import DataLoader
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from scores import images, lightning, losses_by_hand, population, recalibrated_losses, trained
-from spaces import ChainSpace, ConvSpace, FlatSpace, WidthSpace, set_path
+from spaces import ChainSpace, ConvSpace, FlatSpace, WidthSpace
 from torch import nn
 
 from nni_magic.scoring.scorer import Scorer
@@ -76,7 +76,7 @@ def scorer(net, *, train=None, n_batches=2):
     module = RandomSamplingLightningModule(evaluator.module)
     connect(module, net, evaluator)
     return evaluator, Scorer(
-        module, lambda sample: set_path(net, sample), metric=None, mode="min", n_batches=4,
+        module, metric=None, mode="min", n_batches=4,
         loaders=evaluator.val_dataloaders,
         calibrator=Calibrator(module, lambda: evaluator.train_dataloaders, n_batches),
     )  # fmt: skip

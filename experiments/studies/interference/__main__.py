@@ -46,7 +46,7 @@ from nni_magic.analysis import plots
 from nni_magic.analysis.interference import InterferenceStudy, interference_study
 from nni_magic.children import samples
 from nni_magic.programs.made_with import read_result
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.files import write_json
 

@@ -13,7 +13,7 @@ from experiments.studies.interference import __main__ as interference
 from experiments.studies.study import Study
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.support.files import read_json, write_json
 
 CHANGES = {

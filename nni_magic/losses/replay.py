@@ -1,0 +1,87 @@
+"""Repeat the evaluator's call of the model on another child's path, for its hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from nni.mutable import Sample
+from torch import Tensor, nn
+
+from ..supernet.hidden_states import Call, States, as_anchor, hooked, recorded
+from ..supernet.routing import Router
+
+__all__ = ["CallReplay"]
+
+
+class CallReplay:
+    """Hidden states of any child for the inputs that the model was called with.
+
+    The pass ends behind the last layer wanted, has dropout off, and uses batch statistics without
+    writing BatchNorm's buffers. It leaves the supernet's path on that child.
+
+    Parameters
+    ----------
+    model
+        The supernet.
+    layers
+        The layers by name; see :func:`nni_magic.supernet.hidden_states.select_layers`.
+    router
+        That of the supernet.
+    gradient
+        Whether the states have a gradient.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, nn.Module], router: Router, *, gradient: bool
+    ) -> None:
+        self.model = model
+        self.layers = layers
+        self.router = router
+        self.gradient = gradient
+        self._modules = list(model.modules())
+
+    def __call__(self, call: Call, sample: Sample) -> States:
+        """Hidden states by layer.
+
+        Raises
+        ------
+        ValueError
+            If the child's path does not run through all the layers.
+        """
+        states: States = {}
+        self.router.set(sample)
+        with as_anchor(self._modules), torch.set_grad_enabled(self.gradient):  # noqa: SIM117
+            with hooked(self.layers, states, stop=True):
+                self.model(*call.args, **call.kwargs)
+        if missing := [name for name in self.layers if name not in states]:
+            raise ValueError(f"aligned layers {missing} are not run by the child {sample}")
+        return states
+
+    def check_shapes(self, call: Call, children: Sequence[Sample]) -> None:
+        """Make sure that the hidden states of these children can be compared.
+
+        Raises
+        ------
+        ValueError
+            If a layer's output is not a tensor, its shape differs between two children, or it is
+            changed in place behind the layer.
+        """
+        self.router.set(children[0])
+        with as_anchor(self._modules), torch.no_grad(), recorded(self.model, self.layers):
+            self.model(*call.args, **call.kwargs)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for child in children:
+            for name, state in self(call, child).items():
+                if not isinstance(state, Tensor):
+                    raise ValueError(
+                        f"the output of aligned layer {name!r} is a {type(state).__name__}, "
+                        "not a tensor; pass aligned_layers that give a tensor"
+                    )
+                shape = shapes.setdefault(name, tuple(state.shape))
+                if shape != tuple(state.shape):
+                    raise ValueError(
+                        f"aligned layer {name!r} gives shape {shape} for one child and "
+                        f"{tuple(state.shape)} for another; pass aligned_layers (or align_every) "
+                        "whose outputs have one shape for every child"
+                    )

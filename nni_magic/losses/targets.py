@@ -1,0 +1,132 @@
+"""What hidden states are aligned with: the seam between the methods that align."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from nni.mutable import Sample
+
+from ..children.samples import digest
+from ..samplers.streams import Stream
+from ..scoring.anchor import Anchor
+from ..supernet.hidden_states import States
+from .term import TrainingSupernet
+
+__all__ = ["AnchorTarget", "Target"]
+
+
+class Target(ABC):
+    """Gives the hidden states to align with; it owns its state, as a loss term does.
+
+    Attributes
+    ----------
+    module : TrainingSupernet
+        What trains the supernet, since :meth:`begin`.
+    """
+
+    module: TrainingSupernet
+
+    def begin(self, module: TrainingSupernet) -> None:
+        """Called when a fit begins; the state is loaded already if ``module.resumes``."""
+        self.module = module
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Called before every batch, while the children are still those of the batch before."""
+
+    @property
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether there is something to align with."""
+
+    @abstractmethod
+    def states(self, replay: Callable[[Sample], States]) -> States:
+        """Hidden states to align with; ``replay`` gives those of a child for the present inputs."""
+
+    def restricted(
+        self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
+    ) -> None:
+        """Called when only some candidates stay; see :class:`nni_magic.losses.term.LossTerm`."""
+
+    def validated(self) -> Sequence[Sample] | None:
+        """Children that validation should score in place of the panel; ``None`` for the panel."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the target needs to go on, in plain types and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken."""
+
+
+class AnchorTarget(Target):
+    """One child, the anchor; a method says when it changes, in :meth:`renew_anchor`.
+
+    Parameters
+    ----------
+    candidates
+        Random children among which an anchor is elected.
+    warmup_epochs
+        Epochs without an anchor.
+
+    Attributes
+    ----------
+    anchor : Anchor
+        Since :meth:`begin`.
+    """
+
+    anchor: Anchor
+
+    def __init__(self, candidates: int, warmup_epochs: int) -> None:
+        self.candidates = candidates
+        self.warmup_epochs = warmup_epochs
+        self._loaded: Mapping[str, Any] | None = None
+
+    def begin(self, module: TrainingSupernet) -> None:
+        super().begin(module)
+        self.anchor = Anchor(module.leaderboard.score, module.scorer.mode)
+        if module.resumes and self._loaded is not None:
+            self.anchor.load_state_dict(self._loaded["anchor"])
+
+    @abstractmethod
+    def renew_anchor(self) -> None:
+        """Elect or replace the anchor if it is time to."""
+
+    def renew(self) -> None:
+        self.renew_anchor()
+        if self.anchor.sample is not None and self.module.log_is_due:
+            self.module.log_dict(
+                {
+                    "anchor/digest": float(int(digest(self.anchor.sample)[:6], 16)),
+                    "anchor/score": self.anchor.last_score,
+                    "anchor/replacements": float(self.anchor.replacements),
+                }
+            )
+
+    @property
+    def ready(self) -> bool:
+        return self.anchor.sample is not None
+
+    def states(self, replay: Callable[[Sample], States]) -> States:
+        return replay(cast(Sample, self.anchor.sample))
+
+    def restricted(
+        self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
+    ) -> None:
+        """Replace an anchor that holds a deleted candidate."""
+        anchor = self.anchor.sample
+        if anchor is not None and any(anchor[label] not in allowed[label] for label in allowed):
+            best = [sample for sample, _ in ranked[:1]]
+            self.anchor.elect(best or self.module.draw_children(self.candidates, Stream.ANCHOR))
+
+    def validated(self) -> Sequence[Sample] | None:
+        return None if self.anchor.sample is None else [self.anchor.sample]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"anchor": self.anchor.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._loaded = state  # an anchor needs a scorer, which there is when the fit begins

@@ -1,0 +1,50 @@
+"""Keep what belongs to the evaluator as it was while its steps are run for our own ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytorch_lightning as pl
+import torch
+from torchmetrics import Metric as TorchMetric
+
+__all__ = ["evaluating", "kept_metrics", "logged_to"]
+
+
+@contextlib.contextmanager
+def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
+    """Hand what the evaluator logs to a function."""
+    own = evaluator.log
+    evaluator.log = log  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        evaluator.log = own  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
+    """Bring the state of a module's metrics back; gives the metrics."""
+    metrics = [metric for metric in module.modules() if isinstance(metric, TorchMetric)]
+    states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
+    try:
+        yield metrics
+    finally:
+        for metric, state, count in states:
+            metric.reset()
+            for name, value in state.items():
+                setattr(metric, name, value)
+            metric._update_count = count
+
+
+@contextlib.contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, then every submodule back to the mode that it had."""
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, training in modes:
+            submodule.training = training

@@ -1,0 +1,57 @@
+"""Find the metric of a child among what the evaluator logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytorch_lightning.utilities.data import extract_batch_size
+from torchmetrics import Metric as TorchMetric
+
+__all__ = ["FUNCTION", "RETURNED", "Logged", "Metric", "Value"]
+
+Metric = str | Callable[[Any, Any], float] | None
+"""Name of a logged metric, or a function of the model's outputs and the batch, or the loss."""
+Value = float | tuple[float, float]
+"""A metric, or its sum with the sum of weights that it is to be divided by."""
+
+RETURNED = "the loss that validation_step returns"
+FUNCTION = "the function of the outputs"
+
+
+class Logged:
+    """What the evaluator logs for one child: values with their weights instead of a logger."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[tuple[Any, float]]] = {}
+        self.metrics: dict[str, TorchMetric] = {}
+        self.batch: Any = None
+
+    def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
+        if isinstance(value, TorchMetric):
+            self.metrics[name] = value
+            return
+        weight = options.get("batch_size")
+        if weight is None:
+            weight = extract_batch_size(self.batch)
+        # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
+        self.values.setdefault(name, []).append((value, weight))
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a value or torchmetrics object."""
+        return name in self.values or name in self.metrics
+
+    def value(self, metric: Metric) -> Value:
+        """The metric of a torchmetrics object, or a weighted sum with the sum of weights."""
+        name = FUNCTION if callable(metric) else metric
+        name = name or ("val_loss" if self.has("val_loss") else RETURNED)
+        if name in self.metrics:
+            return float(self.metrics[name].compute())
+        if name not in self.values:
+            wanted = f"metric {metric!r}" if metric else "a validation loss"
+            raise ValueError(
+                f"{wanted} is not logged by the evaluator's validation_step; "
+                f"it logs {sorted({*self.values, *self.metrics})}: name one of these as metric"
+            )
+        weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]
+        return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)

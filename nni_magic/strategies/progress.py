@@ -1,0 +1,55 @@
+"""Where a training is: all that Lightning does not know of it, for a resume without a seam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..supernet.checkpoint import FORMAT
+from ..supernet.step import Turn
+
+if TYPE_CHECKING:
+    from .module import SupernetModule
+
+__all__ = ["load_state", "state_of"]
+
+
+def state_of(module: SupernetModule) -> dict[str, Any]:
+    """The state of a training in plain types and tensors."""
+    shrinking = module.shrinking
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "method": module.method,
+        "seed": module.seed,
+        "sampler": module.sampler.state_dict(),
+        "turns": [turn.state_dict() for turn in module.turns],
+        "child_step": module.child_step,
+        "panel": module.validation.panel,
+        "leaderboard": [tuple(scored) for scored in module.leaderboard.ranked()],
+        "replay": module.replay.state_dict(module.validation.generators),
+        "shrinking": None if shrinking is None else shrinking.state_dict(),
+        "terms": {term.name: term.state_dict() for term in module.terms},
+    }
+
+
+def load_state(module: SupernetModule, state: Mapping[str, Any]) -> None:
+    """Continue where :func:`state_of` was taken.
+
+    Raises
+    ------
+    ValueError
+        If the state is of another space.
+    """
+    module.sampler.load_state_dict(state["sampler"])
+    module.seed = state["seed"]
+    module.validation.reset(state["panel"])
+    module.turns = [Turn.of(turn) for turn in state["turns"]]
+    module.child_step = state["child_step"]
+    module.leaderboard.load(state["leaderboard"])
+    module.replay.load_state_dict(state["replay"])
+    if module.shrinking is not None and state["shrinking"] is not None:
+        module.shrinking.load_state_dict(state["shrinking"])
+    for term in module.terms:
+        term.load_state_dict(state["terms"][term.name])

@@ -1,0 +1,26 @@
+"""The seam between a strategy and what shrinks its space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .module import SupernetModule
+
+__all__ = ["Shrinking"]
+
+
+class Shrinking(Protocol):
+    """What deletes candidates while a supernet trains; see ``nni_magic.search``.
+
+    ``begin()`` is called before the first step, also that of a resumed run; ``shrink()`` when
+    ``epochs`` are over. Both may call :meth:`SupernetModule.restrict`.
+    """
+
+    def begin(self, module: SupernetModule) -> None: ...
+
+    def shrink(self, module: SupernetModule, epochs: int) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

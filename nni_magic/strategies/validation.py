@@ -1,0 +1,89 @@
+"""Validate the same children on every batch, so that the validation metrics mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nni.mutable import Sample
+
+from ..samplers.streams import Stream
+from ..supernet.calibration import Statistics
+from ..supernet.resume import RandomState
+
+if TYPE_CHECKING:
+    from .module import SupernetModule
+
+__all__ = ["Validation"]
+
+
+class Validation:
+    """The children that validation scores, and the random generators around it.
+
+    A validation neither advances the sampler nor the global generators.
+
+    Parameters
+    ----------
+    module
+        The Lightning module that trains the supernet.
+    n_children
+        Size of the panel.
+    """
+
+    def __init__(self, module: SupernetModule, n_children: int) -> None:
+        self._module = module
+        self._n_children = n_children
+        self._before: RandomState | None = None
+        self._validated: list[tuple[Sample, Statistics]] = []
+        self.reset()
+
+    def reset(self, panel: Sequence[Sample] = ()) -> None:
+        """Draw another panel when it is needed, or take this one."""
+        self._panel = list(panel)
+        self._before = None
+
+    @property
+    def panel(self) -> list[Sample]:
+        """A few valid children, distinct where the space allows, drawn once by the seed."""
+        if not self._panel:
+            self._panel = self._module.draw_children(self._n_children, Stream.PANEL)
+        return self._panel
+
+    @property
+    def children(self) -> Sequence[Sample]:
+        """Children whose mean the validation metrics are: those that a term names, or the panel."""
+        named = (term.validated() for term in self._module.terms)
+        return next((children for children in named if children is not None), self.panel)
+
+    @property
+    def generators(self) -> RandomState:
+        """The generators with which training goes on."""
+        # Callbacks save at the end of a validation before the generators are put back.
+        return self._before or RandomState.capture()
+
+    def begin(self) -> None:
+        """Take the BatchNorm statistics of the children, before the first batch."""
+        self._before = RandomState.capture()
+        self._validated = [(child, self._statistics(child)) for child in self.children]
+
+    def step(self, *args: Any, **kwargs: Any) -> None:
+        """Run the evaluator's validation step on each of the children."""
+        for child, statistics in self._validated:
+            self._module.router.set(child)
+            with statistics:
+                self._module.training_module.validation_step(*args, **kwargs)
+        count = float(len(self._validated))
+        self._module.log("supernet/validated_children", count, batch_size=1)
+
+    def end(self) -> None:
+        """Put the generators back to where the validation began."""
+        self.generators.restore()
+        self._before = None
+
+    def _statistics(self, child: Sample) -> Statistics:
+        """A child's BatchNorm statistics; Lightning's check before training has no data for it."""
+        if self._module.trainer.sanity_checking:
+            return Statistics([])
+        with self._module.scorer.session():
+            self._module.router.set(child)
+            return self._module.scorer.statistics()

@@ -1,0 +1,94 @@
+"""A training step: the children that it trains, one in a turn.
+
+Two seams carry all methods:
+
+- *which children a step trains*: a sampler gives a :class:`Turn` for each, see
+  :class:`nni_magic.samplers.base.Sampler`;
+- *which terms its loss adds*: a :class:`nni_magic.losses.term.LossTerm` sees what every turn
+  computed and gives a scalar.
+
+The loss of a step is the sum over turns of ``weight · loss`` and of the terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_utilities.core.apply_func import apply_to_collection
+from nni.mutable import Sample
+from torch import Tensor
+
+from .hidden_states import Call
+
+__all__ = ["Step", "Turn", "rows_of"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One child's part of a step.
+
+    Parameters
+    ----------
+    child
+        The child that is trained.
+    weight
+        Of the evaluator's loss of this child. With 0 only the terms count.
+    rows
+        Rows of the batch that this child is trained on; by default all.
+    """
+
+    child: Sample
+    weight: float = 1.0
+    rows: slice | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The turn in plain types."""
+        rows = self.rows and [self.rows.start, self.rows.stop, self.rows.step]
+        return {"child": self.child, "weight": self.weight, "rows": rows}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Turn:
+        """Build what :meth:`state_dict` was taken of."""
+        rows = state["rows"] and slice(*state["rows"])
+        return cls(state["child"], state["weight"], rows)
+
+
+@dataclass
+class Step:
+    """What has happened in a step so far, on one batch; a term may read earlier turns.
+
+    Attributes
+    ----------
+    turns : list of Turn
+        All turns of the step, also those to come.
+    losses : list of Tensor
+        The evaluator's loss of every turn so far: scalars without gradient, not weighted.
+    calls : list of list of Call
+        The evaluator's calls of the model in every turn so far, with inputs, outputs and the hidden
+        states that terms asked for; empty lists if no term asked.
+    gradient_norm : Tensor or None
+        Euclidean norm of the gradient of all weights, when the optimizer is about to step; only
+        for samplers that set ``watches_gradients``.
+    """
+
+    turns: list[Turn]
+    losses: list[Tensor] = field(default_factory=list)
+    calls: list[list[Call]] = field(default_factory=list)
+    gradient_norm: Tensor | None = None
+
+
+def rows_of(batch: Any, rows: slice | None) -> Any:
+    """Cut the tensors of a batch along their first dimension; those of no dimension stay.
+
+    Parameters
+    ----------
+    batch
+        Tensors in any nesting of lists, tuples, dicts and dataclasses.
+    rows
+        Which rows; ``None`` gives the batch itself.
+    """
+    if rows is None:
+        return batch
+    return apply_to_collection(batch, Tensor, lambda t: t[rows] if t.ndim else t)
