@@ -26,19 +26,26 @@ UNTESTED = {
     "experiments.studies.cells", "experiments.studies.command_line",
     "experiments.studies.gathered", "experiments.studies.ranking.__main__",
     "experiments.studies.ranking.pictures", "experiments.studies.settings",
-    "nni_magic.analysis.figures", "nni_magic.analysis.resampling", "nni_magic.programs.options",
+    "nni_magic.analysis.figures", "nni_magic.analysis.resampling", "nni_magic.losses.replay",
+    "nni_magic.losses.targets", "nni_magic.losses.term", "nni_magic.programs.options",
     "nni_magic.programs.search_pipeline", "nni_magic.programs.strategy_trial",
-    "nni_magic.programs.training", "nni_magic.scoring.listing", "nni_magic.search.nsga2",
+    "nni_magic.programs.training", "nni_magic.samplers.gradual", "nni_magic.samplers.streams",
+    "nni_magic.samplers.uniform", "nni_magic.scoring.evaluator_state", "nni_magic.scoring.listing",
+    "nni_magic.scoring.logged", "nni_magic.scoring.scored", "nni_magic.search.nsga2",
     "nni_magic.search.stand_alone", "nni_magic.search.timing", "nni_magic.strategies.aligned",
-    "nni_magic.strategies.registry", "nni_magic.strategies.settings",
-    "nni_magic.supernet.distributed", "nni_magic.tasks.domain", "nni_magic.tasks.vision.domain",
-    "nni_magic.tasks.vision.proxyless", "search_spaces.mbconv",
+    "nni_magic.strategies.progress", "nni_magic.strategies.registry",
+    "nni_magic.strategies.settings", "nni_magic.strategies.shrinking",
+    "nni_magic.strategies.turns", "nni_magic.strategies.validation",
+    "nni_magic.supernet.distributed", "nni_magic.supernet.evaluator_hooks",
+    "nni_magic.supernet.routing", "nni_magic.supernet.step", "nni_magic.support.names",
+    "nni_magic.tasks.domain", "nni_magic.tasks.vision.domain", "nni_magic.tasks.vision.proxyless",
+    "search_spaces.mbconv",
 }  # fmt: skip
 # Likewise, modules of more than MAX_LINES.
 TOO_LONG = {
-    "nni_magic.analysis.gradients", "nni_magic.analysis.seeds", "nni_magic.samplers.base",
-    "nni_magic.scoring.scorer", "nni_magic.search.latency", "nni_magic.search.pareto",
-    "nni_magic.search.shrinking", "nni_magic.strategies.module", "nni_magic.tasks.vision.images",
+    "nni_magic.analysis.gradients", "nni_magic.analysis.seeds",
+    "nni_magic.search.latency", "nni_magic.search.pareto",
+    "nni_magic.search.shrinking", "nni_magic.tasks.vision.images",
     "search_spaces.proxylessnas",
 }  # fmt: skip
 
@@ -54,11 +61,17 @@ def modules(root=ROOT):
     return found
 
 
-def imports(name, path, known):
-    """Modules that a module imports, at any place in its code, relative ones resolved."""
+def imports(name, path, known, for_types=True):
+    """Modules that a module imports, at any place in its code, relative ones resolved.
+
+    With ``for_types=False``, without those that only type checkers import.
+    """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not for_types:
+        tree.body = [node for node in tree.body if not is_for_types(node)]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -69,6 +82,10 @@ def imports(name, path, known):
                 inner = f"{source}.{alias.name}"
                 found.add(inner if inner in known else source)
     return found
+
+
+def is_for_types(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def room(name):
@@ -153,16 +170,22 @@ def test_import_in_the_wrong_direction_is_found(importer, line, imported, tmp_pa
 
 
 def circles(root):
-    """What is left of the modules when those that import none of the others are taken away."""
+    """Modules in circles: what is left without those that import, or are imported by, no other."""
     known = modules(root)
     graph = {
-        name: {needed for needed in imports(name, path, known) if needed in known}
+        name: imports(name, path, known, for_types=False) & known.keys()
         for name, path in known.items()
     }
-    while leaves := [name for name, needed in graph.items() if not needed & graph.keys()]:
-        for name in leaves:
-            del graph[name]
-    return sorted(graph)
+    while True:
+        imported = set().union(*graph.values())
+        left = {
+            name: needed & graph.keys()
+            for name, needed in graph.items()
+            if name in imported and needed & graph.keys()
+        }
+        if left == graph:
+            return sorted(graph)
+        graph = left
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -176,6 +199,8 @@ def test_a_circle_is_found(tmp_path):
     (folder / "b.py").write_text("def f():\n    from . import c")
     (folder / "c.py").write_text("import nni_magic.search.a")
     (folder / "d.py").write_text("import nni_bootstrap")
+    (folder / "e.py").write_text("from . import a\nif TYPE_CHECKING:\n    from . import f")
+    (folder / "f.py").write_text("from . import e")
     assert circles(tmp_path) == [f"nni_magic.search.{name}" for name in "abc"]
 
 

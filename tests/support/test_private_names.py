@@ -90,7 +90,7 @@ def test_a_name_that_is_gone_would_be_found():
 
 
 def is_private(name):
-    return name.startswith("_") and not name.startswith("__") and name != "_"
+    return name.startswith("_") and not name.startswith("__") and not name.endswith("_")
 
 
 def defined(tree):
