@@ -18,29 +18,30 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
+from twins import Twins, TwinsByTurn
 
-from nni_magic.strategies import SPOS, AverageAlignment, MagicA, MagicAT, MagicT, PercentileAnchor
+from nni_magic.strategies.registry import METHODS
+from nni_magic.strategies.settings import AlignmentSettings
 from search_spaces import BertSpace
 
-ALIGNED = {"align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4}
-STRATEGIES = {
-    "spos": (SPOS, {}),
-    "magic_t": (MagicT, {}),
-    "magic_a": (MagicA, ALIGNED),
-    "magic_at": (MagicAT, ALIGNED),
-}
-# For analysis. The whole contract takes long, so theirs is marked slow.
-ABLATIONS = {
-    "average": (AverageAlignment, {"align_every": 2, "warmup_epochs": 1, "n_children": 2}),
-    "percentile": (
-        PercentileAnchor,
-        {"align_every": 2, "warmup_epochs": 1, "percentile": 30, "anchor_candidates": 4},
-    ),
-    "magic_t_walks": (MagicT, {"walks": 3}),
-}
-EVERY = [*STRATEGIES, *(pytest.param(name, marks=pytest.mark.slow) for name in ABLATIONS)]
-ANCHORED = ("magic_a", "magic_at", "percentile")
-ALIGNING = (*ANCHORED, "average")
+# For a short run, where a method has such a setting.
+SHORT = {
+    "align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4,
+    "n_children": 2, "percentile": 30,
+}  # fmt: skip
+# Those for analysis, and settings that change much of a method; the whole contract takes long, so
+# theirs is marked slow.
+VARIANTS = {"magic_t_walks": ("magic_t", {"walks": 3})}
+STRATEGIES = [name for name, method in METHODS.items() if not method.for_analysis]
+ABLATIONS = [*(name for name in METHODS if name not in STRATEGIES), *VARIANTS]
+ALIGNING = [name for name, m in METHODS.items() if issubclass(m.settings, AlignmentSettings)]
+ANCHORED = [name for name in ALIGNING if "anchor_candidates" in METHODS[name].options]
+# Of the tests alone: two children a step, the second of which also learns from the first.
+TWO_TURNS = {"twins": Twins, "twins_by_turn": TwinsByTurn}
+EVERY = [
+    *STRATEGIES, "twins",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in [*ABLATIONS, "twins_by_turn"]),
+]  # fmt: skip
 QUIET = {
     "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
     "enable_model_summary": False, "accelerator": "cpu",
@@ -49,11 +50,15 @@ QUIET = {
 
 def make(name, **settings):
     """A strategy with settings for a short run."""
-    strategy, own = {**STRATEGIES, **ABLATIONS}[name]
     common = {
         "seed": 3, "validation_children": 3, "validation_batches": 2, "calibration_batches": 1,
     }  # fmt: skip
-    return strategy(**{**common, **own, **settings})
+    if name in TWO_TURNS:
+        return TWO_TURNS[name](**{**common, **settings})
+    base, own = VARIANTS.get(name, (name, {}))
+    method = METHODS[base]
+    short = {key: value for key, value in SHORT.items() if key in method.options}
+    return method.load()(**{**common, **short, **own, **settings})
 
 
 def anchor_of(module):

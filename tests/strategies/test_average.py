@@ -27,7 +27,7 @@ class Averages(Watch):
         module.draw_children = noted
 
 
-def run(name="average", epochs=3, trainer=None, **settings):
+def run(name="average_alignment", epochs=3, trainer=None, **settings):
     watch = Averages()
     torch.manual_seed(11)
     net = ConvSpace()
@@ -86,7 +86,7 @@ def hidden(net, child, images):
 def test_the_term_is_the_error_to_the_mean_over_the_children():
     watch = ByHand()
     evaluator = classification(watch, epochs=1)
-    strategy = make("average", warmup_epochs=0, n_children=3, align_every=2)
+    strategy = make("average_alignment", warmup_epochs=0, n_children=3, align_every=2)
     train(strategy, ConvSpace(dropout=0.0), evaluator)
     net = strategy.supernet.train()
     net.load_state_dict(watch.weights)
@@ -101,4 +101,4 @@ def test_the_term_is_the_error_to_the_mean_over_the_children():
 @pytest.mark.parametrize("n", [0, 2.5, True])
 def test_children_out_of_range(n):
     with pytest.raises(ValueError, match=f"n_children is {n}; accepted are whole numbers of at"):
-        make("average", n_children=n)
+        make("average_alignment", n_children=n)

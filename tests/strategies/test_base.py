@@ -15,7 +15,7 @@ import nni_magic.strategies
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_is_a_random_one_shot(name):
     assert isinstance(make(name), RandomOneShot)
-    assert STRATEGIES[name][0].__name__ in nni_magic.strategies.__all__
+    assert type(make(name)).__name__ in nni_magic.strategies.__all__
 
 
 def test_filter_may_be_a_dict_as_in_nni():
@@ -39,5 +39,5 @@ def test_more_models_than_are_known_gives_those_and_a_warning(caplog):
 
 def test_unsorted_models_are_refused():
     strategy = train(make("spos"), ConvSpace(), classification(Watch()))
-    with pytest.raises(ValueError, match="sort is False; accepted is True: one-shot strategies list the best"):
+    with pytest.raises(ValueError, match="sort is False; accepted is True: one-shot strateg"):
         list(strategy.list_models(sort=False))

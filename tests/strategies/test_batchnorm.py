@@ -10,7 +10,7 @@ from scores import images, lightning, recalibrated_losses
 from spaces import ConvSpace, WidthSpace
 from torch import nn
 from torch.nn.functional import cross_entropy
-from training import STRATEGIES, Watch, anchor_of, make, train
+from training import ABLATIONS, STRATEGIES, TWO_TURNS, Watch, anchor_of, make, train
 
 from nni_magic.supernet.calibration import tracking_norms
 from search_spaces import ProxylessNASSpace
@@ -108,11 +108,11 @@ def test_calibration_leaves_no_trace_in_training():
 @pytest.mark.parametrize(("space", "name"), [
     (ours, "magic_at"), (hub, "magic_at"),
     *(pytest.param(space, name, marks=pytest.mark.slow)
-      for space in (ours, hub) for name in [*STRATEGIES, "average", "percentile", "magic_t_walks"]),
+      for space in (ours, hub) for name in [*STRATEGIES, *ABLATIONS, *TWO_TURNS]),
 ])  # fmt: skip
 def test_every_strategy_trains_proxylessnas(space, name, tmp_path):
     more = {"epochs": 1, "trainer": {"limit_train_batches": 2}}
-    if name in ("average", "percentile"):
+    if name in ("average_alignment", "percentile_anchor"):
         more["warmup_epochs"] = 0
     watch = Watch()
     strategy, evaluator = run(name, space, watch, **more)

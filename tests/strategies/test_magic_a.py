@@ -67,7 +67,7 @@ class Counts(DictModule):
         return super().training_step(batch, batch_idx)
 
 
-@pytest.mark.parametrize("name", ["magic_a", "average"])
+@pytest.mark.parametrize("name", ["magic_a", "average_alignment"])
 def test_looking_for_the_layers_counts_no_batch_and_logs_nothing(name):
     results = []
 
@@ -93,7 +93,7 @@ def test_alignment_begins_after_the_warm_start():
     assert evaluator.trainer.callback_metrics["supernet/alignment_loss"] > 0
 
 
-@pytest.mark.parametrize("name", ["magic_a", "average", "percentile"])
+@pytest.mark.parametrize("name", ["magic_a", "average_alignment", "percentile_anchor"])
 @pytest.mark.parametrize(
     ("trainer", "epochs"), [({"epochs": 3}, 3), ({"epochs": -1, "max_steps": 7}, 2)]
 )

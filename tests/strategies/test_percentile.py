@@ -33,7 +33,7 @@ class Elections(Watch):
 def run(space=ConvSpace, evaluator=classification, epochs=3, **settings):
     watch = Elections()
     torch.manual_seed(11)
-    train(make("percentile", **settings), space(), evaluator(watch, epochs=epochs))
+    train(make("percentile_anchor", **settings), space(), evaluator(watch, epochs=epochs))
     return watch
 
 
@@ -89,4 +89,4 @@ def test_a_fast_scorer_gives_the_same_anchors():
 )
 def test_settings_out_of_range(setting, message):
     with pytest.raises(ValueError, match=message):
-        make("percentile", **setting)
+        make("percentile_anchor", **setting)
