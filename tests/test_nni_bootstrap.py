@@ -58,11 +58,6 @@ def test_import_of_the_package_patches_nothing():
     assert python(code)[0] == "same"
 
 
-def test_import_of_the_package_alone_loads_nothing():
-    code = "import sys, nni_magic; print({'torch', 'nni', 'torchvision'} & set(sys.modules))"
-    assert python(code)[0] == "set()"
-
-
 def test_import_is_silent_and_leaves_the_filters_alone():
     code = """
         import warnings, sympy, torch  # importing sympy, as torchvision does, adds a filter
@@ -85,7 +80,8 @@ def test_nni_warns_without_it():
     code = """
         import torch
         for operator in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{operator}", "(Tensor a, Tensor b, float c) -> Tensor")
+            schema = "(Tensor a, Tensor b, float c) -> Tensor"
+            torch.library.define(f"torchvision::{operator}", schema)
         import nni.nas.nn.pytorch
     """
     assert "is found to be not a nn.Module" in python(code)[1]
@@ -105,8 +101,23 @@ BROKEN = """
 """
 
 
+# Torchmetrics asks for the metadata of what is installed.
+WITHOUT_METADATA = """
+    from importlib.metadata import Distribution, PackageNotFoundError
+    find = Distribution.from_name
+
+    def from_name(name):
+        if name == "torchvision":
+            raise PackageNotFoundError(name)
+        return find(name)
+
+    Distribution.from_name = from_name
+"""
+
+
 def test_torchvision_may_be_absent():
-    assert python(BROKEN.format(error="ModuleNotFoundError('torchvision')"))[0] == "passed"
+    code = WITHOUT_METADATA + BROKEN.format(error="ModuleNotFoundError('torchvision')")
+    assert python(code)[0] == "passed"
 
 
 def test_other_errors_of_torchvision_come_through():
@@ -128,6 +139,95 @@ def test_any_import_may_come_first(first):
         from nni.nas.strategy import DARTS, RandomOneShot
         from nni_magic.strategies import MagicAT
         from search_spaces import BertSpace
-        print(type(DARTS()).__name__, type(RandomOneShot()).__name__, type(MagicAT(seed=0)).__name__)
+        made = DARTS(), RandomOneShot(), MagicAT(seed=0)
+        print(*(type(strategy).__name__ for strategy in made))
     """
     assert python(code)[0] == "DARTS RandomOneShot MagicAT"
+
+
+WATCHED = """
+import importlib, sys, warnings
+from types import ModuleType
+
+def watched(names):
+    # Every attribute of modules and classes of other libraries, by identity.
+    found = {}
+    for name in names:
+        module, _, type_name = name.partition(":")
+        owner = importlib.import_module(module)
+        owner = getattr(owner, type_name) if type_name else owner
+        found[name] = {key: value for key, value in vars(owner).items()
+                       if not isinstance(value, ModuleType)}
+    return found
+
+def changed(before, after):
+    return [f"{name}.{key}" for name, values in before.items() for key, value in values.items()
+            if not key.startswith("__") and after[name].get(key) is not value]
+
+def ours(value):
+    # Where the code is, because functools.wraps gives a wrapper the names of what it wraps.
+    code = getattr(value, "__code__", None)
+    origin = getattr(code, "co_filename", ""), str(getattr(value, "__module__", ""))
+    packages = "nni_magic", "search_spaces", "nni_bootstrap"
+    return any(package in name for name in origin for package in packages)
+"""
+FIRST = [
+    "torch", "torch.serialization", "torch.nn.functional", "torch.nn:Module",
+    "torch.utils.data:DataLoader", "torch.optim:Optimizer", "nni", "nni.trial", "nni.mutable",
+    "nni.runtime.trial_command_channel", "numpy", "numpy.random", "random", "warnings", "pickle",
+]  # fmt: skip
+LATER = [
+    "nni.nas.oneshot.pytorch.strategy:RandomOneShot",
+    "nni.nas.oneshot.pytorch.strategy:OneShotStrategy",
+    "nni.nas.oneshot.pytorch.sampling:RandomSamplingLightningModule",
+    "nni.nas.oneshot.pytorch.base_lightning:BaseOneShotLightningModule",
+    "nni.nas.oneshot.pytorch.supermodule.base:BaseSuperNetModule",
+    "nni.nas.nn.pytorch:LayerChoice", "nni.nas.nn.pytorch:ModelSpace",
+    "nni.nas.evaluator.pytorch:Lightning", "nni.nas.execution:SequentialExecutionEngine",
+    "nni.nas.strategy:RegularizedEvolution", "nni.nas.utils.serializer",
+    "pytorch_lightning:Trainer", "pytorch_lightning:LightningModule", "torchmetrics:Metric",
+    *FIRST,
+]  # fmt: skip
+IMPORT_ALL = """
+import pkgutil, nni_magic, search_spaces
+for package in (nni_magic, search_spaces):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+assert "nni_magic.strategies.magic_at" in sys.modules
+assert "nni_magic.manager.trial" in sys.modules
+"""
+
+
+def test_importing_puts_nothing_of_ours_into_torch_or_nni():
+    # By origin: Lightning and torch themselves replace a few functions when they are imported.
+    out, _ = python(f"""{WATCHED}
+import nni_magic
+assert "torch" not in sys.modules and "nni" not in sys.modules
+import nni_bootstrap, nni_magic.strategies
+print([f"{{name}}.{{key}}" for name, values in watched({LATER}).items()
+       for key, value in values.items() if ours(value)])
+""")
+    assert out == "[]"
+
+
+def test_importing_everything_leaves_nni_lightning_and_warnings_as_they_were():
+    out, _ = python(f"""{WATCHED}
+import nni_bootstrap
+before, filters = watched({LATER}), list(warnings.filters)
+{IMPORT_ALL}
+print(changed(before, watched({LATER})), warnings.filters == filters)
+""")
+    assert out == "[] True"
+
+
+def test_a_patched_function_would_be_found():
+    out, _ = python(f"""{WATCHED}
+before = watched({FIRST})
+import functools, nni, torch
+patch = compile("torch.load = wraps(torch.load)(lambda: 0)", "nni_magic/support/compat.py", "exec")
+exec(patch, dict(wraps=functools.wraps, torch=torch))
+nni.report_final_result = torch.nn.Module.eval = print
+print(changed(before, watched({FIRST})), ours(torch.load), ours(torch.save))
+""")
+    names = ["torch.load", "torch.nn:Module.eval", "nni.report_final_result"]
+    assert out == f"{names} True False"

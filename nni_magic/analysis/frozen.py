@@ -18,6 +18,7 @@ from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
 from ..supernet.hidden_states import Call, as_anchor, capture_call
 from ..supernet.resume import isolated_randomness, seed_generators
+from ..supernet.routing import Router
 
 __all__ = ["FrozenTraining"]
 
@@ -101,6 +102,7 @@ class FrozenTraining:
                     parameter.requires_grad_(own)
                 for module, path in zip(routed, paths, strict=True):
                     module._sampled = path
+                Router.of(self.model).forget()
 
     def precision(self) -> contextlib.AbstractContextManager[None]:
         """The trainer's autocast."""

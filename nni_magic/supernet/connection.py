@@ -73,23 +73,44 @@ def connected(
 ) -> Iterator[None]:
     """:func:`connect` while the block runs; all is then attached to what it was before.
 
-    Evaluator, trainer and its data are so even if another supernet is being trained with them. The
-    supernet stays on the trainer's device.
+    Evaluator, trainer and its data are so even if another supernet is being trained with them, and
+    what the block sets on the evaluator's module is undone. The supernet stays on the trainer's
+    device.
     """
-    trainer, fit = evaluator.trainer, evaluator.trainer.fit_loop
-    loops = [fit, fit.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop,
-             trainer.predict_loop]  # fmt: skip
-    touched = [evaluator.module, trainer.strategy, trainer._data_connector, *loops]
-    touched += [loop._data_source for loop in loops]
-    states = [evaluator.module._modules, *map(vars, touched)]
-    before = [dict(state) for state in states]
+    places = _attachments(evaluator)
+    held = [getattr(owner, name, _NOTHING) for owner, name in places]
+    own = dict(vars(evaluator.module))
     try:
         connect(module, supernet, evaluator)
         yield
     finally:
-        for state, own in zip(states, before, strict=True):
-            state.clear()
-            state.update(own)
+        for (owner, name), value in zip(places, held, strict=True):
+            if value is not _NOTHING:
+                setattr(owner, name, value)
+            elif hasattr(owner, name):
+                delattr(owner, name)
+        for name in vars(evaluator.module).keys() - own.keys():
+            delattr(evaluator.module, name)
+        vars(evaluator.module).update(own)
+
+
+_NOTHING = object()
+
+
+def _attachments(evaluator: Lightning) -> list[tuple[Any, str]]:
+    """Owners and names of the attributes that :func:`connect` sets."""
+    trainer, fit = evaluator.trainer, evaluator.trainer.fit_loop
+    loops = [fit, fit.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop,
+             trainer.predict_loop]  # fmt: skip
+    modules = [m for m in evaluator.module.modules() if isinstance(m, pl.LightningModule)]
+    return [
+        (evaluator.module, "_model"),
+        *((module, "_trainer") for module in modules),
+        (trainer.strategy, "_lightning_module"), (trainer.strategy, "_model"),
+        (trainer._data_connector, "_datahook_selector"),
+        *((loop, "_combined_loader") for loop in loops),
+        *((loop._data_source, "instance") for loop in loops),
+    ]  # fmt: skip
 
 
 def on_device(module: pl.LightningModule, batch: Any) -> Any:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from nni.nas.evaluator.functional import FunctionalEvaluator
-from nni.nas.evaluator.pytorch import DataLoader
+from nni.nas.evaluator.pytorch import DataLoader, LightningModule
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
-from scores import images, lightning
+from scores import Images, images, lightning
 from spaces import ConvSpace, set_path, supernet
 from torch.utils.data import default_collate
 
@@ -44,25 +44,48 @@ def test_a_connected_evaluator_runs_the_supernet():
     assert evaluator.module.training_step([batch[0].float(), batch[1]], 0).isfinite()
 
 
+class Stepping(Images):
+    """Keeps something of each step, and holds another Lightning module."""
+
+    def __init__(self):
+        super().__init__()
+        self.teacher = LightningModule()
+        self.seen = 1
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.width = self.model.stem.out_channels
+
+    def step(self):
+        self.seen += 1
+        self.last = self.seen
+
+
 def attached(evaluator):
-    """All that one of evaluator, trainer and loops holds of another, or of a supernet."""
+    """All that evaluator, trainer and loops hold, whatever its name, in order."""
     trainer, fit = evaluator.trainer, evaluator.trainer.fit_loop
-    loops = [fit, fit.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop]
-    return [
-        getattr(evaluator.module, "_model", None), evaluator.module._trainer,
-        trainer.strategy._lightning_module, trainer.strategy._model,
-        trainer._data_connector._datahook_selector,
-        *(loop._data_source.instance for loop in loops), *(loop._combined_loader for loop in loops),
-    ]  # fmt: skip
+    loops = [fit, fit.epoch_loop, fit.epoch_loop.val_loop, trainer.validate_loop,
+             trainer.test_loop, trainer.predict_loop]  # fmt: skip
+    owners = [evaluator, trainer, trainer.strategy, trainer.precision_plugin, *loops,
+              trainer._data_connector]  # fmt: skip
+    owners += [loop._data_source for loop in loops if hasattr(loop, "_data_source")]
+    held = [vars(owner) for owner in owners]
+    for module in (evaluator.module, *evaluator.module.children()):
+        if isinstance(module, LightningModule):
+            held += [vars(module), module._modules]
+    return [(name, value) for names in held for name, value in names.items()]
 
 
 def same(one, other):
-    return all(a is b for a, b in zip(one, other, strict=True))
+    return [name for name, _ in one] == [name for name, _ in other] and all(
+        a is b for (_, a), (_, b) in zip(one, other, strict=True)
+    )
 
 
 @pytest.mark.parametrize("before", ["new", "connected", "fitted"])
 def test_a_connection_ends_with_its_block(before):
-    evaluator, net = lightning(train=DataLoader(images(), 8)), ConvSpace()
+    evaluator = lightning(Stepping(), train=DataLoader(images(), 8))
+    net = ConvSpace()
     if before == "connected":
         connect(RandomSamplingLightningModule(evaluator.module), supernet(net), evaluator)
     elif before == "fitted":
@@ -73,6 +96,9 @@ def test_a_connection_ends_with_its_block(before):
         with connected(module, other, evaluator):
             assert evaluator.module.model is other
             assert evaluator.trainer.lightning_module is module
+            assert evaluator.module.teacher.trainer is evaluator.trainer
+            assert not same(attached(evaluator), found)
+            evaluator.module.step()
         assert same(attached(evaluator), found)
     with pytest.raises(ArithmeticError), connected(module, other, evaluator):
         raise ArithmeticError
