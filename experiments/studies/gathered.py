@@ -49,7 +49,9 @@ def gather(study: Study) -> dict[str, Any]:
         }
         supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
     truth = study.domain.ground_truth
-    known = {one: found for one in study.plan.trainings() if (found := study.read_child(*one))}
+    known = {
+        one: found for one in study.plan.children.trainings() if (found := study.read_child(*one))
+    }
     trained = [one for by_seed in supernets.values() for one in by_seed.values()]
     if study.domain.trains_children:
         trained += known.values()

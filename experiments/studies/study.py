@@ -18,8 +18,9 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
-from experiments.studies.plan import EVALUATION_BATCH, VALIDATION_BATCHES, Plan
+from experiments.studies.plan import EVALUATION_BATCH, Plan
 from experiments.studies.records import child_settings, supernet_settings
+from experiments.studies.trainings import VALIDATION_BATCHES
 from nni_magic.programs.made_with import read_result
 from nni_magic.programs.training import check_epoch
 from nni_magic.search import ChildEvaluator
@@ -73,7 +74,7 @@ class Study:
         self.domain = plan.make_domain(cache, data)
         self.other_data = {} if data is None else {"data": self.domain.data_settings()}
         # This also loads the data, which seeds the process: not to be left until a training.
-        self.children = plan.draw_children(self.domain.make_space())
+        self.children = plan.children.draw(self.domain.make_space())
         if plan.supernets:
             evaluator = self.evaluator(NEVER, 0, {})
             check_epoch(evaluator, plan.epoch_steps, plan.training.batch_size)
@@ -141,7 +142,7 @@ class Study:
         ValueError
             If a result is of another plan.
         """
-        for child, seed in self.plan.trainings():
+        for child, seed in self.plan.children.trainings():
             if self.read_child(child, seed) is None:
                 yield self.child_file(child, seed), partial(self.train_child, child, seed)
 

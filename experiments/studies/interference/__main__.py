@@ -40,7 +40,6 @@ from experiments.studies.gathered import devices
 from experiments.studies.interference import tau_and_cosine
 from experiments.studies.interference.findings import curves, markdown
 from experiments.studies.plan import Plan
-from experiments.studies.settings import check_least
 from experiments.studies.study import NEVER, Study, claimed
 from nni_magic.analysis import plots
 from nni_magic.analysis.interference import InterferenceStudy, interference_study
@@ -48,6 +47,7 @@ from nni_magic.children import samples
 from nni_magic.programs.made_with import read_result
 from nni_magic.samplers.base import UniformSampler
 from nni_magic.supernet.checkpoint import load_supernet
+from nni_magic.support.errors import check_count
 from nni_magic.support.files import write_json
 
 _logger = logging.getLogger(__name__)
@@ -89,7 +89,8 @@ class Measurements:
     def __init__(self, study: Study, settings: argparse.Namespace) -> None:
         self.study = study
         self.settings = settings
-        check_least("the command line", {"rows": 1, "repetitions": 2, "seed": 0}, settings)
+        for name, least in (("rows", 1), ("repetitions", 2), ("seed", 0)):
+            check_count(name, getattr(settings, name), at_least=least)
         if settings.rows > (available := len(study.domain.data.train)):
             raise ValueError(f"rows is {settings.rows}; the training data have {available}")
         check_supernets(study.plan, settings.supernets or ())

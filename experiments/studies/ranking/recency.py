@@ -28,11 +28,11 @@ from experiments.studies.cells import cell
 from experiments.studies.command_line import check_paired, check_supernets, study_parser
 from experiments.studies.gathered import devices
 from experiments.studies.plan import Plan
-from experiments.studies.settings import check_least
 from experiments.studies.study import Study
 from nni_magic.analysis import figures, seeds
 from nni_magic.children import samples
 from nni_magic.programs.made_with import read_result
+from nni_magic.support.errors import check_count
 from nni_magic.support.files import write_json
 
 LABEL = "loss less the control's (nats)"
@@ -57,7 +57,8 @@ def check_settings(plan: Plan, settings: argparse.Namespace) -> None:
         If the plan has no such supernets, their seeds cannot be paired with the control's, or a
         number is too small.
     """
-    check_least("the command line", {"children": 1, "seed": 0}, settings)
+    check_count("children", settings.children)
+    check_count("seed", settings.seed, at_least=0)
     names = (settings.control, *settings.supernets)
     check_supernets(plan, names)
     check_paired({name: plan.supernets[name].seeds for name in names}, settings.control)

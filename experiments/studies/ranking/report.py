@@ -141,9 +141,7 @@ def _means(rankings: Sequence[Mapping[str, Any]]) -> list[str]:
     for k in (5, 10):
         shares = [one["precision_at"].get(k) for one in rankings]
         cells.append("" if None in shares else f"{np.mean(shares):.2f}")
-    regret, ties = (
-        np.mean([one[key] for one in rankings]) for key in ("regret", "ties_scores")
-    )
+    regret, ties = (np.mean([one[key] for one in rankings]) for key in ("regret", "ties_scores"))
     return [*cells, f"{regret:.3f}", f"{ties:.0f}"]
 
 

@@ -157,7 +157,7 @@ def test_supernet_that_another_process_has_finished_is_not_trained(finished, mon
 def test_results_of_another_plan_are_named(finished, corpus, tmp_path, change, message):
     study = study_of(corpus, tmp_path / "other")
     study.plan = plan_of(tmp_path, corpus, **{**SMALL, **change})
-    study.children = study.plan.draw_children(study.domain.make_space())
+    study.children = study.plan.children.draw(study.domain.make_space())
     study.output = finished.output
     with pytest.raises(ValueError, match=message):
         study.work()

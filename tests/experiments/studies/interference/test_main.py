@@ -174,10 +174,10 @@ def test_layers_that_do_not_exist_raise(run):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--rows", "0"], "rows is 0; it must be at least 1"),
+    (["--rows", "0"], "rows is 0; accepted are whole numbers of at least 1"),
     (["--rows", "1000000"], r"rows is 1000000; the training data have \d+"),
-    (["--repetitions", "1"], "repetitions is 1; it must be at least 2"),
-    (["--seed", "-1"], "seed is -1; it must be at least 0"),
+    (["--repetitions", "1"], "repetitions is 1; accepted are whole numbers of at least 2"),
+    (["--seed", "-1"], "seed is -1; accepted are whole numbers of at least 0"),
 ])  # fmt: skip
 def test_numbers_are_checked_before_anything_is_trained(corpus, tmp_path, words, message):
     plan_of(tmp_path, corpus, **CHANGES)

@@ -120,8 +120,8 @@ def test_measurement_with_other_settings_is_named(study, arguments, words, messa
     (["--control", "darts"], "supernets has 'darts'; accepted are"),
     (["--supernets", "single"], r"seeds of single are \[0\]; at least two are needed"),
     (["--control", "single"], r"seeds of single are \[0\]; at least two are needed"),
-    (["--children", "0"], "children is 0; it must be at least 1"),
-    (["--seed", "-1"], "seed is -1; it must be at least 0"),
+    (["--children", "0"], "children is 0; accepted are whole numbers of at least 1"),
+    (["--seed", "-1"], "seed is -1; accepted are whole numbers of at least 0"),
 ])  # fmt: skip
 def test_what_cannot_be_reported_is_not_measured(study, arguments, words, message, monkeypatch):
     monkeypatch.setattr(rank_recency, "measure", None)

@@ -157,7 +157,8 @@ def test_taus_are_the_final_results_under_nnictl(tmp_path, corpus):
     config = {
         "trialCodeDirectory": str(ROOT),
         "trialCommand": shlex.join([
-            sys.executable, "-m", "experiments.studies.ranking.trial", "--plan", str(tmp_path / "plan.yml"),
+            sys.executable, "-m", "experiments.studies.ranking.trial",
+            "--plan", str(tmp_path / "plan.yml"),
             "--runs", str(study.output), "--cache", str(corpus / "cache"), "--threads", "1",
         ]),
         "trialConcurrency": 1,
