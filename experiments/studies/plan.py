@@ -12,21 +12,18 @@ import yaml
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
-from experiments.studies import nasbench201
 from experiments.studies.nasbench201 import NasBench201
 from experiments.studies.settings import check_least, made
-from nni_magic import strategies
 from nni_magic.children import samples
-from nni_magic.programs import options
+from nni_magic.programs.options import typed_settings
 from nni_magic.samplers.base import UniformSampler
 from nni_magic.strategies.aligned import AlignedStrategy
 from nni_magic.strategies.base import SupernetStrategy
+from nni_magic.strategies.registry import METHODS
 from nni_magic.support.errors import naming
 from nni_magic.tasks.domain import Domain
 from nni_magic.tasks.evaluators import check_steps
-from nni_magic.tasks.language import bert as bert_training
 from nni_magic.tasks.language.bert import Bert
-from nni_magic.tasks.vision import proxyless as proxyless_training
 from nni_magic.tasks.vision.proxyless import Proxyless
 
 __all__ = [
@@ -34,16 +31,12 @@ __all__ = [
     "Supernets", "Training",
 ]  # fmt: skip
 
-STRATEGIES = {
-    **options.STRATEGIES,
-    "average_alignment": strategies.AverageAlignment,
-    "percentile_anchor": strategies.PercentileAnchor,
-}
+STRATEGIES = {name: method.load() for name, method in METHODS.items()}
 
-DOMAINS: dict[str, tuple[Any, type[Domain]]] = {
-    "bert": (bert_training, Bert),
-    "proxyless": (proxyless_training, Proxyless),
-    "nasbench201": (nasbench201, NasBench201),
+DOMAINS: dict[str, type[Domain]] = {
+    "bert": Bert,
+    "proxyless": Proxyless,
+    "nasbench201": NasBench201,
 }
 
 EVALUATION_BATCH = 64
@@ -158,7 +151,7 @@ class Plan:
     domain
         One of :data:`DOMAINS`.
     options
-        Of the command line of the domain's programs, such as ``corpus`` or ``dataset``.
+        Settings of the domain, such as ``corpus`` or ``dataset``.
     """
 
     space: Mapping[str, Any]
@@ -281,7 +274,7 @@ class Plan:
     @property
     def kind(self) -> type[Domain]:
         """The domain's class."""
-        return DOMAINS[self.domain][1]
+        return DOMAINS[self.domain]
 
     def make_domain(self, cache: Path, data: Path | None = None) -> Domain:
         """Open the data and the search space.
@@ -296,17 +289,17 @@ class Plan:
         Raises
         ------
         ValueError
-            If an option is not one of the domain's programs, or not accepted.
+            If an option is no setting of the domain, or not accepted.
         """
-        module, kind = DOMAINS[self.domain]
-        parser = options.Parser(None)
-        module.add_options(parser)
-        settings = parser.parse_args(_as_arguments(self.options))
-        settings.cache, settings.batch_size = cache, EVALUATION_BATCH
-        settings.search_batches = self.score_rows // EVALUATION_BATCH
+        settings = dataclasses.replace(
+            typed_settings(self.kind.settings_type, self.options),
+            cache=cache,
+            batch_size=EVALUATION_BATCH,
+            validation_batches=self.score_rows // EVALUATION_BATCH,
+        )
         if data is not None:
-            kind.take_data(settings, data)
-        return kind(settings, self.space)
+            settings = settings.with_data(data)
+        return self.kind(settings, self.space)
 
     def draw_children(self, space: ModelSpace) -> list[Sample]:
         """Draw the different children of the ground truth.
@@ -351,17 +344,3 @@ def _check_seeds(name: str, seeds: tuple[int, ...]) -> None:
 def _check_learning_rate(name: str, learning_rate: float) -> None:
     if not learning_rate > 0:
         raise ValueError(f"{name}: learning_rate is {learning_rate}; it must be greater than 0")
-
-
-def _as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Write options as on a command line.
-
-    >>> _as_arguments({"held_out": 0.1, "candidates": ["ffn", "mha4"], "download": True})
-    ['--held-out', '0.1', '--candidates', 'ffn', 'mha4', '--download']
-    """
-    words: list[str] = []
-    for name, value in options.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words += map(str, value if isinstance(value, list) else [value])
-    return words
