@@ -75,8 +75,8 @@ class Option:
 
     def prepared(self, value: Any) -> Any:
         """What a YAML file or a tuner gives, as jsonargparse takes it."""
-        if self.element is not None and not isinstance(value, (list, tuple)):
-            return None if value is None else [value]
+        if self.element is not None and value is not None:
+            return list(value) if isinstance(value, (list, tuple)) else [value]
         if int in self.kinds and isinstance(value, float) and value.is_integer():
             return int(value)
         if self.hint is bool and not isinstance(value, bool):

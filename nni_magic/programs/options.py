@@ -88,7 +88,7 @@ def replaced(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         part = getattr(settings, field.name)
         if isinstance(part, Supernet):
-            changes[field.name] = _of_supernet(part, given)
+            changes[field.name] = _of_supernet(part, given, type(task))
         elif dataclasses.is_dataclass(part):
             own = {f.name: given[f.name] for f in dataclasses.fields(part) if f.name in given}
             changes[field.name] = dataclasses.replace(part, **own)  # type: ignore[type-var]
@@ -111,7 +111,7 @@ def typed(values: Mapping[str, Any], options: _Options) -> dict[str, Any]:
     found = {}
     for name, value in values.items():
         if name not in options:
-            raise ValueError(f"parameter is {name!r}; accepted are {', '.join(sorted(options))}")
+            raise ValueError(f"setting is {name!r}; accepted are {', '.join(sorted(options))}")
         option = options[name]
         found[name] = option.frozen(_typed(option, option.prepared(value)))
     return found
@@ -160,11 +160,16 @@ def _options(kind: type, task: type) -> dict[str, Option]:
             found |= own_options(hint)  # type: ignore[arg-type]
             if hint is Supernet:
                 found["strategy"] = dataclasses.replace(found["strategy"], help=_methods())
-                shared = {field.name for field in dataclasses.fields(task)}
-                found |= {n: o for n, o in strategy_options().items() if n not in shared}
+                found |= _of_strategies(task)
         else:
             found[name] = own_options(kind)[name]
     return found
+
+
+def _of_strategies(task: type) -> dict[str, Option]:
+    """Options of the strategies, without those that are the task's as well."""
+    shared = {field.name for field in dataclasses.fields(task)}
+    return {name: o for name, o in strategy_options().items() if name not in shared}
 
 
 def _methods() -> str:
@@ -179,7 +184,7 @@ def _built(kind: type[Settings], given: Mapping[str, Any], task: type) -> Settin
     parts: dict[str, Any] = {}
     for name, hint in _parts(kind, task).items():
         if hint is Supernet:
-            parts[name] = _of_supernet(Supernet(), given)
+            parts[name] = _of_supernet(Supernet(), given, task)
         elif dataclasses.is_dataclass(hint):
             names = [field.name for field in dataclasses.fields(hint)]
             parts[name] = hint(**{n: given[n] for n in names if n in given})  # type: ignore[operator]
@@ -188,8 +193,8 @@ def _built(kind: type[Settings], given: Mapping[str, Any], task: type) -> Settin
     return kind(**parts)
 
 
-def _of_supernet(part: Supernet, given: Mapping[str, Any]) -> Supernet:
-    own = {name: given[name] for name in strategy_options() if name in given}
+def _of_supernet(part: Supernet, given: Mapping[str, Any], task: type) -> Supernet:
+    own = {name: given[name] for name in _of_strategies(task) if name in given}
     strategy = given.get("strategy", part.strategy)
     return dataclasses.replace(part, strategy=strategy, given={**part.given, **own})
 
