@@ -10,25 +10,22 @@ from typing import Any
 
 import yaml
 
-from experiments.studies import nasbench201
 from experiments.studies.nasbench201 import NasBench201
 from experiments.studies.settings import made
 from experiments.studies.trainings import VALIDATION_BATCHES, Children, Supernets, Training
-from nni_magic.programs import options
+from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.settings import AlignmentSettings
 from nni_magic.support.errors import check_choice, check_count, naming
 from nni_magic.tasks.domain import Domain
-from nni_magic.tasks.language import bert as bert_training
 from nni_magic.tasks.language.bert import Bert
-from nni_magic.tasks.vision import proxyless as proxyless_training
 from nni_magic.tasks.vision.proxyless import Proxyless
 
 __all__ = ["DOMAINS", "EVALUATION_BATCH", "Plan"]
 
-DOMAINS: dict[str, tuple[Any, type[Domain]]] = {
-    "bert": (bert_training, Bert),
-    "proxyless": (proxyless_training, Proxyless),
-    "nasbench201": (nasbench201, NasBench201),
+DOMAINS: dict[str, type[Domain]] = {
+    "bert": Bert,
+    "proxyless": Proxyless,
+    "nasbench201": NasBench201,
 }
 
 EVALUATION_BATCH = 64
@@ -55,7 +52,7 @@ class Plan:
     domain
         One of :data:`DOMAINS`.
     options
-        Of the programs of the domain, such as ``corpus`` or ``dataset``.
+        Settings of the domain, such as ``corpus`` or ``dataset``.
     """
 
     space: Mapping[str, Any]
@@ -157,7 +154,7 @@ class Plan:
     @property
     def kind(self) -> type[Domain]:
         """The domain's class."""
-        return DOMAINS[self.domain][1]
+        return DOMAINS[self.domain]
 
     def make_domain(self, cache: Path, data: Path | None = None) -> Domain:
         """Open the data and the search space.
@@ -172,28 +169,15 @@ class Plan:
         Raises
         ------
         ValueError
-            If an option is not one of the domain's programs, or not accepted.
+            If an option is no setting of the domain, or not accepted.
         """
-        module, kind = DOMAINS[self.domain]
-        parser = options.Parser(None)
-        module.add_options(parser)
-        settings = parser.parse_args(_as_arguments(self.options))
-        settings.cache, settings.batch_size = cache, EVALUATION_BATCH
-        settings.search_batches = self.score_rows // EVALUATION_BATCH
+        settings = dataclasses.replace(
+            typed_settings(self.kind.settings_type, self.options),
+            cache=cache,
+            batch_size=EVALUATION_BATCH,
+            validation_batches=self.score_rows // EVALUATION_BATCH,
+        )
         if data is not None:
-            kind.take_data(settings, data)
-        return kind(settings, self.space)
+            settings = settings.with_data(data)
+        return self.kind(settings, self.space)
 
-
-def _as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Write options as on a command line.
-
-    >>> _as_arguments({"held_out": 0.1, "candidates": ["ffn", "mha4"], "download": True})
-    ['--held-out', '0.1', '--candidates', 'ffn', 'mha4', '--download']
-    """
-    words: list[str] = []
-    for name, value in options.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words += map(str, value if isinstance(value, list) else [value])
-    return words

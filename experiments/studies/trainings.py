@@ -13,7 +13,7 @@ from nni.nas.nn.pytorch import ModelSpace
 
 from experiments.studies.settings import made
 from nni_magic.children.samples import digest
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.strategies.base import SupernetStrategy
 from nni_magic.strategies.registry import method
 from nni_magic.strategies.settings import SupernetSettings

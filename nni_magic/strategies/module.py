@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -110,6 +109,7 @@ class SupernetModule(EvaluatorHooks):
         self.turns: list[Turn] = []
         self.child_step = -1
         self.step: Step | None = None
+        self._batch: tuple[Any, ...] = ()
         self.validation.reset()
         self.leaderboard.load([])
 
@@ -132,7 +132,7 @@ class SupernetModule(EvaluatorHooks):
 
     def resample(self) -> Sample:
         """Draw the next children and set the supernet's path to the last of them."""
-        self.turns = self.sampler.turns(self._probe)
+        self.turns = self.sampler.turns(lambda child: self._runner.probe(*self._batch, child))
         self.router.set(self.turns[-1].child)
         return self.turns[-1].child
 
@@ -142,7 +142,7 @@ class SupernetModule(EvaluatorHooks):
         for term in self.terms:
             term.before_step(batch, batch_idx)
         if self.child_step != self.trainer.global_step:
-            previous, self._probe = self.child, partial(self._runner.probe, batch, batch_idx)
+            previous, self._batch = self.child, (batch, batch_idx)
             self.resample()
             self.child_step = self.trainer.global_step
             if previous is not None and self.log_is_due:

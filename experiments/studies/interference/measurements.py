@@ -17,7 +17,7 @@ from experiments.studies.measurements import Measurements, Record
 from experiments.studies.study import NEVER, Study
 from nni_magic.analysis.interference import InterferenceStudy, interference_study
 from nni_magic.children import samples
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.errors import check_count
 
