@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -132,7 +133,7 @@ class SupernetModule(EvaluatorHooks):
 
     def resample(self) -> Sample:
         """Draw the next children and set the supernet's path to the last of them."""
-        self.turns = self.sampler.turns(lambda child: self._runner.probe(*self._batch, child))
+        self.turns = self.sampler.turns(partial(self._runner.probe, self._batch))
         self.router.set(self.turns[-1].child)
         return self.turns[-1].child
 
