@@ -20,7 +20,6 @@ others do.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -33,20 +32,14 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
-from experiments.benchmarks.reporting import (
-    add_report_options,
-    alternate,
-    ratios,
-    summarise,
-    table,
-    text,
-    write_report,
-)
+from experiments.benchmarks.pairs import alternate, ratios, summarise, text
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
 from nni_magic.analysis.gradients import SharedGradients
 from nni_magic.analysis.interference import differing_children
 from nni_magic.children import samples
 from nni_magic.scoring.scorer import logged_to
 from nni_magic.supernet.resume import seed_generators
+from nni_magic.support.errors import check_number
 from nni_magic.tasks.language.mlm import MaskedLanguageModel
 from search_spaces import BertSpace
 
@@ -58,13 +51,10 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     Raises
     ------
-    SystemExit
+    ValueError
         If a setting is out of range.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--layers", type=int, default=12)
@@ -75,10 +65,9 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--repetitions", type=int, default=5, help="pairs")
     settings = parser.parse_args(arguments)
     if settings.hidden % 48:
-        parser.error(f"hidden is {settings.hidden}; it must be a multiple of 48")
+        raise ValueError(f"hidden is {settings.hidden}; accepted are multiples of 48")
     for layer in settings.shared_layers:
-        if not 1 <= layer < settings.layers:
-            parser.error(f"shared layer {layer} must be from 1 to {settings.layers - 1}")
+        check_number("shared_layers", layer, at_least=1, at_most=settings.layers - 1)
     return settings
 
 
@@ -242,17 +231,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    for name in ("pytorch_lightning", "nni"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report(
-        "interference", settings, arguments, results, markdown, device=settings.device
-    ):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("interference", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ from search_spaces.bert import PRESETS
 
 __all__ = ["WORKLOADS", "DigitsSpace", "Workload", "bert", "digits"]
 
+N_BLOCKS = 8
+CHANNELS = 16
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -60,7 +63,7 @@ class DigitsSpace(ModelSpace):
         Width of all hidden states, ``(batch, channels, 8, 8)``.
     """
 
-    def __init__(self, n_blocks: int = 8, channels: int = 16) -> None:
+    def __init__(self, n_blocks: int = N_BLOCKS, channels: int = CHANNELS) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, channels, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -141,7 +144,10 @@ def digits(settings: argparse.Namespace) -> Workload:
             val_dataloaders=DataLoader(held_out, size),
         )
 
-    title = f"CNN space of 8 blocks, 32 channels, 8 × 8 pixels, batch {settings.batch_size}"
+    title = (
+        f"CNN space of {N_BLOCKS} blocks, {CHANNELS} channels, 8 × 8 pixels, "
+        f"batch {settings.batch_size}"
+    )
     return Workload(title, DigitsSpace, make_evaluator)
 
 

@@ -159,7 +159,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     names = [f"nasbench201.csv{end}" for end in ("", ".xz", ".gz")]
     found = [folder / name for name in names if (folder / name).exists()]
     if not found:
-        raise FileNotFoundError(f"data is {str(folder)!r}; it must be a folder with {names[0]!r}")
+        raise FileNotFoundError(f"data is {str(folder)!r}; accepted is a folder with {names[0]!r}")
     try:
         table = pd.read_csv(found[0], usecols=list(COLUMNS), dtype=COLUMNS, index_col="cell")
     except (ValueError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:

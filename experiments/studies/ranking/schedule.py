@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.benchmarks.reporting import report_parser, table, write_report
 from experiments.studies.cells import interval
 from experiments.studies.command_line import add_data_options
 from experiments.studies.gathered import Gathered, gather
@@ -88,10 +88,7 @@ class Schedules:
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--plans", type=Path, nargs=2, required=True, help="see experiments/studies/plan.py")
     add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
