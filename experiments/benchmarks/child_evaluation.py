@@ -1,4 +1,4 @@
-"""Children scored in a second: NNI's way, a plain loop, and ``ChildEvaluator``.
+"""How many children are scored in a second: NNI's way, in a loop, and by ``ChildEvaluator``.
 
 ::
 
@@ -12,9 +12,10 @@ All three score the same children of one supernet on the same held-out text:
 - *ours*: :class:`nni_magic.search.ChildEvaluator`, warm, with no score of these weights known.
 
 Populations are random children, a generation of evolution, and all one-step neighbours of a child,
-of supernets of several depths. The *limit* is what sharing could give at best if time went by
-layers alone: layers of all children over different prefixes. With a batch of a single sequence
-nearly all time is fixed cost of a child; NNI's is compared on the layers of the ``tiny`` preset.
+of supernets of several depths. The *limit* is the best ratio that sharing could give if only layers
+took time: the layers of all children, divided by the number of their different prefixes. NNI's way
+is compared on the ``tiny`` preset. With a batch of one sequence nearly all time is the fixed cost
+of a child.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 def timed(
     side: Side, children: Sequence[Sample], device: str, passes: int = 1
 ) -> tuple[float, Losses]:
-    """Seconds of a pass, and the losses for a check that both sides did the same."""
+    """Seconds of a pass, and its losses, by which both sides are checked to do the same."""
     began = time.perf_counter()
     for _ in range(passes):
         losses = side(children)
@@ -75,7 +76,7 @@ def timed(
 
 
 def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[str, Any]:
-    """Seconds a child of ours and of the loop, in turns, and the share of what is needed."""
+    """Time ours and the loop in turns, by the child, and count the steps that ours runs."""
     device = setting.device
     passes = -(-LEAST_CHILDREN // len(children))
     timed(setting.ours, children[:20], device)
@@ -107,7 +108,7 @@ def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[
 
 
 def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dict[str, Any]:
-    """Seconds a child of ours and NNI's, in turns."""
+    """Time ours and NNI's in turns, by the child."""
     rng = np.random.default_rng(0)
     candidates = samples.candidates(setting.supernet)
     children = [samples.random_sample(candidates, rng) for _ in range(n_children)]
@@ -132,7 +133,7 @@ def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dic
 
 
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
-    """All comparisons."""
+    """Make all comparisons."""
     results: dict[str, Any] = {"populations": {}, "nni": {}}
     for layers in settings.layers:
         setting = Setting(settings, layers, settings.batch_size)
@@ -152,7 +153,7 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
 
 
 def targets(settings: argparse.Namespace, results: dict[str, Any]) -> list[dict[str, str]]:
-    """Which targets are met; given as ratios that must not exceed 1."""
+    """Say which targets are met."""
     checks = []
     for name, result in results["populations"].items():
         least = RATIO_TARGETS.get((result["population"], result["layers"]))
@@ -173,8 +174,33 @@ def targets(settings: argparse.Namespace, results: dict[str, Any]) -> list[dict[
 
 def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
     """The results as Markdown."""
+    compared = [*results["populations"].values(), *results["nni"].values()]
+    worst = max(result["largest_relative_difference"] for result in compared)
+    sections = [
+        f"BERT space, preset {settings.preset}, on one batch of {settings.batch_size} sequences; "
+        f"{settings.repetitions} pairs in turns. Largest relative difference between the sides' "
+        f"losses: {worst:.1e}."
+    ]
+    if results["populations"]:
+        sections += [
+            "## Ours and a plain loop",
+            _loop_table(results["populations"]),
+            "The last column is the theoretical minimum of steps over those run.",
+        ]
+    return "\n\n".join([
+        *sections,
+        "## Ours and NNI, 8 layers",
+        _nni_table(results["nni"]),
+        f"{settings.nni_children} random children at a time. With one sequence the time is nearly "
+        "all fixed cost.",
+        "## Targets",
+        table(["target", ""], [[t["target"], t["verdict"]] for t in results["targets"]]),
+    ])  # fmt: skip
+
+
+def _loop_table(populations: dict[str, Any]) -> str:
     rows = []
-    for name, result in results["populations"].items():
+    for name, result in populations.items():
         per_second = {
             side: summarise(1 / seconds for seconds in values)
             for side, values in result["seconds_a_child"].items()
@@ -184,35 +210,18 @@ def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
              text(summarise(result["loop_to_ours"])), f"{result['limit']:.2f}",
              f"{100 * result['needed_calls'] / result['calls']:.1f} %"]
         )  # fmt: skip
-    nni = [
+    header = ["population", "children", "ours, children/s", "loop, children/s", "loop / ours",
+              "limit", "of the needed steps"]  # fmt: skip
+    return table(header, rows)
+
+
+def _nni_table(compared: dict[str, Any]) -> str:
+    rows = [
         [name, *(text(summarise(1000 * s for s in result["seconds_a_child"][side]))
                  for side in ("ours", "nni")), text(summarise(result["nni_to_ours"]))]
-        for name, result in results["nni"].items()
+        for name, result in compared.items()
     ]  # fmt: skip
-    compared = [*results["populations"].values(), *results["nni"].values()]
-    worst = max(result["largest_relative_difference"] for result in compared)
-    ours_and_loop = [
-        "## Ours and a plain loop",
-        table(
-            ["population", "children", "ours, children/s", "loop, children/s", "loop / ours",
-             "limit", "of the needed steps"], rows,
-        ),
-        "The last column is the theoretical minimum of steps over those run.",
-    ]  # fmt: skip
-    return "\n\n".join(
-        [
-            f"BERT space, preset {settings.preset}, on one batch of {settings.batch_size} "
-            f"sequences; {settings.repetitions} pairs in turns. Largest relative difference "
-            f"between the sides' losses: {worst:.1e}.",
-            *(ours_and_loop if rows else []),
-            "## Ours and NNI, 8 layers",
-            table(["", "ours, ms/child", "NNI, ms/child", "NNI / ours"], nni),
-            f"{settings.nni_children} random children at a time. With one sequence the time is "
-            "nearly all fixed cost.",
-            "## Targets",
-            table(["target", ""], [[t["target"], t["verdict"]] for t in results["targets"]]),
-        ]
-    )
+    return table(["", "ours, ms/child", "NNI, ms/child", "NNI / ours"], rows)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ Both sides draw from the same children with the same probabilities:
 - *ours*: the filter as users give it. Costs are looked up in tables, and uniform samples come from
   a count of those inside (:mod:`nni_magic.children.budgeted`);
 - *NNI*: its ``RangeProfilerFilter`` called as it is, which evaluates the profiler's expression for
-  every proposal. A tight budget rejects most of them, all of which are in the time of the sample
-  that is found.
+  every proposal. A tight budget rejects most of them, and the time of a sample is that of all
+  proposals until one is inside.
 
 They are timed in turns, and with them a training step: forward, backward and SGD of a drawn child
 on random images, in plain PyTorch, which is the least that a step takes. Last, latency predicted
@@ -96,7 +96,7 @@ class Training:
         self.modules = [m for m in self.supernet.modules() if isinstance(m, BaseSuperNetModule)]
 
     def step(self, sampler: Sampler) -> float:
-        """Train the next child; gives the seconds, those of the draw not among them."""
+        """Train the next child; gives the seconds that it takes after the draw."""
         child = sampler.next()
         began = time.perf_counter()
         for module in self.modules:

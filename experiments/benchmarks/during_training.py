@@ -7,8 +7,8 @@
 
 Both sides of a pair train the same children from the same weights on the same batches. They
 advance in turns of ``--turn`` steps, each in a process of its own, as in
-:mod:`experiments.benchmarks.step_time`. ``--steps`` is a multiple of ``--interval``, so that the
-measurements have the share that they have in a long run.
+:mod:`experiments.benchmarks.step_time`. ``--steps`` is a multiple of ``--interval``, so that
+measuring takes the same share of the time as in a long run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 def run_pair(
     workload: str, method: str, turn: int, settings: argparse.Namespace
 ) -> tuple[Run, Run]:
-    """Run both sides in turns with a seed of this pair's own: watched, and plain."""
+    """Run both sides in turns, watched and plain, with a seed of this pair alone."""
     seed = settings.seed + turn
     watched, plain = in_turns(
         [

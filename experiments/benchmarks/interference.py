@@ -4,17 +4,17 @@
 
     python -m experiments.benchmarks.interference
 
-Both compute the cosines between the gradients that the children of one repetition of an
-interference study give to a candidate in layer j. They have that layer and all below in common:
+Children that share layer j, and all layers below it, each give a gradient to its candidate. Both
+sides compute the cosines between these gradients, for one repetition of an interference study:
 
 - *naive*: for every child set the supernet's path, run forward and backward for all weights, and
   take the candidate's gradient;
 - *ours*: :class:`nni_magic.analysis.gradients.SharedGradients`, which runs the common layers once
   and makes gradients for the candidate only.
 
-The *limit* is what this could give at best if time went by layers alone, and forward, gradient of
-the input and gradient of the weights took one unit each. The text is random: its words cost what
-others do.
+The *limit* is the best possible ratio if only layers took time, and a layer's forward pass, the
+gradient of its input and the gradient of its weights took one unit each. The text is random: random
+words take the same time as others.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Setting:
         return self._gradients.similarity(f"layer_{layer}", children)
 
     def naive(self, layer: int, children: list[Sample]) -> np.ndarray:
-        """The least that running all children whole takes."""
+        """Run all children whole, and do nothing else."""
         found = []
         layers: Any = self.supernet.layers
         candidate = layers[layer - 1].operator[children[0][f"layer_{layer}"]]
@@ -141,7 +141,7 @@ def _trainer(device: str) -> dict[str, Any]:
 
 
 def compare(setting: Setting, layer: int, settings: argparse.Namespace) -> dict[str, Any]:
-    """Seconds a child of ours and of the naive loop, in turns."""
+    """Time ours and the naive loop in turns, by the child."""
     rng = np.random.default_rng([settings.seed, layer])
     path = samples.random_sample(samples.candidates(setting.supernet), rng)
     children = differing_children(path, [f"layer_{layer + 1}"], setting.names, rng)
@@ -168,7 +168,7 @@ def compare(setting: Setting, layer: int, settings: argparse.Namespace) -> dict[
 
 
 def limit(n_layers: int, shared_layer: int, n_children: int) -> float:
-    """Layers of the naive loop to layers of ours, weighed by what is computed in them.
+    """Ratio of the units that the naive loop computes to those of ours.
 
     Examples
     --------

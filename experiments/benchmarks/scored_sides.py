@@ -32,7 +32,7 @@ Side = Callable[[Sequence[Sample]], Losses]
 
 
 class Setting:
-    """A supernet, held-out text, and the three sides."""
+    """A supernet and held-out text, on which each side scores children."""
 
     def __init__(self, settings: argparse.Namespace, layers: int | None, batch_size: int) -> None:
         shape = {**PRESETS[settings.preset], **({"n_layers": layers} if layers else {})}
@@ -52,14 +52,14 @@ class Setting:
         self.evaluate = ChildEvaluator(self.supernet, self.evaluator, n_batches=1)
 
     def ours(self, children: Sequence[Sample]) -> Losses:
-        """``ChildEvaluator``; the weights count as changed, so that no score is remembered."""
+        """Score by ``ChildEvaluator``, told that weights have changed, so that it knows no score."""
         with torch.no_grad():
             next(self.supernet.parameters()).mul_(1)
         return self.evaluate(children)
 
     @torch.no_grad()
     def loop(self, children: Sequence[Sample]) -> Losses:
-        """The least that scoring children one after the other takes."""
+        """Score children one after the other, and do nothing else."""
         self.supernet.eval()
         return [self._loss(child) for child in children]
 
@@ -77,7 +77,7 @@ class Setting:
         return F.cross_entropy(logits, targets[selected], reduction="sum")
 
     def nni(self, children: Sequence[Sample]) -> Losses:
-        """NNI's sequential engine; the tables that Lightning prints are dropped."""
+        """Score by NNI's sequential engine, without the tables that Lightning prints."""
         engine = SequentialExecutionEngine(max_model_count=len(children))
         space = RawFormatModelSpace.from_model(self.supernet, self.evaluator)
         with contextlib.redirect_stdout(io.StringIO()):

@@ -96,7 +96,7 @@ def random(
 
 
 def largest(space: BertSpace, max_length: int) -> dict[str, Sample]:
-    """The children with the most parameters and the most FLOPs: in a chain block by block."""
+    """The children with the most parameters and the most FLOPs, found block by block."""
     profiler = FlopsParamsProfiler(space, (torch.zeros(1, max_length, dtype=torch.long),))
     choices = samples.candidates(space)
     child = {label: options[0] for label, options in choices.items()}

@@ -17,7 +17,7 @@ timed whole: loading, drawing, logging and the optimizer included. The first ``-
 set-up, the election of the first anchor and the scoring at the end are not timed; there is no
 validation. MAGIC-A and MAGIC-AT align from the first step on. Their comparisons of anchor and
 child are inside, timed also by themselves; with ``--steps`` a multiple of ``--anchor-interval``
-they have the share that they have in a long run.
+they take the same share of the time as in a long run.
 
 The method ``control`` runs NNI's on both sides: its ratios are 1 but for the noise of the machine.
 """
@@ -74,7 +74,7 @@ def title(method: str) -> str:
 def run_pair(
     workload: str, method: str, turn: int, settings: argparse.Namespace
 ) -> tuple[Run, Run]:
-    """Run ours and NNI's in turns on the same children, with a seed of this pair's own."""
+    """Run ours and NNI's in turns on the same children, with a seed of this pair alone."""
     sides = ("nni:spos", "nni:spos") if method == CONTROL else (method, f"nni:{method}")
     seed = settings.seed + turn
     ours, nni = in_turns(

@@ -35,14 +35,14 @@ TIMED = tuple(name for name, row in METHODS.items() if not row.for_analysis)
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, steps: int) -> None:
-    """Add what runs are: what is trained, how long, and on what device.
+    """Add what is trained, for how long, and on what device.
 
     Parameters
     ----------
     parser
         Of a benchmark.
     steps
-        The default of how many are timed.
+        Default of the steps that are timed.
     """
     add = parser.add_argument
     add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
@@ -78,7 +78,7 @@ def check_counts(settings: argparse.Namespace, *others: str) -> None:
 
 
 class ReplayingModule(RandomSamplingLightningModule):
-    """NNI's module on given children: it draws as ever, then takes the next of them instead.
+    """NNI's module, which draws as ever, but then trains the next of given children.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Run:
 
 
 class Stopwatch(pl.Callback):
-    """Hands over every few steps, and times the steps from ``warmup`` on.
+    """Hands over to the other side every few steps, and times the steps after the warmup.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class Stopwatch(pl.Callback):
             anchor.challenge = partial(self.time_comparison, anchor.challenge)
 
     def time_comparison(self, challenge: Any, child: Sample) -> bool:
-        """Stand in for ``Anchor.challenge``."""
+        """Run ``Anchor.challenge``, and add up its time."""
         began = self.now()
         replaced = challenge(child)
         if self.step >= 0:
@@ -255,7 +255,7 @@ def quiet() -> None:
 
 
 def make_strategy(name: str, seed: int, settings: argparse.Namespace) -> SupernetStrategy:
-    """Create ours, with little to do before and after the steps that are timed."""
+    """Create our strategy, with little to do before and after the steps that are timed."""
     row = method(name)
     aligned = {"warmup_epochs": 0, "anchor_interval": settings.anchor_interval}
     own = {option: value for option, value in aligned.items() if option in row.options}
@@ -265,7 +265,7 @@ def make_strategy(name: str, seed: int, settings: argparse.Namespace) -> Superne
 def draw_children(
     workload: Workload, name: str, seed: int, settings: argparse.Namespace
 ) -> list[Sample]:
-    """Draw the children that ours will train."""
+    """Draw the children that our strategy will train."""
     with torch.device("meta"):  # no weights are needed
         sampler = make_strategy(name, seed, settings).make_sampler(workload.make_space())
     return [sampler.next() for _ in range(settings.warmup + settings.steps)]

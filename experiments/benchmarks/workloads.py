@@ -1,7 +1,7 @@
 """What the benchmark of training steps trains: a BERT space on text, a small CNN space on digits.
 
-Both use real data, so that loading and masking cost what they do in an experiment. Nothing of
-``nni_magic`` is used here: the same space and evaluator are given to its strategies and to NNI's.
+Both use real data, so that loading and masking take the time that they take in an experiment. The
+same space and evaluator are given to our strategies and to NNI's.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _convolution(channels: int, kernel: int, groups: int) -> nn.Sequential:
 
 @nni.trace
 class DigitsModule(ClassificationModule):
-    """NNI's own, which would report a validation metric that there is none of."""
+    """NNI's own, without its report of a validation metric, of which there is none here."""
 
     def on_fit_end(self) -> None:
         pass

@@ -125,7 +125,7 @@ def multiply_adds(sample: Sample) -> int:
 
 @cache
 def _with_the_same(operator: str) -> int:
-    """Multiply-adds of the child that has the same operator on all edges.
+    """Multiply-adds of the child with this operator on all edges.
 
     NNI's profiler does not know them, as it has no formula for an edge without operator.
     """
