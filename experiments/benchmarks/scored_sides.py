@@ -52,7 +52,7 @@ class Setting:
         self.evaluate = ChildEvaluator(self.supernet, self.evaluator, n_batches=1)
 
     def ours(self, children: Sequence[Sample]) -> Losses:
-        """Score by ``ChildEvaluator``, told that weights have changed, so that it knows no score."""
+        """Score by ``ChildEvaluator``, told that weights have changed, so it knows no score."""
         with torch.no_grad():
             next(self.supernet.parameters()).mul_(1)
         return self.evaluate(children)

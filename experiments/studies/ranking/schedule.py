@@ -221,8 +221,8 @@ def main(arguments: list[str] | None = None) -> None:
     plans = [Plan.read(plan) for plan in settings.plans]
     if not plans[0].kind.trains_children:
         raise ValueError(
-            f"domain is {plans[0].domain!r}; accepted are others, whose ground truth is trained and has "
-            "a schedule"
+            f"domain is {plans[0].domain!r}; accepted are others, whose ground truth is "
+            "trained and has a schedule"
         )
     first, second = ({**child_settings(plan, {}), "children": None} for plan in plans)
     check_same(f"what {settings.plans[0]} trains", first, second)
