@@ -1,3 +1,3 @@
-"""Experiments of nni-magic: data, evaluators and scripts."""
+"""Experiments of nni-magic: studies, benchmarks, their plans, records and results."""
 
 import nni_bootstrap  # noqa: F401

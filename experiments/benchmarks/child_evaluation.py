@@ -1,4 +1,4 @@
-"""Children scored in a second: NNI's way, a plain loop, and ``ChildEvaluator``.
+"""How many children are scored in a second: NNI's way, in a loop, and by ``ChildEvaluator``.
 
 ::
 
@@ -12,53 +12,29 @@ All three score the same children of one supernet on the same held-out text:
 - *ours*: :class:`nni_magic.search.ChildEvaluator`, warm, with no score of these weights known.
 
 Populations are random children, a generation of evolution, and all one-step neighbours of a child,
-of supernets of several depths. The *limit* is what sharing could give at best if time went by
-layers alone: layers of all children over different prefixes. With a batch of a single sequence
-nearly all time is fixed cost of a child; NNI's is compared on the layers of the ``tiny`` preset.
+of supernets of several depths. The *limit* is the best ratio that sharing could give if only layers
+took time: the layers of all children, divided by the number of their different prefixes. NNI's way
+is compared on the ``tiny`` preset. With a batch of one sequence nearly all time is the fixed cost
+of a child.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from nni.mutable import Sample
-from nni.nas.evaluator.pytorch import Lightning
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.oneshot.pytorch.strategy import RandomOneShot
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
-from nni.nas.space import RawFormatModelSpace
-from torch import Tensor
-from torch.nn import functional as F
 
-from experiments.benchmarks.reporting import (
-    add_report_options,
-    alternate,
-    ratios,
-    summarise,
-    table,
-    text,
-    verdict,
-    write_report,
-)
+from experiments.benchmarks.pairs import alternate, ratios, summarise, text, verdict
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
+from experiments.benchmarks.scored_sides import Losses, Setting, Side, populations
 from nni_magic.children import samples
-from nni_magic.search import ChildEvaluator, Population
-from nni_magic.tasks.language.mlm import mlm_search_evaluator
-from nni_magic.tasks.language.mlm_data import MlmData, prepare
-from search_spaces import BertSpace
-from search_spaces.bert import PRESETS
-
-Losses = list[float]
-Side = Callable[[Sequence[Sample]], Losses]
 
 RATIO_TARGETS = {("random", 12): 1.3, ("random", 26): 1.1, ("neighbours", 12): 1.7,
                  ("neighbours", 26): 1.7}  # fmt: skip
@@ -72,10 +48,7 @@ LEAST_CHILDREN = 300
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the settings."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--preset", default="tiny", help="of search_spaces.BertSpace; its depth is replaced")
@@ -90,92 +63,10 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-class Setting:
-    """A supernet, held-out text, and the three sides."""
-
-    def __init__(self, settings: argparse.Namespace, layers: int | None, batch_size: int) -> None:
-        shape = {**PRESETS[settings.preset], **({"n_layers": layers} if layers else {})}
-        data = prepare(settings.corpus, settings.cache, shape["vocab_size"], shape["max_length"])
-        torch.manual_seed(settings.seed)
-        space = BertSpace(**{**shape, "vocab_size": data.vocab_size, "dropout": 0.0})
-        self.device = settings.device
-        self.supernet: BertSpace = RandomOneShot().mutate_model(space).to(self.device)
-        self.evaluator = _evaluator(data, batch_size, self.device)
-        self.batches = [
-            [tensor.to(self.device) for tensor in batch]
-            for batch, _ in zip(self.evaluator.val_dataloaders, range(1), strict=False)
-        ]
-        self.pad_id = data.special.pad
-        modules = [m for m in self.supernet.modules() if isinstance(m, BaseSuperNetModule)]
-        self._choose = [module.resample for module in modules]
-        self.evaluate = ChildEvaluator(self.supernet, self.evaluator, n_batches=1)
-
-    def ours(self, children: Sequence[Sample]) -> Losses:
-        """``ChildEvaluator``; the weights count as changed, so that no score is remembered."""
-        with torch.no_grad():
-            next(self.supernet.parameters()).mul_(1)
-        return self.evaluate(children)
-
-    @torch.no_grad()
-    def loop(self, children: Sequence[Sample]) -> Losses:
-        """The least that scoring children one after the other takes."""
-        self.supernet.eval()
-        return [self._loss(child) for child in children]
-
-    def _loss(self, child: Sample) -> float:
-        for choose in self._choose:
-            choose(memo=child)
-        total, count = torch.zeros((), device=self.device), 0
-        for inputs, targets, selected in self.batches:
-            total += self._batch_loss(inputs, targets, selected)
-            count += int(selected.sum())
-        return float(total) / count
-
-    def _batch_loss(self, inputs: Tensor, targets: Tensor, selected: Tensor) -> Tensor:
-        logits = self.supernet(inputs, attention_mask=inputs != self.pad_id, positions=selected)
-        return F.cross_entropy(logits, targets[selected], reduction="sum")
-
-    def nni(self, children: Sequence[Sample]) -> Losses:
-        """NNI's sequential engine; the tables that Lightning prints are dropped."""
-        engine = SequentialExecutionEngine(max_model_count=len(children))
-        space = RawFormatModelSpace.from_model(self.supernet, self.evaluator)
-        with contextlib.redirect_stdout(io.StringIO()):
-            engine.submit_models(*(space.freeze(child) for child in children))
-        return [-model.metric for model in engine.list_models()]
-
-
-def _evaluator(data: MlmData, batch_size: int, device: str) -> Lightning:
-    return mlm_search_evaluator(
-        data,
-        batch_size=batch_size,
-        trainer_kwargs={
-            "limit_val_batches": 1,
-            "devices": 1,
-            "accelerator": "gpu" if device == "cuda" else "cpu",
-        },
-    )
-
-
-def populations(setting: Setting, settings: argparse.Namespace) -> dict[str, list[Sample]]:
-    """Children to score, by the kind of population."""
-    rng = np.random.default_rng(settings.seed)
-    candidates = samples.candidates(setting.supernet)
-    drawn = [samples.random_sample(candidates, rng) for _ in range(settings.random_children)]
-    evolving = Population(setting.supernet, size=settings.generation, seed=settings.seed)
-    for _ in range(3):
-        generation = evolving.ask()
-        evolving.tell(generation, setting.ours(generation))
-    return {
-        "random": list({samples.digest(child): child for child in drawn}.values()),
-        "generation": evolving.ask(),
-        "neighbours": list(samples.neighbours(drawn[0], candidates)),
-    }
-
-
 def timed(
     side: Side, children: Sequence[Sample], device: str, passes: int = 1
 ) -> tuple[float, Losses]:
-    """Seconds of a pass, and the losses for a check that both sides did the same."""
+    """Seconds of a pass, and its losses, by which both sides are checked to do the same."""
     began = time.perf_counter()
     for _ in range(passes):
         losses = side(children)
@@ -185,7 +76,7 @@ def timed(
 
 
 def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[str, Any]:
-    """Seconds a child of ours and of the loop, in turns, and the share of what is needed."""
+    """Time ours and the loop in turns, by the child, and count the steps that ours runs."""
     device = setting.device
     passes = -(-LEAST_CHILDREN // len(children))
     timed(setting.ours, children[:20], device)
@@ -217,7 +108,7 @@ def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[
 
 
 def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dict[str, Any]:
-    """Seconds a child of ours and NNI's, in turns."""
+    """Time ours and NNI's in turns, by the child."""
     rng = np.random.default_rng(0)
     candidates = samples.candidates(setting.supernet)
     children = [samples.random_sample(candidates, rng) for _ in range(n_children)]
@@ -242,7 +133,7 @@ def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dic
 
 
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
-    """All comparisons."""
+    """Make all comparisons."""
     results: dict[str, Any] = {"populations": {}, "nni": {}}
     for layers in settings.layers:
         setting = Setting(settings, layers, settings.batch_size)
@@ -262,7 +153,7 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
 
 
 def targets(settings: argparse.Namespace, results: dict[str, Any]) -> list[dict[str, str]]:
-    """Which targets are met; given as ratios that must not exceed 1."""
+    """Say which targets are met."""
     checks = []
     for name, result in results["populations"].items():
         least = RATIO_TARGETS.get((result["population"], result["layers"]))
@@ -283,8 +174,33 @@ def targets(settings: argparse.Namespace, results: dict[str, Any]) -> list[dict[
 
 def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
     """The results as Markdown."""
+    compared = [*results["populations"].values(), *results["nni"].values()]
+    worst = max(result["largest_relative_difference"] for result in compared)
+    sections = [
+        f"BERT space, preset {settings.preset}, on one batch of {settings.batch_size} sequences; "
+        f"{settings.repetitions} pairs in turns. Largest relative difference between the sides' "
+        f"losses: {worst:.1e}."
+    ]
+    if results["populations"]:
+        sections += [
+            "## Ours and a plain loop",
+            _loop_table(results["populations"]),
+            "The last column is the theoretical minimum of steps over those run.",
+        ]
+    return "\n\n".join([
+        *sections,
+        "## Ours and NNI, 8 layers",
+        _nni_table(results["nni"]),
+        f"{settings.nni_children} random children at a time. With one sequence the time is nearly "
+        "all fixed cost.",
+        "## Targets",
+        table(["target", ""], [[t["target"], t["verdict"]] for t in results["targets"]]),
+    ])  # fmt: skip
+
+
+def _loop_table(populations: dict[str, Any]) -> str:
     rows = []
-    for name, result in results["populations"].items():
+    for name, result in populations.items():
         per_second = {
             side: summarise(1 / seconds for seconds in values)
             for side, values in result["seconds_a_child"].items()
@@ -294,52 +210,25 @@ def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
              text(summarise(result["loop_to_ours"])), f"{result['limit']:.2f}",
              f"{100 * result['needed_calls'] / result['calls']:.1f} %"]
         )  # fmt: skip
-    nni = [
+    header = ["population", "children", "ours, children/s", "loop, children/s", "loop / ours",
+              "limit", "of the needed steps"]  # fmt: skip
+    return table(header, rows)
+
+
+def _nni_table(compared: dict[str, Any]) -> str:
+    rows = [
         [name, *(text(summarise(1000 * s for s in result["seconds_a_child"][side]))
                  for side in ("ours", "nni")), text(summarise(result["nni_to_ours"]))]
-        for name, result in results["nni"].items()
+        for name, result in compared.items()
     ]  # fmt: skip
-    compared = [*results["populations"].values(), *results["nni"].values()]
-    worst = max(result["largest_relative_difference"] for result in compared)
-    ours_and_loop = [
-        "## Ours and a plain loop",
-        table(
-            ["population", "children", "ours, children/s", "loop, children/s", "loop / ours",
-             "limit", "of the needed steps"], rows,
-        ),
-        "The last column is the theoretical minimum of steps over those run.",
-    ]  # fmt: skip
-    return "\n\n".join(
-        [
-            f"BERT space, preset {settings.preset}, on one batch of {settings.batch_size} "
-            f"sequences; {settings.repetitions} pairs in turns. Largest relative difference "
-            f"between the sides' losses: {worst:.1e}.",
-            *(ours_and_loop if rows else []),
-            "## Ours and NNI, 8 layers",
-            table(["", "ours, ms/child", "NNI, ms/child", "NNI / ours"], nni),
-            f"{settings.nni_children} random children at a time. With one sequence the time is "
-            "nearly all fixed cost.",
-            "## Targets",
-            table(["target", ""], [[t["target"], t["verdict"]] for t in results["targets"]]),
-        ]
-    )
+    return table(["", "ours, ms/child", "NNI, ms/child", "NNI / ours"], rows)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    for name in ("pytorch_lightning", "nni"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report(
-        "child_evaluation", settings, arguments, results, markdown, device=settings.device
-    ):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("child_evaluation", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ Both sides draw from the same children with the same probabilities:
 - *ours*: the filter as users give it. Costs are looked up in tables, and uniform samples come from
   a count of those inside (:mod:`nni_magic.children.budgeted`);
 - *NNI*: its ``RangeProfilerFilter`` called as it is, which evaluates the profiler's expression for
-  every proposal. A tight budget rejects most of them, all of which are in the time of the sample
-  that is found.
+  every proposal. A tight budget rejects most of them, and the time of a sample is that of all
+  proposals until one is inside.
 
 They are timed in turns, and with them a training step: forward, backward and SGD of a drawn child
 on random images, in plain PyTorch, which is the least that a step takes. Last, latency predicted
@@ -20,7 +20,6 @@ by a table (:class:`nni_magic.search.LatencyTable`) is compared with that of who
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -34,16 +33,8 @@ from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.profiler.pytorch.flops import FlopsProfiler
 
-from experiments.benchmarks.reporting import (
-    add_report_options,
-    alternate,
-    ratios,
-    summarise,
-    table,
-    text,
-    verdict,
-    write_report,
-)
+from experiments.benchmarks.pairs import alternate, ratios, summarise, text, verdict
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
 from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
 from nni_magic.search.latency import LatencyTable, table_error
 from nni_magic.supernet.connection import as_supernet
@@ -62,13 +53,10 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     Raises
     ------
-    SystemExit
+    ValueError
         If a setting is out of range.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--spaces", nargs="+", choices=SPACES, default=list(SPACES), help="presets, made small")
     add("--resolution", type=int, help="of the images; by default 28 and 64 pixels")
@@ -81,7 +69,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     settings = parser.parse_args(arguments)
     for share in settings.shares:
         if not 0 < share < 1:
-            parser.error(f"share {share} must be between 0 and 1")
+            raise ValueError(f"shares has {share}; accepted are numbers between 0 and 1")
     return settings
 
 
@@ -108,7 +96,7 @@ class Training:
         self.modules = [m for m in self.supernet.modules() if isinstance(m, BaseSuperNetModule)]
 
     def step(self, sampler: Sampler) -> float:
-        """Train the next child; gives the seconds, those of the draw not among them."""
+        """Train the next child; gives the seconds that it takes after the draw."""
         child = sampler.next()
         began = time.perf_counter()
         for module in self.modules:
@@ -247,15 +235,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    for name in ("pytorch_lightning", "nni"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report("constrained_sampling", settings, arguments, results, markdown):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("constrained_sampling", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
 
 Both sides of a pair train the same children from the same weights on the same batches. They
 advance in turns of ``--turn`` steps, each in a process of its own, as in
-:mod:`experiments.benchmarks.step_time`. ``--steps`` is a multiple of ``--interval``, so that the
-measurements have the share that they have in a long run.
+:mod:`experiments.benchmarks.step_time`. ``--steps`` is a multiple of ``--interval``, so that
+measuring takes the same share of the time as in a long run.
 """
 
 from __future__ import annotations
@@ -17,25 +17,20 @@ import argparse
 import inspect
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from experiments.benchmarks.reporting import (
-    add_report_options,
-    ratios,
-    summarise,
-    table,
-    text,
-    verdict,
-    write_report,
+from experiments.benchmarks.pairs import ratios, summarise, text, verdict
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
+from experiments.benchmarks.timed_training import (
+    TIMED,
+    Run,
+    add_run_options,
+    check_counts,
+    train,
 )
-from experiments.benchmarks.timed_training import STRATEGIES, Run, train
 from experiments.benchmarks.turns import in_turns
 from experiments.benchmarks.workloads import WORKLOADS
 from nni_magic.analysis.during_training import LogInterference
-from search_spaces.bert import PRESETS
 
 TARGET = 1.05
 DEFAULT_INTERVAL = inspect.signature(LogInterference).parameters["every_n_steps"].default
@@ -46,37 +41,19 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     Raises
     ------
-    SystemExit
+    ValueError
         If one of them is not accepted.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
+    add_run_options(parser, steps=200)
     add = parser.add_argument
-    cuda = torch.cuda.is_available()
-    add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    add("--methods", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
-    add("--repetitions", type=int, default=5, help="pairs of each method")
+    add("--methods", nargs="+", choices=TIMED, default=list(TIMED))
     add("--interval", type=int, default=DEFAULT_INTERVAL, help="steps between measurements")
-    add("--steps", type=int, default=200, help="timed steps of a run")
-    add("--warmup", type=int, default=5, help="steps before these")
-    add("--turn", type=int, default=5, help="steps of one side before it is the other's turn")
-    add("--anchor-interval", type=int, default=100, help="of MAGIC-A and MAGIC-AT")
-    add("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
-    add("--precision", default="32-true", help="Lightning's, e.g. bf16-mixed")
-    add("--batch-size", type=int, default=32)
-    add("--preset", choices=PRESETS, default="tiny", help="of search_spaces.BertSpace")
-    add("--corpus", default="sotu", help="see nni_magic/tasks/language/corpus.py")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
     settings = parser.parse_args(arguments)
-    for name in ("repetitions", "interval", "steps", "warmup", "turn", "anchor_interval",
-                 "batch_size"):  # fmt: skip
-        if getattr(settings, name) < 1:
-            parser.error(f"{name} is {getattr(settings, name)}; it must be at least 1")
+    check_counts(settings, "interval")
     if settings.steps % settings.interval:
-        parser.error(
-            f"steps is {settings.steps}; it must be a multiple of interval={settings.interval}"
+        raise ValueError(
+            f"steps is {settings.steps}; accepted are multiples of interval, {settings.interval}"
         )
     return settings
 
@@ -84,7 +61,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 def run_pair(
     workload: str, method: str, turn: int, settings: argparse.Namespace
 ) -> tuple[Run, Run]:
-    """Run both sides in turns with a seed of this pair's own: watched, and plain."""
+    """Run both sides in turns, watched and plain, with a seed of this pair alone."""
     seed = settings.seed + turn
     watched, plain = in_turns(
         [
@@ -154,15 +131,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report(
-        "during_training", settings, arguments, results, markdown, device=settings.device
-    ):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("during_training", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

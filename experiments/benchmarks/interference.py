@@ -4,23 +4,22 @@
 
     python -m experiments.benchmarks.interference
 
-Both compute the cosines between the gradients that the children of one repetition of an
-interference study give to a candidate in layer j. They have that layer and all below in common:
+Children that share layer j, and all layers below it, each give a gradient to its candidate. Both
+sides compute the cosines between these gradients, for one repetition of an interference study:
 
 - *naive*: for every child set the supernet's path, run forward and backward for all weights, and
   take the candidate's gradient;
 - *ours*: :class:`nni_magic.analysis.gradients.SharedGradients`, which runs the common layers once
   and makes gradients for the candidate only.
 
-The *limit* is what this could give at best if time went by layers alone, and forward, gradient of
-the input and gradient of the weights took one unit each. The text is random: its words cost what
-others do.
+The *limit* is the best possible ratio if only layers took time, and a layer's forward pass, the
+gradient of its input and the gradient of its weights took one unit each. The text is random: random
+words take the same time as others.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -33,20 +32,14 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
-from experiments.benchmarks.reporting import (
-    add_report_options,
-    alternate,
-    ratios,
-    summarise,
-    table,
-    text,
-    write_report,
-)
+from experiments.benchmarks.pairs import alternate, ratios, summarise, text
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
 from nni_magic.analysis.gradients import SharedGradients
 from nni_magic.analysis.interference import differing_children
 from nni_magic.children import samples
 from nni_magic.scoring.evaluator_state import logged_to
 from nni_magic.supernet.resume import seed_generators
+from nni_magic.support.errors import check_number
 from nni_magic.tasks.language.mlm import MaskedLanguageModel
 from search_spaces import BertSpace
 
@@ -58,13 +51,10 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     Raises
     ------
-    SystemExit
+    ValueError
         If a setting is out of range.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--layers", type=int, default=12)
@@ -75,10 +65,9 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--repetitions", type=int, default=5, help="pairs")
     settings = parser.parse_args(arguments)
     if settings.hidden % 48:
-        parser.error(f"hidden is {settings.hidden}; it must be a multiple of 48")
+        raise ValueError(f"hidden is {settings.hidden}; accepted are multiples of 48")
     for layer in settings.shared_layers:
-        if not 1 <= layer < settings.layers:
-            parser.error(f"shared layer {layer} must be from 1 to {settings.layers - 1}")
+        check_number("shared_layers", layer, at_least=1, at_most=settings.layers - 1)
     return settings
 
 
@@ -122,7 +111,7 @@ class Setting:
         return self._gradients.similarity(f"layer_{layer}", children)
 
     def naive(self, layer: int, children: list[Sample]) -> np.ndarray:
-        """The least that running all children whole takes."""
+        """Run all children whole, and do nothing else."""
         found = []
         layers: Any = self.supernet.layers
         candidate = layers[layer - 1].operator[children[0][f"layer_{layer}"]]
@@ -152,7 +141,7 @@ def _trainer(device: str) -> dict[str, Any]:
 
 
 def compare(setting: Setting, layer: int, settings: argparse.Namespace) -> dict[str, Any]:
-    """Seconds a child of ours and of the naive loop, in turns."""
+    """Time ours and the naive loop in turns, by the child."""
     rng = np.random.default_rng([settings.seed, layer])
     path = samples.random_sample(samples.candidates(setting.supernet), rng)
     children = differing_children(path, [f"layer_{layer + 1}"], setting.names, rng)
@@ -179,7 +168,7 @@ def compare(setting: Setting, layer: int, settings: argparse.Namespace) -> dict[
 
 
 def limit(n_layers: int, shared_layer: int, n_children: int) -> float:
-    """Layers of the naive loop to layers of ours, weighed by what is computed in them.
+    """Ratio of the units that the naive loop computes to those of ours.
 
     Examples
     --------
@@ -242,17 +231,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    for name in ("pytorch_lightning", "nni"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report(
-        "interference", settings, arguments, results, markdown, device=settings.device
-    ):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("interference", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

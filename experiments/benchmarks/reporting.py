@@ -1,16 +1,11 @@
-"""What all benchmarks share: taking turns, summaries over pairs, and the written report.
-
-A figure of speed means something only beside another one taken under the same conditions. So a
-benchmark measures *pairs*: the two sides one after the other, in turns, each first in every other
-pair. A pair gives one ratio, and the report shows the median of the ratios with their minimum and
-maximum. Every raw value is kept in the JSON.
-"""
+"""What all benchmarks and studies share: the command line, and the written report."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import re
@@ -19,111 +14,21 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 
-from nni_magic.programs.options import plain
-
 __all__ = [
-    "add_report_options",
-    "alternate",
     "environment",
     "gpu_slug",
-    "ratios",
-    "summarise",
+    "report_parser",
+    "run_benchmark",
     "table",
-    "text",
     "usable_cores",
-    "verdict",
     "write_report",
 ]
 
-T = TypeVar("T")
-Summary = dict[str, float]
-
 PACKAGES = ("torch", "nni", "pytorch-lightning", "numpy")
-
-
-def alternate(first: Callable[[], T], second: Callable[[], T], turn: int) -> tuple[T, T]:
-    """Call both, in the order that ``turn`` says: even as given, odd the other way round.
-
-    Returns
-    -------
-    tuple
-        What ``first`` and ``second`` returned, in this order whoever went first.
-
-    Examples
-    --------
-    >>> alternate(lambda: "a", lambda: "b", turn=1)
-    ('a', 'b')
-    """
-    if turn % 2 == 0:
-        a = first()
-        return a, second()
-    b = second()
-    return first(), b
-
-
-def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Divide pair by pair."""
-    return [a / b for a, b in zip(numerators, denominators, strict=True)]
-
-
-def summarise(values: Iterable[float]) -> Summary:
-    """Count, minimum, median and maximum.
-
-    Raises
-    ------
-    ValueError
-        If there is no value.
-
-    Examples
-    --------
-    >>> summarise([3.0, 1.0, 2.0])
-    {'n': 3, 'min': 1.0, 'median': 2.0, 'max': 3.0}
-    """
-    array = np.asarray(list(values), dtype=float)
-    if array.size == 0:
-        raise ValueError("values is empty; a summary needs at least one")
-    return {
-        "n": array.size,
-        "min": float(array.min()),
-        "median": float(np.median(array)),
-        "max": float(array.max()),
-    }
-
-
-def verdict(summary: Summary, *, at_most: float) -> str:
-    """Say whether ratios meet a target, and whether all of them do.
-
-    Examples
-    --------
-    >>> verdict({"n": 5, "min": 0.9, "median": 0.95, "max": 1.1}, at_most=1.0)
-    'met by the median, not by every pair'
-    """
-    if summary["max"] <= at_most:
-        return "met in every pair"
-    if summary["median"] <= at_most:
-        return "met by the median, not by every pair"
-    if summary["min"] <= at_most:
-        return "missed by the median, met in some pairs"
-    return "missed in every pair"
-
-
-def text(summary: Summary, digits: int = 3) -> str:
-    """Print a summary as ``median (min to max)``, with significant digits.
-
-    Examples
-    --------
-    >>> text({"n": 5, "min": 0.9, "median": 0.9512, "max": 1.1})
-    '0.951 (0.9 to 1.1)'
-    """
-    low, middle, high = (
-        f"{float(f'{summary[key]:.{digits}g}'):,.12g}" for key in ("min", "median", "max")
-    )
-    return f"{middle} ({low} to {high})"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -140,13 +45,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every benchmark's command line has."""
+def report_parser(description: str | None) -> argparse.ArgumentParser:
+    """Start a command line with what all programs have that write a report."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--output", type=Path, default=Path("experiments/results"), help="folder of the report")
     add("--hardware", help="name of the hardware in the file names; by default found out")
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=usable_cores(), help="of torch; by default all cores")
+    return parser
 
 
 def usable_cores() -> int:
@@ -183,6 +92,45 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     }
 
 
+def run_benchmark(
+    theme: str,
+    settings: argparse.Namespace,
+    arguments: Sequence[str],
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    report: Callable[[argparse.Namespace, dict[str, Any]], str],
+    draw: Callable[[dict[str, Any], Path], None] | None = None,
+) -> dict[str, Any]:
+    """Measure, print and write the report of a benchmark; gives the results.
+
+    Parameters
+    ----------
+    theme
+        The benchmark's module.
+    settings, arguments
+        As of :func:`write_report`; ``device`` among the settings is what is measured.
+    measure
+        Gives the results.
+    report
+        Writes them as Markdown.
+    draw
+        Draws them into a picture at the given path.
+    """
+    for name in ("pytorch_lightning", "nni"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    torch.set_num_threads(settings.threads)
+    results = measure(settings)
+    markdown = report(settings, results)
+    print(markdown)
+    device = getattr(settings, "device", "cpu")
+    paths = [*write_report(theme, settings, arguments, results, markdown, device=device)]
+    if draw is not None:
+        paths.append(paths[0].with_suffix(".png"))
+        draw(results, paths[-1])
+    for path in paths:
+        print(f"Wrote {path}")
+    return results
+
+
 def write_report(
     theme: str,
     settings: argparse.Namespace,
@@ -200,7 +148,7 @@ def write_report(
     theme
         What the files are called; of a benchmark, its module.
     settings
-        The command line, read; with the options of :func:`add_report_options`.
+        The command line, read; made by :func:`report_parser`.
     arguments
         The command line as given.
     results
@@ -224,9 +172,7 @@ def write_report(
         "command": shlex.join(
             ["python", "-m", program or f"experiments.benchmarks.{theme}", *arguments]
         ),
-        "config": {
-            name: value for name, value in plain(vars(settings)).items() if name != "output"
-        },
+        "config": {name: value for name, value in vars(settings).items() if name != "output"},
         "seed": settings.seed,
         **environment(device),
         **results,
@@ -234,13 +180,19 @@ def write_report(
     stem = settings.output / f"{theme}_{hardware}_{now:%Y%m%d}"
     settings.output.mkdir(parents=True, exist_ok=True)
     json_path, markdown_path = stem.with_suffix(".json"), stem.with_suffix(".md")
-    json_path.write_text(json.dumps(record, indent=1) + "\n")
+    json_path.write_text(json.dumps(record, indent=1, default=_path_as_text) + "\n")
     spreads = "" if program else "Spreads are median (minimum to maximum). "
     markdown_path.write_text(
         f"# {theme}, {hardware}, {now:%Y-%m-%d}\n\n{markdown}\n\n"
         f"{_conditions(record)} {spreads}Every raw value: the JSON beside this file.\n"
     )
     return json_path, markdown_path
+
+
+def _path_as_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a result is {value!r}; accepted is what JSON knows, and paths")
 
 
 def _conditions(record: dict[str, Any]) -> str:

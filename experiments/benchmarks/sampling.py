@@ -25,21 +25,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 
-from experiments.benchmarks.reporting import (
-    add_report_options,
-    alternate,
-    ratios,
-    summarise,
-    table,
-    text,
-    verdict,
-    write_report,
-)
+from experiments.benchmarks.pairs import alternate, ratios, summarise, text, verdict
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
 from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
 from nni_magic.strategies.module import SupernetModule
 from nni_magic.strategies.settings import SupernetSettings
@@ -53,10 +44,7 @@ Draw = Callable[[], Any]
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the settings."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     parser.add_argument("--layers", type=int, default=26, help="choice blocks of 4 candidates")
     parser.add_argument("--repetitions", type=int, default=21, help="pairs")
     parser.add_argument("--nni-draws", type=int, default=20, help="draws in a repetition of NNI's")
@@ -231,13 +219,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report("sampling", settings, arguments, results, markdown):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("sampling", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from nni.mutable import Sample
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
-from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.children import samples
 from nni_magic.samplers import UniformSampler
@@ -41,10 +41,7 @@ COLOURS = {"evolution": "#0072b2", "random": "#d55e00"}
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the settings."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, help="of a supernet, from nni-magic train bert")
     add("--preset", default="tiny")
@@ -99,7 +96,7 @@ def random(
 
 
 def largest(space: BertSpace, max_length: int) -> dict[str, Sample]:
-    """The children with the most parameters and the most FLOPs: in a chain block by block."""
+    """The children with the most parameters and the most FLOPs, found block by block."""
     profiler = FlopsParamsProfiler(space, (torch.zeros(1, max_length, dtype=torch.long),))
     choices = samples.candidates(space)
     child = {label: options[0] for label, options in choices.items()}
@@ -206,14 +203,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    json_path, page = write_report("search_methods", settings, arguments, results, markdown)
-    draw(results, json_path.with_suffix(".png"))
-    print(f"Wrote {json_path}, {page} and a picture beside them")
-    return results
+    return run_benchmark("search_methods", settings, arguments, measure, report, draw)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ timed whole: loading, drawing, logging and the optimizer included. The first ``-
 set-up, the election of the first anchor and the scoring at the end are not timed; there is no
 validation. MAGIC-A and MAGIC-AT align from the first step on. Their comparisons of anchor and
 child are inside, timed also by themselves; with ``--steps`` a multiple of ``--anchor-interval``
-they have the share that they have in a long run.
+they take the same share of the time as in a long run.
 
 The method ``control`` runs NNI's on both sides: its ratios are 1 but for the noise of the machine.
 """
@@ -27,31 +27,21 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from experiments.benchmarks.reporting import (
-    Summary,
-    add_report_options,
-    ratios,
-    summarise,
-    table,
-    text,
-    verdict,
-    write_report,
+from experiments.benchmarks.pairs import Summary, ratios, summarise, text, verdict
+from experiments.benchmarks.reporting import report_parser, run_benchmark, table
+from experiments.benchmarks.timed_training import (
+    TIMED,
+    Run,
+    add_run_options,
+    check_counts,
+    train,
 )
-from experiments.benchmarks.timed_training import STRATEGIES, Run, train
 from experiments.benchmarks.turns import in_turns
 from experiments.benchmarks.workloads import WORKLOADS
-from search_spaces.bert import PRESETS
 
 CONTROL = "control"
-TITLES = {
-    "spos": "SPOS", "magic_t": "MAGIC-T", "magic_a": "MAGIC-A", "magic_at": "MAGIC-AT",
-    CONTROL: "NNI (control)",
-}  # fmt: skip
 TARGETS = {"spos": 1.0, "magic_t": 1.0, "magic_a": 1.3, "magic_at": 1.3}
 MEMORY_TARGET = 1.1
 
@@ -61,39 +51,30 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     Raises
     ------
-    SystemExit
-        If one of them is not accepted.
+    ValueError
+        If a number is too small.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
-    add = parser.add_argument
-    cuda = torch.cuda.is_available()
-    add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    add("--methods", nargs="+", choices=TITLES, default=list(STRATEGIES))
-    add("--repetitions", type=int, default=5, help="pairs of each method")
-    add("--steps", type=int, default=100, help="timed steps of a run")
-    add("--warmup", type=int, default=5, help="steps before these")
-    add("--turn", type=int, default=5, help="steps of one side before it is the other's turn")
-    add("--anchor-interval", type=int, default=100, help="of MAGIC-A and MAGIC-AT")
-    add("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
-    add("--precision", default="32-true", help="Lightning's, e.g. bf16-mixed")
-    add("--batch-size", type=int, default=32)
-    add("--preset", choices=PRESETS, default="tiny", help="of search_spaces.BertSpace")
-    add("--corpus", default="sotu", help="see nni_magic/tasks/language/corpus.py")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    parser = report_parser(__doc__)
+    add_run_options(parser, steps=100)
+    parser.add_argument("--methods", nargs="+", choices=(*TIMED, CONTROL), default=list(TIMED))
     settings = parser.parse_args(arguments)
-    for name in ("repetitions", "steps", "warmup", "turn", "anchor_interval", "batch_size"):
-        if getattr(settings, name) < 1:
-            parser.error(f"{name} is {getattr(settings, name)}; it must be at least 1")
+    check_counts(settings)
     return settings
+
+
+def title(method: str) -> str:
+    """Name of a method in the report.
+
+    >>> title("magic_t")
+    'MAGIC-T'
+    """
+    return "NNI (control)" if method == CONTROL else method.upper().replace("_", "-")
 
 
 def run_pair(
     workload: str, method: str, turn: int, settings: argparse.Namespace
 ) -> tuple[Run, Run]:
-    """Run ours and NNI's in turns on the same children, with a seed of this pair's own."""
+    """Run ours and NNI's in turns on the same children, with a seed of this pair alone."""
     sides = ("nni:spos", "nni:spos") if method == CONTROL else (method, f"nni:{method}")
     seed = settings.seed + turn
     ours, nni = in_turns(
@@ -109,21 +90,21 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
     """Run all pairs, one of every method after the other."""
     results: dict[str, Any] = {}
     for name in settings.workloads:
-        title = WORKLOADS[name](settings).title  # prepares the data once for all processes
+        words = WORKLOADS[name](settings).title  # prepares the data once for all processes
         pairs: dict[str, list[tuple[Run, Run]]] = {method: [] for method in settings.methods}
         for turn in range(settings.repetitions):
             for method in settings.methods:
                 pair = run_pair(name, method, turn, settings)
                 pairs[method].append(pair)
                 print(_progress(name, method, turn, pair, settings.steps), flush=True)
-        results[name] = {"title": title, "methods": summaries(pairs, settings)}
+        results[name] = {"title": words, "methods": summaries(pairs, settings)}
     return {"measurements": results, "targets": targets(results)}
 
 
 def _progress(workload: str, method: str, turn: int, pair: tuple[Run, Run], steps: int) -> str:
     ours, nni = (run.seconds / steps * 1000 for run in pair)
     return (
-        f"{workload:5} {TITLES[method]:14} pair {turn + 1}: {ours:8.2f} ms, NNI {nni:8.2f} ms, "
+        f"{workload:5} {title(method):14} pair {turn + 1}: {ours:8.2f} ms, NNI {nni:8.2f} ms, "
         f"ratio {ours / nni:.3f}"
     )
 
@@ -218,7 +199,7 @@ def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
         table(
             ["workload", "method", "ratio of", "at most", ""],
             [
-                [t["workload"], TITLES[t["method"]], t["what"], f"{t['ratio_at_most']:.2f}",
+                [t["workload"], title(t["method"]), t["what"], f"{t['ratio_at_most']:.2f}",
                  t["verdict"]]
                 for t in results["targets"]
             ],
@@ -234,7 +215,7 @@ def _times(methods: dict[str, Any]) -> str:
     for method, result in methods.items():
         summary = result["summary"]
         share = text({key: 100 * value for key, value in summary["anchor_share"].items()}, 2)
-        row = [TITLES[method], *(text(summary[key]) for key in ("ours", "nni", "ratio"))]
+        row = [title(method), *(text(summary[key]) for key in ("ours", "nni", "ratio"))]
         row.append(share if any(result["anchor"]["comparisons"]) else "")
         if with_memory:
             row += _memory(result["peak_memory"])
@@ -260,15 +241,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Measure, print and write the report; gives the results."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    torch.set_num_threads(settings.threads)
-    results = measure(settings)
-    markdown = report(settings, results)
-    print(markdown)
-    for path in write_report(
-        "step_time", settings, arguments, results, markdown, device=settings.device
-    ):
-        print(f"Wrote {path}")
-    return results
+    return run_benchmark("step_time", settings, arguments, measure, report)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,23 +23,62 @@ from nni.nas.space import RawFormatModelSpace
 
 from experiments.benchmarks.turns import HandOver
 from experiments.benchmarks.workloads import WORKLOADS, Workload
-from nni_magic import strategies
+from nni_magic.strategies.base import SupernetStrategy
+from nni_magic.strategies.registry import METHODS, method
+from nni_magic.support.errors import check_count
+from search_spaces.bert import PRESETS
 
-__all__ = ["STRATEGIES", "Run", "draw_children", "train"]
+__all__ = ["TIMED", "Run", "add_run_options", "check_counts", "draw_children", "train"]
 
-STRATEGIES: dict[str, Any] = {
-    "spos": strategies.SPOS,
-    "magic_t": strategies.MagicT,
-    "magic_a": strategies.MagicA,
-    "magic_at": strategies.MagicAT,
-}
+TIMED = tuple(name for name, row in METHODS.items() if not row.for_analysis)
+"""Names of our methods to time."""
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, steps: int) -> None:
+    """Add what is trained, for how long, and on what device.
+
+    Parameters
+    ----------
+    parser
+        Of a benchmark.
+    steps
+        Default of the steps that are timed.
+    """
+    add = parser.add_argument
+    add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    add("--repetitions", type=int, default=5, help="pairs of each method")
+    add("--steps", type=int, default=steps, help="timed steps of a run")
+    add("--warmup", type=int, default=5, help="steps before these")
+    add("--turn", type=int, default=5, help="steps of one side before it is the other's turn")
+    add("--anchor-interval", type=int, default=100, help="of MAGIC-A and MAGIC-AT")
+    cuda = torch.cuda.is_available()
+    add("--device", choices=["cpu", "cuda"], default="cuda" if cuda else "cpu")
+    add("--precision", default="32-true", help="Lightning's, e.g. bf16-mixed")
+    add("--batch-size", type=int, default=32)
+    add("--preset", choices=PRESETS, default="tiny", help="of search_spaces.BertSpace")
+    add("--corpus", default="sotu", help="see nni_magic/tasks/language/corpus.py")
+    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+
+
+def check_counts(settings: argparse.Namespace, *others: str) -> None:
+    """Make sure that the numbers of :func:`add_run_options`, and others, are at least 1.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    for name in ("repetitions", "steps", "warmup", "turn", "anchor_interval", "batch_size"):
+        check_count(name, getattr(settings, name))
+    for name in others:
+        check_count(name, getattr(settings, name))
 
 
 # The other side: NNI's strategy on given children
 
 
 class ReplayingModule(RandomSamplingLightningModule):
-    """NNI's module on given children: it draws as ever, then takes the next of them instead.
+    """NNI's module, which draws as ever, but then trains the next of given children.
 
     Parameters
     ----------
@@ -99,7 +139,7 @@ class Run:
 
 
 class Stopwatch(pl.Callback):
-    """Hands over every few steps, and times the steps from ``warmup`` on.
+    """Hands over to the other side every few steps, and times the steps after the warmup.
 
     Parameters
     ----------
@@ -132,7 +172,7 @@ class Stopwatch(pl.Callback):
             anchor.challenge = partial(self.time_comparison, anchor.challenge)
 
     def time_comparison(self, challenge: Any, child: Sample) -> bool:
-        """Stand in for ``Anchor.challenge``."""
+        """Run ``Anchor.challenge``, and add up its time."""
         began = self.now()
         replaced = challenge(child)
         if self.step >= 0:
@@ -166,7 +206,7 @@ class Stopwatch(pl.Callback):
 
 def train(
     workload_name: str,
-    method: str,
+    side: str,
     seed: int,
     settings: argparse.Namespace,
     hand_over: HandOver,
@@ -179,8 +219,8 @@ def train(
     ----------
     workload_name
         Of ``WORKLOADS``.
-    method
-        One of ours, or NNI's on the children that one of ours trains: ``nni:spos`` and so on.
+    side
+        One of our methods; or NNI's on the children that one of ours trains, as ``nni:spos``.
     seed
         Of weights, data and children.
     settings, hand_over
@@ -192,11 +232,11 @@ def train(
     torch.set_num_threads(settings.threads)
     workload = WORKLOADS[workload_name](settings)
     strategy: OneShotStrategy
-    if method.startswith("nni:"):
-        children = draw_children(workload, method.removeprefix("nni:"), seed, settings)
+    if side.startswith("nni:"):
+        children = draw_children(workload, side.removeprefix("nni:"), seed, settings)
         strategy = ReplayingOneShot(children)
     else:
-        strategy = make_strategy(method, seed, settings)
+        strategy = make_strategy(side, seed, settings)
     pl.seed_everything(seed, verbose=False)
     with torch.device(settings.device):  # where a large space is much faster to build
         space = workload.make_space()
@@ -214,17 +254,18 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def make_strategy(method: str, seed: int, settings: argparse.Namespace) -> strategies.SPOS:
-    """Create ours, with little to do before and after the steps that are timed."""
+def make_strategy(name: str, seed: int, settings: argparse.Namespace) -> SupernetStrategy:
+    """Create our strategy, with little to do before and after the steps that are timed."""
+    row = method(name)
     aligned = {"warmup_epochs": 0, "anchor_interval": settings.anchor_interval}
-    own = aligned if method in ("magic_a", "magic_at") else {}
-    return STRATEGIES[method](seed=seed, validation_children=1, **own)
+    own = {option: value for option, value in aligned.items() if option in row.options}
+    return row.load()(seed=seed, validation_children=1, **own)
 
 
 def draw_children(
-    workload: Workload, method: str, seed: int, settings: argparse.Namespace
+    workload: Workload, name: str, seed: int, settings: argparse.Namespace
 ) -> list[Sample]:
-    """Draw the children that ours will train."""
+    """Draw the children that our strategy will train."""
     with torch.device("meta"):  # no weights are needed
-        sampler = make_strategy(method, seed, settings).make_sampler(workload.make_space())
+        sampler = make_strategy(name, seed, settings).make_sampler(workload.make_space())
     return [sampler.next() for _ in range(settings.warmup + settings.steps)]

@@ -83,7 +83,7 @@ def _answer(connection: Connection) -> tuple[str, Any]:
 
 
 def _serve(connection: Connection, task: Callable[[HandOver], Any]) -> None:
-    """Be the process of a task."""
+    """Run a task in this process, and send its answer."""
 
     def hand_over() -> None:
         connection.send(("waiting", None))

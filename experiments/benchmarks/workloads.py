@@ -1,7 +1,7 @@
 """What the benchmark of training steps trains: a BERT space on text, a small CNN space on digits.
 
-Both use real data, so that loading and masking cost what they do in an experiment. Nothing of
-``nni_magic`` is used here: the same space and evaluator are given to its strategies and to NNI's.
+Both use real data, so that loading and masking take the time that they take in an experiment. The
+same space and evaluator are given to our strategies and to NNI's.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 
 __all__ = ["WORKLOADS", "DigitsSpace", "Workload", "bert", "digits"]
+
+N_BLOCKS = 8
+CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class DigitsSpace(ModelSpace):
         Width of all hidden states, ``(batch, channels, 8, 8)``.
     """
 
-    def __init__(self, n_blocks: int = 8, channels: int = 16) -> None:
+    def __init__(self, n_blocks: int = N_BLOCKS, channels: int = CHANNELS) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, channels, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -97,7 +100,7 @@ def _convolution(channels: int, kernel: int, groups: int) -> nn.Sequential:
 
 @nni.trace
 class DigitsModule(ClassificationModule):
-    """NNI's own, which would report a validation metric that there is none of."""
+    """NNI's own, without its report of a validation metric, of which there is none here."""
 
     def on_fit_end(self) -> None:
         pass
@@ -141,7 +144,10 @@ def digits(settings: argparse.Namespace) -> Workload:
             val_dataloaders=DataLoader(held_out, size),
         )
 
-    title = f"CNN space of 8 blocks, 32 channels, 8 × 8 pixels, batch {settings.batch_size}"
+    title = (
+        f"CNN space of {N_BLOCKS} blocks, {CHANNELS} channels, 8 × 8 pixels, "
+        f"batch {settings.batch_size}"
+    )
     return Workload(title, DigitsSpace, make_evaluator)
 
 

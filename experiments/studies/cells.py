@@ -10,7 +10,7 @@ __all__ = ["cell", "interval"]
 
 
 def interval(ends: Sequence[float], sign: str = "") -> str:
-    """Both ends; the sign "+" is for differences.
+    """Write both ends of an interval; differences have the sign "+".
 
     >>> interval((-0.5, 1.25), "+")
     '-0.500 to +1.250'
@@ -20,7 +20,7 @@ def interval(ends: Sequence[float], sign: str = "") -> str:
 
 
 def cell(one: MeanInterval | None, sign: str = "") -> str:
-    """Mean and interval, or nothing; the sign "+" is for differences.
+    """Write a mean with its interval, if there is one; differences have the sign "+".
 
     >>> cell(MeanInterval(0.5, (0.25, 0.75), std=0.1, n=3))
     '0.500 (0.250 to 0.750)'

@@ -1,4 +1,4 @@
-"""Claims on files that several processes could make: each is made by one of them."""
+"""Claims on files, so that of several processes only one makes each of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["claimed"]
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Tell whether no other process works on a file.
+    """Claim a file; gives whether it is ours now, and not another process's.
 
     The claim lies beside the file, as ``<name>.lock``. It ends with the block, or with the process
     when that is killed.

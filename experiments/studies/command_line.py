@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.reporting import add_report_options
+from experiments.benchmarks.reporting import report_parser
 from experiments.studies.plan import Plan
 from experiments.studies.study import Study
 from nni_magic.support.errors import check_choice
@@ -26,10 +26,7 @@ __all__ = [
 
 def study_parser(description: str | None) -> argparse.ArgumentParser:
     """Start a command line: the plan, the folder of its trainings, and where to report."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(description)
     add_study_options(parser)
     return parser
 

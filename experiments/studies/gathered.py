@@ -60,9 +60,9 @@ class Ranked(NamedTuple):
     children
         Those with a ground truth of the first seed.
     truth
-        Mean over the seeds, ``(n,)``.
+        Their ground truth, a mean over seeds, ``(n,)``.
     seeds
-        Those with which all of these children are trained.
+        These seeds: those with which all of the children are trained.
     """
 
     children: list[Child]
@@ -71,7 +71,7 @@ class Ranked(NamedTuple):
 
     @property
     def numbers(self) -> np.ndarray:
-        """Places of the children in the plan, and in the scores of supernets, ``(n,)``."""
+        """Numbers of the children, at which their scores stand in a supernet's file, ``(n,)``."""
         return np.array([child.number for child in self.children], dtype=int)
 
 
@@ -90,8 +90,8 @@ class Gathered:
     children
         Those whose ground truth is known.
     supernets
-        Name to seed to the supernet's file. Scores with the BatchNorm statistics of the training,
-        not taken anew for every child, come under a name of their own, which ends in
+        Name to seed to what is in the supernet's file. Scores with the BatchNorm statistics of the
+        training, which are not taken anew for every child, come under a name that ends in
         :data:`UNCALIBRATED`. Supernets that have not scored all children yet are left out.
     """
 
@@ -102,7 +102,7 @@ class Gathered:
     supernets: dict[str, dict[str, dict[str, Any]]]
 
     def ranked(self) -> Ranked:
-        """Find the children that are trained, and what is known of how good they are."""
+        """Find the children that are trained, and their ground truth."""
         first, *others = map(str, self.plan.children.seeds)
         children = [child for child in self.children if first in child.truth]
         seeds = [

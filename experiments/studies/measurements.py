@@ -1,4 +1,4 @@
-"""What is measured of the supernets of a study, shared by several processes."""
+"""Measure supernets of a study, by several processes at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 class Measurements(ABC):
-    """A measurement of each of some supernets, a file for each.
+    """What is measured of some supernets, with a file for each.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Measurements(ABC):
     folder
         Of the files, ``<name>_seed<seed>.json``.
     seeds
-        Name of supernets to the seeds of those that are measured.
+        Names of the supernets, each with the seeds to measure.
     """
 
     def __init__(self, study: Study, folder: Path, seeds: Mapping[str, Sequence[int]]) -> None:

@@ -129,7 +129,7 @@ def multiply_adds(sample: Sample) -> int:
 
 @cache
 def _with_the_same(operator: str) -> int:
-    """Multiply-adds of the child that has the same operator on all edges.
+    """Multiply-adds of the child with this operator on all edges.
 
     NNI's profiler does not know them, as it has no formula for an edge without operator.
     """
@@ -163,7 +163,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     names = [f"nasbench201.csv{end}" for end in ("", ".xz", ".gz")]
     found = [folder / name for name in names if (folder / name).exists()]
     if not found:
-        raise FileNotFoundError(f"data is {str(folder)!r}; it must be a folder with {names[0]!r}")
+        raise FileNotFoundError(f"data is {str(folder)!r}; accepted is a folder with {names[0]!r}")
     try:
         table = pd.read_csv(found[0], usecols=list(COLUMNS), dtype=COLUMNS, index_col="cell")
     except (ValueError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:

@@ -1,7 +1,6 @@
 """The settings of a plan that a result depends on; see :mod:`nni_magic.programs.made_with`.
 
-A study thus never takes a result of another plan for its own, though both were given the same
-folder.
+So a study never takes a result of another plan for its own, even in the same folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of a study: where they lie, and which of them are of its plan."""
+"""The files of a study: where they lie, and what they hold if they are of its plan."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Results:
         return read_result(self.child_file(child, seed), self.made_child(sample))
 
     def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
-        """Read the scores of a supernet, maybe of fewer children than the plan has by now.
+        """Read the scores of a supernet, if it is trained; the plan may have more children by now.
 
         Raises
         ------

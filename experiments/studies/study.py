@@ -66,7 +66,7 @@ class Study(Results):
             check_epoch(evaluator, plan.epoch_steps, plan.training.batch_size)
 
     def missing_children(self) -> Missing:
-        """Ground truths that are not there, each file with the function that gives its content.
+        """Files of ground truths that are not there, each with the function that makes its content.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Study(Results):
                 yield self.child_file(child, seed), partial(self.train_child, child, seed)
 
     def missing_supernets(self) -> Missing:
-        """Supernets that are not there or have not scored all children, likewise.
+        """Likewise, files of supernets that are not there or have not scored all children.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Study(Results):
     # The ground truth
 
     def train_child(self, number: int, seed: int) -> dict[str, Any]:
-        """Train a child from scratch; gives its loss on data that score nothing."""
+        """Train a child from scratch; gives its ground truth, on data of its own."""
         sample = self.children[number]
         pl.seed_everything(seed, verbose=False)
         with model_context(sample):
@@ -191,7 +191,7 @@ class Study(Results):
         return {**found, **{key: found[key] + scores for key, scores in more.items()}}
 
     def scores(self, checkpoint: Path, children: list[Sample]) -> dict[str, list[float]]:
-        """Scores of children; where it matters, also without calibration."""
+        """Scores of children; where there is BatchNorm, also without calibration."""
         scores = {"scores": self.score(checkpoint, children)}
         if tracking_norms([self.domain.make_space()]):
             scores["uncalibrated"] = self.score(checkpoint, children, calibration_batches=0)
@@ -213,7 +213,7 @@ class Study(Results):
     def evaluator(
         self, steps: int, seed: int, trainer: dict[str, Any], learning_rate: float | None = None
     ) -> Lightning:
-        """Make the evaluator of a training; ``trainer`` is for Lightning's."""
+        """Make the evaluator of a training; ``trainer`` holds settings of Lightning's trainer."""
         training = self.plan.training
         return self.domain.evaluator(
             total_steps=steps,

@@ -15,8 +15,8 @@ one to end reports on all of it. ``--report`` only reports what there is.
 has done. Where children have a ground truth, the report also shows Kendall's tau against the
 cosine.
 
-The report begins with the loss of random children: gradients of a supernet that has learned nothing
-yet tell nothing of its method.
+The report begins with the mean loss of random children, as the gradients of a supernet that has
+learned nothing yet say nothing about its method.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The five findings of [Xu2022, Sec. 3 and App. A] in measured interference, a table for each.
+"""The five findings of [Xu2022, Sec. 3 and App. A], a table of measured interference for each.
 
-Every figure is a mean with Student's 95 % interval: over the seeds of the supernets where there are
-several, else over the repetitions on the only one. Supernets are compared on the same children.
+Every figure is a mean with Student's 95 % interval: over seeds where there are several supernets of
+a name, else over the repetitions on the only one. Supernets are compared on the same children.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
@@ -33,7 +33,7 @@ BASELINE = METHODS[0]
 
 
 def operator_type(candidate: str) -> str:
-    """Give a candidate's name up to its sizes.
+    """Give the type of a candidate: its name without the sizes.
 
     >>> [operator_type(name) for name in ("mha6x48", "ffn", "sepconv5", "mb3_3x3")]
     ['mha', 'ffn', 'sepconv', 'mb']
@@ -42,7 +42,7 @@ def operator_type(candidate: str) -> str:
 
 
 def cosines(study: InterferenceStudy, settings: Settings, pairs: Pairs | None = None) -> np.ndarray:
-    """Mean cosine over settings and pairs of children, by default all, ``(repetitions,)``."""
+    """Mean cosine over settings and over pairs of children, by default all; ``(repetitions,)``."""
     rows, columns = np.transpose(_all_pairs(study) if pairs is None else pairs)
     return np.mean([study.matrices[one][:, rows, columns].mean(1) for one in settings], axis=0)
 
@@ -58,7 +58,7 @@ def mean_of(by_seed: Mapping[int, InterferenceStudy], figure: Figure) -> MeanInt
 
 
 def above_baseline(studies: Studies, name: str, figure: Figure) -> MeanInterval | None:
-    """Mean of a figure less the baseline's, over common seeds; ``None`` if there is none."""
+    """Mean difference of a figure from the baseline's, over common seeds, if there are any."""
     baseline = studies.get(BASELINE, {})
     common = [seed for seed in studies[name] if seed in baseline and name != BASELINE]
     if not common:
@@ -67,14 +67,14 @@ def above_baseline(studies: Studies, name: str, figure: Figure) -> MeanInterval 
 
 
 def _mean(values: Sequence[np.ndarray]) -> MeanInterval:
-    """Mean over seeds, of each ``(repetitions,)``, or over the repetitions of the only one."""
+    """Mean over seeds, or over the repetitions of the only one; a value is ``(repetitions,)``."""
     return over_seeds([one.mean() for one in values] if len(values) > 1 else values[0])
 
 
 def curves(
     studies: Studies, j: int, differences: Iterable[int]
 ) -> dict[str, dict[int, tuple[float, float]]]:
-    """Supernet to number of differences to mean cosine and standard error, for a shared layer."""
+    """Mean cosine and its standard error, by supernet and number of differences."""
     found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in studies}
     for m in differences:
         for name, by_seed in studies.items():
@@ -191,7 +191,7 @@ def _gain_of_same(single: Settings, same: Pairs, different: Pairs) -> Figure:
 
 
 def _pairs_by_type(study: InterferenceStudy) -> ByType:
-    """Pairs of children at m = 1 by the types of the operators in which they differ."""
+    """Pairs of children that differ in one operator, by the types of the two operators."""
     found: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for i, k in _all_pairs(study):
         one, other = sorted(operator_type(str(study.candidates[child])) for child in (i, k))

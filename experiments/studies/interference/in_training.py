@@ -7,9 +7,9 @@
 
 trains these supernets of the plan as ``experiments.studies.ranking`` does, now watched by
 :class:`~nni_magic.analysis.during_training.LogInterference`, and reports the cosine of adjacent
-children from epoch to epoch. That is what a method's way to draw children changes;
-``experiments.studies.interference`` measures children that differ alike for all methods. Several
-processes share the work, and the last one to end reports on all of it.
+children from epoch to epoch. It depends on how a method draws its children. In contrast,
+``experiments.studies.interference`` measures the same children for all methods. Several processes
+share the work, and the last one to end reports on all of it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
 
 class Keep(pl.Callback):
-    """Keeps what ``LogInterference`` logs, as the callback before this one."""
+    """Keeps what ``LogInterference`` logs, which must be the callback before this one."""
 
     def __init__(self) -> None:
         self.cosines: dict[int, float] = {}
@@ -121,8 +121,7 @@ class WatchedTrainings(Measurements):
         Raises
         ------
         ValueError
-            If an epoch has none, because adjacent children had nothing in common whenever it was
-            to be measured.
+            If an epoch has none: adjacent children had nothing in common when it was measured.
         """
         plan = self.study.plan
         epochs = plan.supernets[name].steps // plan.epoch_steps

@@ -1,4 +1,4 @@
-"""The interference studies of a plan's trained supernets, a file for each supernet."""
+"""Measure the interference in the trained supernets of a plan, with a file for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ N_SCORED = 16
 
 
 class InterferenceMeasurements(Measurements):
-    """Interference between children of trained supernets.
+    """Interference between the children of trained supernets.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class InterferenceMeasurements(Measurements):
             return list(loader)
 
     def try_out(self) -> None:
-        """Measure once with untrained weights: what cannot be measured shows before any training.
+        """Measure once with untrained weights, so that errors show before any training.
 
         Raises
         ------

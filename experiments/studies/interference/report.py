@@ -12,6 +12,7 @@ from experiments.studies.gathered import devices
 from experiments.studies.interference import tau_and_cosine
 from experiments.studies.interference.findings import Settings, Studies, curves, markdown
 from experiments.studies.interference.measurements import N_SCORED, InterferenceMeasurements
+from experiments.studies.interference.tau_and_cosine import Taus
 from nni_magic.analysis import plots
 from nni_magic.analysis.interference import InterferenceStudy
 
@@ -26,7 +27,7 @@ def write(measurements: InterferenceMeasurements, arguments: Sequence[str]) -> P
     ValueError
         If no supernet is measured in full.
     """
-    settings, found = measurements.settings, measurements.found()
+    settings, wanted, found = measurements.settings, measurements.wanted, measurements.found()
     if not found:
         raise ValueError(f"no supernet in {str(settings.runs)!r} is measured in full yet")
     losses = {
@@ -38,9 +39,10 @@ def write(measurements: InterferenceMeasurements, arguments: Sequence[str]) -> P
         for name, by_seed in found.items()
     }
     taus = tau_and_cosine.measured_taus(measurements.study, studies)
-    text = f"{_loss_table(losses)}\n\n{markdown(studies, measurements.wanted)}"
+    sections = [_loss_table(losses), markdown(studies, wanted)]
     if taus:
-        text += "\n\n" + tau_and_cosine.markdown(studies, measurements.wanted, taus)
+        sections.append(tau_and_cosine.markdown(studies, wanted, taus))
+    trained = (measurements.study.trained(name, seed) for name in found for seed in found[name])
     results = {
         "interference": {
             name: {seed: study.to_json() for seed, study in by_seed.items()}
@@ -48,20 +50,22 @@ def write(measurements: InterferenceMeasurements, arguments: Sequence[str]) -> P
         },
         "mean_loss": losses,
         "kendall_tau": taus,
-        "trained_on": devices(
-            measurements.study.trained(name, seed) for name in studies for seed in studies[name]
-        ),
+        "trained_on": devices(trained),
     }
     path, _ = write_report(
-        f"interference_{settings.plan.stem}", settings, arguments, results, text,
-        program="experiments.studies.interference",
+        f"interference_{settings.plan.stem}", settings, arguments, results,
+        "\n\n".join(sections), program="experiments.studies.interference",
     )  # fmt: skip
-    stem = path.with_suffix("")
-    if taus:
-        tau_and_cosine.draw(studies, measurements.wanted, taus, stem)
-    _draw_curves(studies, measurements.wanted, stem)
-    _draw_matrices(studies, measurements.wanted, stem.with_name(f"{stem.name}_matrices"))
+    _draw(studies, wanted, taus, path.with_suffix(""))
     return path
+
+
+def _draw(studies: Studies, wanted: Settings, taus: Taus, stem: Path) -> None:
+    """Draw all pictures."""
+    if taus:
+        tau_and_cosine.draw(studies, wanted, taus, stem)
+    _draw_curves(studies, wanted, stem)
+    _draw_matrices(studies, wanted, stem.with_name(f"{stem.name}_matrices"))
 
 
 def _loss_table(losses: Mapping[str, Mapping[int, float]]) -> str:

@@ -17,7 +17,7 @@ from nni_magic.analysis.ranking import rank
 from nni_magic.analysis.resampling import FEWEST_CHILDREN
 from nni_magic.support.errors import naming
 
-__all__ = ["draw", "markdown", "measured_taus"]
+__all__ = ["Taus", "draw", "markdown", "measured_taus"]
 
 FEWEST_POINTS = 4
 Taus = Mapping[str, Mapping[int, float]]  # supernet to seed to tau
@@ -53,7 +53,7 @@ def markdown(studies: Studies, settings: Settings, taus: Taus) -> str:
     studies
         What was measured.
     settings
-        Over these the cosine is a mean.
+        The cosine is a mean over them.
     taus
         From :func:`measured_taus`.
     """
@@ -77,7 +77,7 @@ def markdown(studies: Studies, settings: Settings, taus: Taus) -> str:
 
 
 def _correlation(words: str, points: Sequence[np.ndarray]) -> list[str]:
-    """Say how the two go together, if there are points enough to tell.
+    """Give the rank correlation of cosine and tau, if there are enough points.
 
     Without a p-value: supernets of one method are not drawn independently of each other.
     """

@@ -1,4 +1,4 @@
-"""Which supernets rank better than others: those of a study compared pair by pair."""
+"""Which supernets rank children better than others, compared pair by pair."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pair(Comparison):
     supernet, against : str
         Their names; the difference is the first one's tau less the second one's.
     tau_between_seeds : float
-        Mean tau of scores of the one with those of the other of another seed.
+        Mean tau between the scores of the one and those of the other with another seed.
     """
 
     supernet: str
@@ -70,7 +70,7 @@ class Chosen(Comparison):
 
 
 def of_children(scores: Scores, part: np.ndarray) -> Scores:
-    """Scores of some children alone, those where ``part``, of booleans ``(n,)``, is true."""
+    """Scores of some children alone: those for which ``part``, ``(n,)``, is true."""
     return {
         name: {seed: values[part] for seed, values in by_seed.items()}
         for name, by_seed in scores.items()
@@ -78,9 +78,10 @@ def of_children(scores: Scores, part: np.ndarray) -> Scores:
 
 
 def comparisons(planned: Mapping[str, Supernets], scores: Scores, truth: np.ndarray) -> list[Pair]:
-    """All supernets with baselines and with what they vary, over the seeds that both have.
+    """Compare all supernets with their baselines and with those that they are variants of.
 
-    Uncalibrated scores are compared with those of the same supernet calibrated.
+    Only seeds that both have count, two at least. Uncalibrated scores are compared with the
+    calibrated ones of the same supernet.
     """
     found = []
     for before, after in _pairs(planned, scores):
@@ -95,11 +96,11 @@ def comparisons(planned: Mapping[str, Supernets], scores: Scores, truth: np.ndar
 
 
 def _pairs(planned: Mapping[str, Supernets], names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names of supernets to compare, each with those that it is a variant of.
+    """Pairs of names: each supernet is compared with those that it is a variant of.
 
-    They are those of :data:`METHODS` of the same strategy, and one that gives a value of the same
-    setting, of :data:`METHODS` or else the first in the plan. Where the steps or the learning rate
-    vary, too, it is also compared with the baseline that has the same ones.
+    These are the baseline; the supernets of :data:`METHODS` with the same strategy; one that gives
+    a value of the same setting, of :data:`METHODS` or else the first in the plan; and the supernet
+    of the baseline's strategy that is trained for as many steps and at the same learning rate.
 
     >>> def supernets(strategy, steps=3000, **values):
     ...     return Supernets(strategy, steps, (0,), values=values)
@@ -133,13 +134,13 @@ def _pairs(planned: Mapping[str, Supernets], names: Iterable[str]) -> Iterator[t
 
 
 def _first(planned: Mapping[str, Supernets], setting: str) -> str:
-    """Name of the supernets of a method that give a value of a setting, else of the first ones."""
+    """Name of the first supernets that give a value of a setting; methods come before others."""
     known = [name for name in METHODS if name in planned]
     return next(name for name in [*known, *planned] if setting in planned[name].values)
 
 
 def _baseline(planned: Mapping[str, Supernets], here: Supernets) -> str:
-    """Name of the baseline trained as long and as fast, or of the first one if there is none."""
+    """Name of the baseline with the same steps and learning rate, or of the usual one."""
     alike = [
         name for name, there in planned.items()
         if there.strategy == METHODS[0] and _schedule(there) == _schedule(here)
@@ -167,10 +168,10 @@ def chosen(
     first: np.ndarray,
     second: np.ndarray,
 ) -> Chosen | None:
-    """Compare the best setting of the other methods with the baseline's best, both chosen before.
+    """Choose the best settings of the baseline and of the other methods, and compare them.
 
-    The best of many is too good by chance on the children that it was chosen on, so the two are
-    compared on others. A lucky seed, though, is lucky on both.
+    On the children by which it was chosen, the best of many looks too good by chance, so the two
+    are compared on other children. A lucky seed, though, is lucky on both.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def chosen(
 
 
 def _with_all_seeds(planned: Mapping[str, Supernets], scores: Scores) -> tuple[Scores, list[str]]:
-    """Scores of the supernets of which no seed is missing, and the seeds that all of them have."""
+    """Scores of the supernets without a missing seed, and the seeds that all of them have."""
     whole = {
         name: by_seed for name, by_seed in scores.items()
         if name in planned and len(planned[name].seeds) == len(by_seed) >= FEWEST_SEEDS
@@ -222,5 +223,5 @@ def _with_all_seeds(planned: Mapping[str, Supernets], scores: Scores) -> tuple[S
 
 
 def mean_tau(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Mean tau of scores with other scores of the same children."""
+    """Mean of Kendall's tau over pairs of scores, each pair of the same children."""
     return float(np.mean([scipy.stats.kendalltau(*pair).statistic for pair in pairs]))

@@ -17,9 +17,9 @@ __all__ = ["draw", "label", "several", "taus_of"]
 
 
 def draw(record: Gathered, found: Statistics, stem: Path) -> None:
-    """Draw tau by method, the methods' scores, and tau by every setting, as far as there are seeds.
+    """Draw tau by method, the methods' scores, and tau by every setting, where seeds are several.
 
-    Settings that are no number are drawn together, as ``<stem>_variants``.
+    Supernets that give no value of a setting are drawn together, as ``<stem>_variants``.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def draw(record: Gathered, found: Statistics, stem: Path) -> None:
 
 
 def _values(planned: Mapping[str, Supernets], name: str) -> Mapping[str, float]:
-    """Settings in whose pictures supernets are; uncalibrated ones are in no plan."""
+    """Values of settings that supernets give; uncalibrated ones are in no plan and give none."""
     return planned[name].values if name in planned else {}
 
 
@@ -85,7 +85,7 @@ def _draw_scores(names: Iterable[str], record: Gathered, stem: Path) -> None:
 
 
 def several(settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Leave out settings of which only one value is trained yet, or no seed of all values."""
+    """Leave out settings with only one value yet, or without a seed that all values have."""
     return {
         setting: found
         for setting, found in settings.items()

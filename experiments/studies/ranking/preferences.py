@@ -1,7 +1,7 @@
 """What supernets like in children: candidates, and likeness to the anchor.
 
-A supernet *changes* a child's loss from that with the weights of the baseline of the same seed; by
-less than 0 where the child is better off.
+The *change* of a child is its loss with a supernet's weights, less its loss with those of the
+baseline of the same seed. It is negative where the child is better off.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class AnchorTaus:
     Parameters
     ----------
     favoured
-        Of the distance with the change.
+        Tau of the distance and the change.
     deserved
-        Of the distance with the ground truth.
+        Tau of the distance and the ground truth.
     """
 
     favoured: MeanInterval
@@ -54,10 +54,10 @@ class AnchorTaus:
 def by_candidate(
     children: Children, truth: np.ndarray, scores: Scores
 ) -> dict[str, dict[str, float]]:
-    """Candidate to tau of its number in a child with the losses, the ground truth and scores.
+    """Tau of a child's number of blocks with a candidate, with the ground truth and with scores.
 
-    Of scores it is the mean over seeds. A candidate of which all children have equally many is
-    left out.
+    It is given by candidate, then by supernet, for which it is a mean over seeds. A candidate of
+    which all children have equally many is left out.
     """
     losses = {"ground truth": {"": truth}, **scores}
     return {
@@ -71,11 +71,11 @@ def by_candidate(
 def changes(
     children: Children, scores: Scores, baseline: str
 ) -> dict[str, dict[str, MeanInterval]]:
-    """Name of a supernet to candidate to what a further block with it adds to the change.
+    """What a further block with a candidate adds to the change, in nats.
 
-    It is in nats: Theil and Sen's median of slopes, as a few children that failed would decide a
-    least squares fit. It is a mean over the seeds that the baseline has too, with its interval;
-    what has fewer than two such seeds is left out.
+    It is given by supernet, then by candidate, as a mean over the seeds that the baseline has too.
+    Of every seed it is Theil and Sen's median of slopes, because in a least squares fit a few
+    children that failed would decide. Supernets with fewer than two such seeds are left out.
     """
     changed = _changed(scores, baseline)
     return {
@@ -97,10 +97,10 @@ def by_anchor(
     scores: Scores,
     baseline: str,
 ) -> dict[str, AnchorTaus]:
-    """Kendall's tau with the distance of children from the anchor, of every aligned supernet.
+    """Find out whether aligned supernets favour the relatives of their anchor.
 
-    To the anchor all others are aligned, so that weights that serve it may serve its relatives more
-    than others, whatever they are worth. Of the anchors of a training the last one is taken.
+    All children are aligned to the anchor, so that the weights may serve children near it more than
+    others, however good these are. Of the anchors of a training the last one counts.
 
     Parameters
     ----------
@@ -116,8 +116,9 @@ def by_anchor(
     Returns
     -------
     dict
-        By name of a supernet; means over the seeds that both have. Left out is what has fewer than
-        two such seeds, or less than two distances.
+        By name of a supernet, means over the seeds that the baseline has too. A seed without an
+        anchor, or with all children at the same distance, is left out; and so are supernets with
+        fewer than two seeds.
     """
     found: dict[str, AnchorTaus] = {}
     for name, changed in _changed(scores, baseline).items():
@@ -163,7 +164,7 @@ def anchor_table(found: Mapping[str, AnchorTaus]) -> str:
 
 
 def _counts(children: Children) -> dict[str, np.ndarray]:
-    """Candidate to its number in every child, where that differs between children."""
+    """How many blocks of every child have a candidate, where children differ in that."""
     chosen = [Counter(map(str, child.sample.values())) for child in children]
     counts = {
         candidate: np.array([of[candidate] for of in chosen])

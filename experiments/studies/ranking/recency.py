@@ -7,8 +7,8 @@
 
 A walk in small steps ends among neighbours. For supernets that ``experiments.studies.ranking`` has
 trained, random children are scored at every distance from the supernet's last child. The same
-children are scored on the control, the supernet of the same seed that was trained without a walk,
-so that what remains of the difference is not that the last child happens to be a good one.
+children are scored on the control, the supernet of the same seed that was trained without a walk.
+The difference thus does not show that the last child happens to be a good one.
 """
 
 from __future__ import annotations
@@ -129,9 +129,13 @@ def over_seeds(found: Mapping[int, Record]) -> list[seeds.MeanInterval]:
 
 
 def near_less_far(found: Mapping[int, Record]) -> tuple[int, seeds.MeanInterval]:
-    """Half of the distances, and by how much the children up to there are worse than those behind.
+    """Compare the children of the nearer half of the distances with those farther away.
 
-    Of the differences from the control, mean over distances, the child at distance 0 left out.
+    Returns
+    -------
+    tuple
+        The largest distance of the nearer half; and by how much the mean difference from the
+        control is greater up to there than beyond. The child at distance 0 is left out.
     """
     by_seed = np.array([one["difference"] for one in found.values()])
     half = by_seed.shape[1] // 2

@@ -33,14 +33,14 @@ CHANGE = f"the change of a child's loss from {METHODS[0]} of the same seed"
 
 
 def markdown(record: Gathered, found: Statistics, half: str) -> str:
-    """Tables for reading.
+    """Write the tables of one half of the children.
 
     Parameters
     ----------
     record, found
         What :func:`~experiments.studies.gathered.gather` and :func:`.statistics.statistics` give.
     half
-        Which children.
+        Its name, or ``all``.
     """
     here, unit = found.halves[half], record.ground_truth.unit
     sections = [
@@ -82,7 +82,7 @@ def _comparison_sections(here: Half) -> list[str]:
 
 
 def _preference_sections(here: Half) -> list[str]:
-    """What the methods like."""
+    """Candidates, and likeness to the anchor, that methods like."""
     sections = []
     if here.candidates:
         sections += [
@@ -119,7 +119,7 @@ def _truth_line(record: Gathered, found: Statistics, n: int) -> str:
 
 
 def _ranking_table(record: Gathered, here: Half) -> str:
-    """All rankings, supernets' and trivial ones."""
+    """How well supernets and trivial rankings rank children."""
     header = [
         "ranking", "seeds", "tau", "95 %", "95 %, children too", "std over seeds", "between seeds",
         "of mean", "rho", "precision@5", "precision@10", f"regret ({record.ground_truth.unit})",
@@ -195,7 +195,7 @@ def _candidate_table(candidates: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _setting_table(setting: str, found: Setting, here: Half) -> str:
-    """Tau by value, and less that of the method of which the others are variants."""
+    """Tau by value, and its difference from the method that the others are variants of."""
     names = [one.supernets for one in found.values]
     less = {
         one.supernet: (one.against, _comparison_cells(one))

@@ -6,9 +6,9 @@
         --plans experiments/plans/bert_8x4.yml experiments/plans/bert_8x4_6000.yml \
         --runs experiments/records/bert_8x4 experiments/records/bert_8x4_6000
 
-Both plans have some children in common, and ``experiments.studies.ranking`` has trained them. On
-these, whatever ranks the children of the first plan, supernets and sizes, is held against the
-ground truth of the first and of the second.
+Both plans have some children in common, which ``experiments.studies.ranking`` has trained. Their
+rankings by the supernets of the first plan, and by size, are compared with the ground truth of the
+first plan and with that of the second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.reporting import add_report_options, table, write_report
+from experiments.benchmarks.reporting import report_parser, table, write_report
 from experiments.studies.cells import interval
 from experiments.studies.command_line import add_data_options
 from experiments.studies.gathered import Gathered, gather
@@ -50,7 +50,7 @@ class Change:
     tau
         Mean tau over seeds, with the first ground truth and with the second.
     change_interval
-        Of the second less the first, over children.
+        Interval of the second less the first, over other children.
     """
 
     seeds: int
@@ -88,10 +88,7 @@ class Schedules:
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_report_options(parser)
+    parser = report_parser(__doc__)
     add = parser.add_argument
     add("--plans", type=Path, nargs=2, required=True, help="see experiments/studies/plan.py")
     add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
@@ -151,7 +148,7 @@ def compare(
 
 
 def measure(records: Sequence[Gathered], seed: int) -> Schedules:
-    """Hold the rankings of the first study against the ground truths of both.
+    """Compare the rankings of the first study with the ground truths of both.
 
     Parameters
     ----------
@@ -223,7 +220,10 @@ def main(arguments: list[str] | None = None) -> None:
     settings = parse_args(arguments)
     plans = [Plan.read(plan) for plan in settings.plans]
     if not plans[0].kind.trains_children:
-        raise ValueError(f"the ground truth of {plans[0].domain} is published: it has no schedule")
+        raise ValueError(
+            f"domain is {plans[0].domain!r}; accepted are others, whose ground truth is "
+            "trained and has a schedule"
+        )
     first, second = ({**child_settings(plan, {}), "children": None} for plan in plans)
     check_same(f"what {settings.plans[0]} trains", first, second)
     records = [

@@ -64,9 +64,9 @@ class RankedSupernets:
     seeds, mean_loss
         Ranking and mean score by seed.
     kendall_tau
-        Mean over seeds, as all that follows ``None`` for a single seed.
+        Mean over seeds. This, and all that follows, is ``None`` for a single seed.
     joint_interval
-        Of this mean, over other seeds and other children.
+        Interval of this mean, for other seeds and other children.
     tau_between_seeds
         Mean tau of the scores of two seeds.
     tau_of_mean
@@ -98,7 +98,7 @@ class Half:
     best_trivial, beyond
         Name of the best trivial ranking, and supernets compared with it.
     candidates
-        Candidate to tau of its number in a child, by the name of what ranks.
+        Candidate to the name of a ranking to tau, see :mod:`.preferences`.
     changes, anchors
         What the methods like, see :mod:`.preferences`.
     """

@@ -66,8 +66,8 @@ def run(study: Study, trial: ManagedTrial) -> None:
     Raises
     ------
     ValueError
-        If the plan has no such supernets, a result is of another plan, or another trial is at
-        the ground truth.
+        If the plan has no such supernets, a result is of another plan, or another trial still
+        trains the ground truth.
     """
     name = str(trial.parameters.get("supernets"))
     check_supernets(study.plan, [name])

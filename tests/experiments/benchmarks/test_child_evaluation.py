@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments.benchmarks import child_evaluation
-from experiments.benchmarks.reporting import ratios
+from experiments.benchmarks.pairs import ratios
 
 
 @pytest.fixture(scope="module")

@@ -28,10 +28,10 @@ def test_both_sides_are_timed_and_reported(arguments, tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [(["--turn", "0"], "turn is 0; it must be at least 1"),
-     (["--steps", "5"], "steps is 5; it must be a multiple of interval=2")],
+    [(["--turn", "0"], "turn is 0; accepted are whole numbers of at least 1"),
+     (["--interval", "0"], "interval is 0; accepted are whole numbers of at least 1"),
+     (["--steps", "5"], "steps is 5; accepted are multiples of interval, 2")],
 )  # fmt: skip
-def test_settings_out_of_range(arguments, setting, message, capsys):
-    with pytest.raises(SystemExit):
+def test_settings_out_of_range(arguments, setting, message):
+    with pytest.raises(ValueError, match=message):
         during_training.main([*arguments, *setting])
-    assert message in capsys.readouterr().err

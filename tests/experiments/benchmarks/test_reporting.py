@@ -1,84 +1,26 @@
-"""Summaries, verdicts, and the report's files."""
+"""The command line and the files of a report."""
 
-import argparse
 import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from experiments.benchmarks import reporting
 from experiments.benchmarks.reporting import (
-    add_report_options,
-    alternate,
     environment,
-    ratios,
-    summarise,
+    report_parser,
+    run_benchmark,
     table,
-    text,
-    verdict,
     write_report,
 )
 
 
 @pytest.fixture
 def settings(tmp_path):
-    parser = argparse.ArgumentParser()
-    add_report_options(parser)
-    return parser.parse_args(["--output", str(tmp_path / "results"), "--seed", "7"])
-
-
-@pytest.mark.parametrize("n", [1, 2, 5, 8])
-def test_summary_agrees_with_numpy(n):
-    values = np.random.default_rng(n).exponential(size=n)
-    assert summarise(values.tolist()) == {
-        "n": n,
-        "min": np.min(values),
-        "median": np.median(values),
-        "max": np.max(values),
-    }
-
-
-def test_summary_of_nothing_is_an_error():
-    with pytest.raises(ValueError, match="values is empty"):
-        summarise([])
-
-
-def test_ratios_are_of_pairs_and_not_of_means():
-    assert ratios([1.0, 9.0], [2.0, 3.0]) == [0.5, 3.0]
-    with pytest.raises(ValueError):
-        ratios([1.0], [1.0, 2.0])
-
-
-def test_alternate_swaps_the_order_and_not_the_results():
-    calls = []
-
-    def call(name):
-        calls.append(name)
-        return name
-
-    for turn in range(3):
-        assert alternate(lambda: call("a"), lambda: call("b"), turn) == ("a", "b")
-    assert "".join(calls) == "abbaab"
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.8, 0.9, 1.0], "met in every pair"),
-        ([0.8, 0.9, 1.1], "met by the median, not by every pair"),
-        ([0.8, 1.1, 1.2], "missed by the median, met in some pairs"),
-        ([1.1, 1.2, 1.3], "missed in every pair"),
-    ],
-)
-def test_verdict_tells_the_median_from_the_spread(values, expected):
-    assert verdict(summarise(values), at_most=1.0) == expected
-
-
-def test_text_has_significant_digits_without_exponents():
-    assert text(summarise([0.012345, 123456.0, 1.0])) == "1 (0.0123 to 123,000)"
+    words = ["--output", str(tmp_path / "results"), "--seed", "7"]
+    return report_parser("What it does.").parse_args(words)
 
 
 def test_table_has_a_line_a_row():
@@ -114,6 +56,35 @@ def test_report_is_written_as_json_and_markdown(settings):
     page = paths[1].read_text()
     assert "| a |" in page and record["commit"] in page and "Seed 7" in page
     assert "Spreads are median" in page
+
+
+def test_results_that_json_does_not_know_are_named(settings):
+    with pytest.raises(
+        TypeError, match=r"a result is \{1\}; accepted is what JSON knows, and paths"
+    ):
+        write_report("steps", settings, [], {"raw": {1}}, "")
+
+
+def test_benchmark_is_measured_and_reported_with_its_picture(settings, capsys):
+    settings.threads = torch.get_num_threads()
+
+    def measure(given):
+        assert given is settings
+        return {"raw": [2.5]}
+
+    drawn = []
+    found = run_benchmark(
+        "steps", settings, [], measure, lambda _, results: f"It is {results['raw'][0]}.",
+        lambda results, path: drawn.append((results, path)),
+    )  # fmt: skip
+    assert found == {"raw": [2.5]}
+    said = capsys.readouterr().out
+    assert said.startswith("It is 2.5.\n")
+    [record] = settings.output.glob("steps_*.json")
+    assert json.loads(record.read_text())["raw"] == [2.5]
+    assert drawn == [(found, record.with_suffix(".png"))]
+    wrote = [f"Wrote {record.with_suffix(end)}" for end in (".json", ".md", ".png")]
+    assert said.splitlines()[-3:] == wrote
 
 
 def test_study_names_its_program_and_its_own_spreads(settings):

@@ -14,7 +14,7 @@ from nni.nas.space import model_context
 from PIL import Image
 from studies import plan_of
 
-from experiments.studies.gathered import gather
+from experiments.studies.gathered import Truth, gather
 from experiments.studies.interference import __main__ as interference
 from experiments.studies.nasbench201 import EDGES, cell_of, read_table
 from experiments.studies.ranking import schedule as rank_schedule
@@ -76,13 +76,13 @@ def test_study_trains_supernets_alone(study):
 def test_ground_truth_is_the_published_error(study):
     table = table_of().set_index("cell")
     record = gather(study)
-    assert record["ground_truth"] == {"name": "published validation error", "unit": "%"}
-    assert len(record["children"]) == 6
-    for child in record["children"]:
-        accuracy = table.cifar10_val[cell_of(child["sample"])]
-        assert child["truth"] == {"0": pytest.approx(100 - accuracy)}
-        assert child["val_accuracy"] == {"0": pytest.approx(accuracy / 100)}
-        assert child["params"] == 500_000
+    assert record.ground_truth == Truth("published validation error", "%")
+    assert len(record.children) == 6
+    for child in record.children:
+        accuracy = table.cifar10_val[cell_of(child.sample)]
+        assert child.truth == {"0": pytest.approx(100 - accuracy)}
+        assert child.val_accuracy == {"0": pytest.approx(accuracy / 100)}
+        assert child.params == 500_000
 
 
 def test_flops_are_those_of_the_child_at_the_size_of_the_benchmark(study):
@@ -103,10 +103,10 @@ def test_flops_are_those_of_the_child_at_the_size_of_the_benchmark(study):
 
 
 def test_results_without_a_training_name_no_device(study):
-    assert gather(study)["trained_on"] == ["cpu"]  # the supernet's
+    assert gather(study).trained_on == ["cpu"]  # the supernet's
     gone = study.supernet_file("spos", 0)
     moved = gone.rename(gone.with_suffix(".away"))
-    assert gather(study)["trained_on"] == []
+    assert gather(study).trained_on == []
     moved.rename(gone)
 
 
@@ -148,7 +148,7 @@ def test_broken_file_is_named(tmp_path, end, content):
 
 
 def test_missing_table_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"it must be a folder with 'nasbench201.csv'"):
+    with pytest.raises(FileNotFoundError, match=r"accepted is a folder with 'nasbench201.csv'"):
         read_table(tmp_path)
 
 
@@ -171,7 +171,9 @@ def test_images_of_other_classes_are_refused(folder, tmp_path):
 @pytest.mark.parametrize("change", [{"steps": 5}, {"repeated": 2}, {"seeds": [0, 1]}])
 def test_settings_of_trainings_are_refused(tmp_path, change):
     [name] = change
-    with pytest.raises(ValueError, match=rf"children: {name} is .*, but nothing is trained: "):
+    with pytest.raises(
+        ValueError, match=rf"children: {name} is .*; accepted is .* nothing is trained: "
+    ):
         plan_of(tmp_path, **{**CHANGES, "children": {"n": 6, **change}})
 
 
@@ -188,7 +190,9 @@ def test_interference_in_cells_is_refused_before_anything_is_trained(study, fold
 
 def test_published_ground_truth_has_no_schedule(study, folder):
     plan = str(study.output.parent / "plan.yml")
-    with pytest.raises(ValueError, match="the ground truth of nasbench201 is published: it has no"):
+    with pytest.raises(
+        ValueError, match="domain is 'nasbench201'; accepted are others"
+    ):
         rank_schedule.main(
             ["--plans", plan, plan, "--runs", "a", "b", "--data", str(folder), "--threads", "1"]
         )

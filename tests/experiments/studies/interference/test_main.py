@@ -6,13 +6,10 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 from studies import plan_of
 
 from experiments.studies.interference import __main__ as interference
 from experiments.studies.interference import measurements
-from experiments.studies.interference.measurements import InterferenceMeasurements
-from experiments.studies.interference.report import write
 from experiments.studies.study import Study
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
@@ -107,33 +104,6 @@ def test_report_says_how_far_the_supernets_are_trained(folder, corpus, run):
     assert f"| spos | 0, 1 | {np.mean(losses):.3f} | {low:.3f} to {high:.3f} |" in page.read_text()
 
 
-def test_loss_is_measured_where_an_earlier_measurement_has_none(folder, run):
-    path = folder / "runs" / "interference" / "magic_t_seed0.json"
-    finished = read_json(path)
-    write_json(path, {key: value for key, value in finished.items() if key != "mean_loss"})
-    run()
-    assert read_json(path) == finished
-
-
-def test_measurement_that_was_stopped_goes_on(folder, run, monkeypatch):
-    path = folder / "runs" / "interference" / "spos_seed1.json"
-    finished = path.read_text()
-    record = json.loads(finished)
-    record["settings"] = record["settings"][:1]
-    path.write_text(json.dumps(record))
-    measured = []
-    study = measurements.interference_study
-
-    def watched(*args, **kwargs):
-        measured.append((kwargs["shared_layers"], kwargs["differences"]))
-        return study(*args, **kwargs)
-
-    monkeypatch.setattr(measurements, "interference_study", watched)
-    run()
-    assert measured == [([1], [3]), ([3], [1])]
-    assert path.read_text() == finished
-
-
 def test_supernet_that_another_process_trains_is_left_to_it(corpus, tmp_path, capsys):
     plan_of(tmp_path, corpus, **CHANGES)
     words = one_setting(tmp_path, corpus)
@@ -171,11 +141,6 @@ def test_measurement_without_settings_is_named(folder, run):
     write_json(path, whole)
 
 
-def test_layers_that_do_not_exist_raise(run):
-    with pytest.raises(ValueError, match=r"differences is \[4\]; accepted are some that tog"):
-        run("--differences", "4")
-
-
 @pytest.mark.parametrize(("words", "message"), [
     (["--rows", "0"], "rows is 0; accepted are whole numbers of at least 1"),
     (["--rows", "1000000"], r"rows is 1000000; accepted are up to \d+, the training data"),
@@ -187,36 +152,6 @@ def test_numbers_are_checked_before_anything_is_trained(corpus, tmp_path, words,
     with pytest.raises(ValueError, match=message):
         interference.main([*one_setting(tmp_path, corpus), *words])
     assert not (tmp_path / "runs").exists()
-
-
-def test_images_are_measured_on_the_same_batch_whenever(tmp_path):
-    plan = plan_of(
-        tmp_path, domain="proxyless", space={"candidates": ["mb3_3x3", "mb6_3x3"]},
-        options={"dataset": "digits", "held_out": 0.1}, children={"n": 0, "steps": 1},
-        supernets={"spos": {"strategy": "spos", "steps": 2, "seeds": [0]}},
-    )  # fmt: skip
-    interference.main([*one_setting(tmp_path, tmp_path), "--rows", "6"])
-    [path] = (tmp_path / "runs" / "interference").glob("*.json")
-    measured = study_of(path)
-    assert measured.candidates == ("mb3_3x3", "mb6_3x3")
-    assert measured.matrices.keys() == {(3, 1)}
-    study = Study(plan, tmp_path / "runs", tmp_path / "cache")
-    settings = interference.parse_args([*one_setting(tmp_path, tmp_path), "--rows", "6"])
-    measured = InterferenceMeasurements(study, settings)
-    (first, more), (again, _) = (measured.batches(study.evaluator(2, 0, {})) for _ in range(2))
-    assert first[0].shape[0] == 4 and more[0].shape[0] == 2
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
-
-
-def test_nothing_measured_raises(corpus, tmp_path):
-    plan = plan_of(tmp_path, corpus, **CHANGES)
-    settings = interference.parse_args([
-        "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
-        "--shared-layers", "1", "--differences", "1",
-    ])  # fmt: skip
-    study = Study(plan, settings.runs, corpus / "cache")
-    with pytest.raises(ValueError, match=r"no supernet in .* is measured in full yet"):
-        write(InterferenceMeasurements(study, settings), [])
 
 
 def test_some_supernets_of_a_plan_are_measured_with_their_tau(corpus, tmp_path):
