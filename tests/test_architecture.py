@@ -22,7 +22,6 @@ USERS_OF_SPACES = {"programs", "tasks"}
 
 # Modules without a test of their own. There should be none, and no new one may come.
 UNTESTED = {
-    "experiments.benchmarks.timed_training", "experiments.benchmarks.workloads",
     "experiments.studies.cells", "experiments.studies.command_line",
     "experiments.studies.gathered", "experiments.studies.ranking.__main__",
     "experiments.studies.ranking.pictures", "experiments.studies.settings",
