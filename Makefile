@@ -16,11 +16,12 @@ $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nni_magic.programs.demo $(if $(KEEP),--keep)
+	PATH="$(CURDIR)/$(BIN):$$PATH" nni-magic demo --experiment experiments/bert_search.yml \
+	    $(if $(KEEP),--keep)
 
 compare: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nni_magic.programs.demo \
-	    --config experiments/bert_strategies.yml $(if $(KEEP),--keep)
+	PATH="$(CURDIR)/$(BIN):$$PATH" nni-magic demo --experiment experiments/bert_strategies.yml \
+	    $(if $(KEEP),--keep)
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile

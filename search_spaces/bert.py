@@ -5,7 +5,7 @@ o. With N layers and C candidates the space holds ``C ** N`` children, about 4.5
 paper's 26 layers and 4 candidates.
 
 Differences from the paper: the architecture of ``conv`` is our reading of a figure, see
-:class:`search_spaces.bert_candidates.Convolution`; only masked language modelling is built in.
+:class:`search_spaces.bert_operators.Convolution`; only masked language modelling is built in.
 
 References
 ----------
@@ -22,8 +22,10 @@ import torch
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from torch import Tensor, nn
 
-from search_spaces.bert_candidates import TokenStates, build_candidate
+from search_spaces.bert_candidates import build_candidate
 from search_spaces.bert_modules import MaskedLanguageHead, Residual, Stem
+from search_spaces.bert_operators import TokenStates
+from search_spaces.checks import check_dropout, check_names, check_preset, check_sizes
 
 __all__ = ["PRESETS", "BertSpace"]
 
@@ -104,10 +106,10 @@ class BertSpace(ModelSpace):
     Raises
     ------
     ValueError
-        If a size is not positive, ``embedding_size`` exceeds ``hidden``, ``dropout`` is out of
-        range, or candidates are missing, repeated or unknown.
+        If a size is no whole number of at least 1, ``embedding_size`` exceeds ``hidden``,
+        ``dropout`` is out of range, or candidates are missing, repeated or unknown.
     TypeError
-        If a size is no int, or ``candidates`` is one string.
+        If ``candidates`` is one string.
 
     Examples
     --------
@@ -131,14 +133,16 @@ class BertSpace(ModelSpace):
     ):
         super().__init__()
         embedding_size = hidden if embedding_size is None else embedding_size
-        _check_sizes(
+        check_sizes(
             n_layers=n_layers,
             hidden=hidden,
             vocab_size=vocab_size,
             max_length=max_length,
             embedding_size=embedding_size,
         )
-        _check_options(hidden, embedding_size, dropout, candidates)
+        _check_embedding(embedding_size, hidden)
+        check_dropout(dropout)
+        check_names("candidates", candidates)
         self.stem = Stem(hidden, vocab_size, max_length, embedding_size, dropout)
         self.layers = nn.ModuleList(
             Layer(f"layer_{n}", candidates, hidden, dropout) for n in range(1, n_layers + 1)
@@ -163,8 +167,7 @@ class BertSpace(ModelSpace):
         ValueError
             If there is no such preset.
         """
-        if name not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+        check_preset(name, PRESETS)
         return cls(**{**PRESETS[name], **overrides})
 
     def forward(
@@ -234,35 +237,21 @@ def _initialise_operator(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=fan_in**-0.5)
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, int):
-            raise TypeError(f"{name} must be an int, got {size!r}")
-        if size < 1:
-            raise ValueError(f"{name} must be positive, got {size}")
-
-
-def _check_options(
-    hidden: int, embedding_size: int, dropout: float, candidates: Sequence[str]
-) -> None:
+def _check_embedding(embedding_size: int, hidden: int) -> None:
     if embedding_size > hidden:
-        raise ValueError(f"embedding_size must be at most hidden={hidden}, got {embedding_size}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-    if isinstance(candidates, str):
-        raise TypeError(f"candidates must be a sequence of names, got the string {candidates!r}")
-    if not candidates or len(set(candidates)) < len(candidates):
-        raise ValueError(f"candidates must be one or more different names, got {candidates!r}")
+        raise ValueError(
+            f"embedding_size is {embedding_size}; accepted are at most hidden, which is {hidden}"
+        )
 
 
 def _check_inputs(
     token_ids: Tensor, attention_mask: Tensor | None, positions: Tensor | None
 ) -> None:
     if positions is not None and positions.dtype != torch.bool:
-        raise TypeError(f"positions must be a boolean tensor, got {positions.dtype}")
+        raise TypeError(f"positions is a tensor of {positions.dtype}; accepted are torch.bool")
     for name, tensor in (("attention_mask", attention_mask), ("positions", positions)):
         if tensor is not None and tensor.shape != token_ids.shape:
             raise ValueError(
-                f"{name} must have the shape of token_ids, "
-                f"{tuple(token_ids.shape)}, got {tuple(tensor.shape)}"
+                f"{name} has shape {tuple(tensor.shape)}; accepted is that of token_ids, "
+                f"{tuple(token_ids.shape)}"
             )

@@ -43,7 +43,8 @@ class Stem(ProfiledModule):
         length, max_length = token_ids.shape[1], self.position.num_embeddings
         if length > max_length:
             raise ValueError(
-                f"token_ids must have at most max_length={max_length} columns, got {length}"
+                f"token_ids has {length} columns; accepted are at most max_length, which is "
+                f"{max_length}"
             )
         embedded = self.token(token_ids) + self.position.weight[:length]
         return self.project(self.dropout(self.norm(embedded)))

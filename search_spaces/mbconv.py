@@ -48,7 +48,7 @@ def conv_norm(
     Parameters
     ----------
     in_channels, out_channels, kernel, stride, groups
-        Of the convolution; the padding keeps the resolution at stride 1.
+        Settings of the convolution; the padding keeps the resolution at stride 1.
     activation
         Whether ReLU6 follows.
     norm
@@ -76,7 +76,7 @@ class InvertedResidual(nn.Module):
     kernel : int
         Width of the depthwise convolution, odd.
     stride : int
-        Of the depthwise convolution.
+        Stride of the depthwise convolution.
     norm : dict
         Settings of BatchNorm.
 
@@ -98,7 +98,7 @@ class InvertedResidual(nn.Module):
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"the kernel must be odd, got {kernel}")
+            raise ValueError(f"kernel is {kernel}; accepted are odd widths")
         inner = expansion * in_channels
         expand = [conv_norm(in_channels, inner, norm=norm)] if expansion > 1 else []
         self.convolutions = nn.Sequential(
@@ -140,7 +140,7 @@ def build_candidate(
     match = _NAME.fullmatch(name)
     if match is None or int(match[2]) % 2 == 0:
         raise ValueError(
-            f"candidate {name!r} is not accepted; accepted are {ZERO!r} and mb<expansion>_<k>x<k> "
+            f"candidate is {name!r}; accepted are {ZERO!r} and mb<expansion>_<k>x<k> "
             "with positive numbers and odd k, such as 'mb6_5x5'"
         )
     return InvertedResidual(

@@ -20,72 +20,21 @@ References
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from torch import Tensor, nn
 
+from search_spaces.checks import check_dropout, check_names, check_preset, check_sizes
 from search_spaces.mbconv import ZERO, build_candidate, conv_norm
+from search_spaces.proxylessnas_layout import PRESETS, Stage, block_shapes, check_layout, scaled
 
 __all__ = ["PRESETS", "ProxylessNASSpace", "Stage", "scaled"]
 
 CANDIDATES = (
     "mb3_3x3", "mb3_5x5", "mb3_7x7", "mb6_3x3", "mb6_5x5", "mb6_7x7", ZERO,
 )  # fmt: skip
-
-
-class Stage(NamedTuple):
-    """Choice blocks of one width; the first of them has the stride.
-
-    Attributes
-    ----------
-    channels : int
-        Channels that go out, before the width multiplier.
-    n_blocks : int
-        Number of choice blocks.
-    stride : int
-        1 or 2.
-    """
-
-    channels: int
-    n_blocks: int
-    stride: int
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # [Cai2019]'s layout with the widths of its published mobile model; 224 x 224 pixels.
-    "imagenet": {
-        "stages": (
-            Stage(32, 4, 2), Stage(40, 4, 2), Stage(80, 4, 2), Stage(96, 4, 1), Stage(192, 4, 2),
-            Stage(320, 1, 1),
-        ),
-        "resolution": 224,
-        "n_classes": 1000,
-    },
-    # The same blocks for 32 x 32 pixels: three strides less.
-    "cifar": {
-        "stages": (
-            Stage(32, 4, 1), Stage(40, 4, 2), Stage(80, 4, 2), Stage(96, 4, 1), Stage(192, 4, 2),
-            Stage(320, 1, 1),
-        ),
-        "resolution": 32,
-        "n_classes": 10,
-        "stem_stride": 1,
-    },
-    # Ours, to train on two CPU cores: grey images of 28 x 28 or 8 x 8 pixels.
-    "tiny": {
-        "stages": (Stage(16, 3, 2), Stage(24, 3, 2), Stage(32, 2, 1)),
-        "resolution": 28,
-        "n_classes": 10,
-        "in_channels": 1,
-        "stem_channels": 16,
-        "stem_stride": 1,
-        "first_channels": 8,
-        "head_channels": 64,
-    },
-}  # fmt: skip
 
 
 class ProxylessNASSpace(ModelSpace):
@@ -103,7 +52,7 @@ class ProxylessNASSpace(ModelSpace):
     in_channels : int
         Channels of the images.
     stem_channels, stem_stride : int
-        Of the convolution that comes first.
+        Channels and stride of the first convolution.
     first_channels : int
         Channels behind the fixed block (expansion 1, kernel 3) that follows it.
     head_channels : int
@@ -113,10 +62,10 @@ class ProxylessNASSpace(ModelSpace):
     dropout : float
         Probability in [0, 1) before the classifier.
     candidates : sequence of str
-        Of every block, see :mod:`search_spaces.mbconv`. A block that changes the shape goes
-        without ``zero``.
+        Names of the candidates of every block, see :mod:`search_spaces.mbconv`. Blocks that change
+        the shape go without ``zero``.
     bn_momentum, bn_eps : float
-        Of every BatchNorm.
+        Momentum and epsilon of every BatchNorm.
 
     Raises
     ------
@@ -153,14 +102,14 @@ class ProxylessNASSpace(ModelSpace):
     ) -> None:
         super().__init__()
         stages = [Stage(*stage) for stage in stages]
-        _check_sizes(
+        check_sizes(
             n_classes=n_classes,
             in_channels=in_channels,
             stem_channels=stem_channels,
             first_channels=first_channels,
             head_channels=head_channels,
         )
-        _check_layout(stages, resolution, stem_stride)
+        check_layout(stages, resolution, stem_stride)
         _check_options(width, dropout, candidates)
         norm = {"momentum": bn_momentum, "eps": bn_eps}
         self.resolution = resolution
@@ -179,7 +128,7 @@ class ProxylessNASSpace(ModelSpace):
                 },
                 label=f"block_{n}",
             )
-            for n, (before, after, stride) in enumerate(_blocks(stages, first, width), 1)
+            for n, (before, after, stride) in enumerate(block_shapes(stages, first, width), 1)
         )
         last, head = scaled(stages[-1].channels, width), scaled(head_channels, max(width, 1.0))
         self.head = nn.Sequential(
@@ -207,8 +156,7 @@ class ProxylessNASSpace(ModelSpace):
         ValueError
             If there is no such preset.
         """
-        if name not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+        check_preset(name, PRESETS)
         return cls(**{**PRESETS[name], **overrides})
 
     def forward(self, images: Tensor) -> Tensor:
@@ -227,35 +175,8 @@ class ProxylessNASSpace(ModelSpace):
         return list(self.layers)
 
 
-def scaled(channels: int, width: float) -> int:
-    """Multiply channels, to the nearest multiple of 8 that is not more than 10 % below.
-
-    As in MobileNetV2 [Sandler2018]'s published code. Width 1 leaves the channels as they are.
-
-    Examples
-    --------
-    >>> scaled(24, 1.4), scaled(32, 0.35), scaled(20, 1.0)
-    (32, 16, 20)
-    """
-    if width == 1:
-        return channels
-    wanted = channels * width
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * wanted else rounded + 8
-
-
-def _blocks(stages: Sequence[Stage], first: int, width: float) -> Iterator[tuple[int, int, int]]:
-    """Channels in, channels out and stride of every choice block."""
-    before = first
-    for stage in stages:
-        after = scaled(stage.channels, width)
-        for n in range(stage.n_blocks):
-            yield before, after, stage.stride if n == 0 else 1
-            before = after
-
-
 def _initialise(module: nn.Module) -> None:
-    # As MobileNetV2: variance by what a convolution gives to, a small classifier.
+    # As MobileNetV2: convolutions by their fan-out, and a classifier with small weights.
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
     if isinstance(module, nn.Linear):
@@ -263,40 +184,12 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} is {size!r}; it must be a whole number of at least 1")
-
-
-def _check_layout(stages: Sequence[Stage], resolution: int, stem_stride: int) -> None:
-    if not stages:
-        raise ValueError("stages is empty; a space needs at least one")
-    for n, stage in enumerate(stages, 1):
-        _check_sizes(**{f"channels of stage {n}": stage.channels})
-        _check_sizes(**{f"n_blocks of stage {n}": stage.n_blocks})
-    strides = {"stem_stride": stem_stride}
-    strides.update({f"stride of stage {n}": stage.stride for n, stage in enumerate(stages, 1)})
-    for name, stride in strides.items():
-        if stride not in (1, 2):
-            raise ValueError(f"{name} is {stride!r}; accepted are 1 and 2")
-    reduction = math.prod(strides.values())
-    if resolution < reduction:
-        raise ValueError(
-            f"resolution is {resolution}, too small for the strides, which reduce it by "
-            f"{reduction}: at least {reduction} is accepted"
-        )
-
-
 def _check_options(width: float, dropout: float, candidates: Sequence[str]) -> None:
     if not width > 0:
-        raise ValueError(f"width is {width!r}; it must be positive")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-    if isinstance(candidates, str):
-        raise TypeError(f"candidates must be a sequence of names, got the string {candidates!r}")
-    if len(set(candidates)) < len(candidates) or not set(candidates) - {ZERO}:
+        raise ValueError(f"width is {width!r}; accepted are numbers above 0")
+    check_dropout(dropout)
+    check_names("candidates", candidates)
+    if not set(candidates) - {ZERO}:
         raise ValueError(
-            f"candidates must be different names, at least one of them not {ZERO!r}, "
-            f"got {candidates!r}"
+            f"candidates is {candidates!r}; accepted are lists that hold another than {ZERO!r}"
         )

@@ -41,7 +41,7 @@ def made_up(folder, corpus, **changes):
     study = Study(plan, folder / "runs", corpus / "cache")
     rng = np.random.default_rng(0)
     truth = 4 + rng.normal(size=len(study.children))
-    for child, seed in study.plan.trainings():
+    for child, seed in study.plan.children.trainings():
         n_ffn = sum(choice == "ffn" for choice in study.children[child].values())
         write_json(study.child_file(child, seed), {
             "made_with": child_settings(plan, study.children[child]), "seed": seed,

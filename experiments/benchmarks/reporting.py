@@ -224,7 +224,9 @@ def write_report(
         "command": shlex.join(
             ["python", "-m", program or f"experiments.benchmarks.{theme}", *arguments]
         ),
-        "config": {name: value for name, value in plain(settings).items() if name != "output"},
+        "config": {
+            name: value for name, value in plain(vars(settings)).items() if name != "output"
+        },
         "seed": settings.seed,
         **environment(device),
         **results,

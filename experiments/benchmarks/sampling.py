@@ -42,6 +42,7 @@ from experiments.benchmarks.reporting import (
 )
 from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
 from nni_magic.strategies.module import SupernetModule
+from nni_magic.strategies.settings import SupernetSettings
 from search_spaces import BertSpace
 
 SAMPLERS: dict[str, type[Sampler]] = {"uniform": UniformSampler, "gradual": GradualSampler}
@@ -88,12 +89,8 @@ def make_modules(
         ours[name] = SupernetModule(
             evaluator,
             sampler(supernet, seed=seed),
-            seed=seed,
-            metric=None,
-            mode="min",
-            validation_batches=1,
-            validation_children=1,
-            calibration_batches=0,
+            method=name,
+            settings=SupernetSettings(seed=seed),
         )
         ours[name].set_model(supernet)
     return theirs, ours

@@ -46,7 +46,7 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     )
     add_report_options(parser)
     add = parser.add_argument
-    add("--checkpoint", type=Path, required=True, help="of a supernet, from nni_magic.programs.bert")
+    add("--checkpoint", type=Path, required=True, help="of a supernet, from nni-magic train bert")
     add("--preset", default="tiny")
     add("--corpus", default="sotu")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))

@@ -4,62 +4,141 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+from nni.mutable import Sample
 
-from experiments.studies.study import Study
+from experiments.studies.plan import Plan
+from experiments.studies.results import Results
 
-__all__ = ["UNCALIBRATED", "devices", "gather", "ranked_children"]
+__all__ = ["UNCALIBRATED", "Child", "Gathered", "Ranked", "Truth", "devices", "gather"]
 
 UNCALIBRATED = ", uncalibrated"
 """End of the name under which a supernet's scores without calibration stand."""
 
 
-def gather(study: Study) -> dict[str, Any]:
-    """Collect the results that there are.
+@dataclass(frozen=True)
+class Truth:
+    """What the ground truth is, and its unit."""
 
-    Returns
-    -------
-    dict
-        ``ground_truth``: what it is, and its unit; ``trained_on``: GPUs by their names, and
-        ``cpu``; ``children``: for each whose ground truth is known its sample, size and ground
-        truth by seed;
-        ``supernets``: name to seed to what was found with it. Scores with the BatchNorm
-        statistics of the training, not taken anew for every child, come as ``uncalibrated``.
-        Supernets that have not scored all children yet are left out.
+    name: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Child:
+    """A child whose ground truth is known.
+
+    Parameters
+    ----------
+    number
+        Its place among the children of the plan.
+    sample
+        Its candidates.
+    params, flops
+        Its size.
+    truth, val_accuracy, cpu_seconds
+        Of its trainings, by seed. Accuracy and time are ``None`` where nobody published them.
+    """
+
+    number: int
+    sample: Sample
+    params: int
+    flops: int
+    truth: dict[str, float] = dataclasses.field(default_factory=dict)
+    val_accuracy: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    cpu_seconds: dict[str, float | None] = dataclasses.field(default_factory=dict)
+
+
+class Ranked(NamedTuple):
+    """The children that can be ranked.
+
+    Parameters
+    ----------
+    children
+        Those with a ground truth of the first seed.
+    truth
+        Mean over the seeds, ``(n,)``.
+    seeds
+        Those with which all of these children are trained.
+    """
+
+    children: list[Child]
+    truth: np.ndarray
+    seeds: list[str]
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Places of the children in the plan, and in the scores of supernets, ``(n,)``."""
+        return np.array([child.number for child in self.children], dtype=int)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The results that there are.
+
+    Parameters
+    ----------
+    plan
+        Of the study.
+    ground_truth
+        What tells how good a child is.
+    trained_on
+        GPUs by their names, and ``cpu``.
+    children
+        Those whose ground truth is known.
+    supernets
+        Name to seed to the supernet's file. Scores with the BatchNorm statistics of the training,
+        not taken anew for every child, come under a name of their own, which ends in
+        :data:`UNCALIBRATED`. Supernets that have not scored all children yet are left out.
+    """
+
+    plan: Plan
+    ground_truth: Truth
+    trained_on: list[str]
+    children: list[Child]
+    supernets: dict[str, dict[str, dict[str, Any]]]
+
+    def ranked(self) -> Ranked:
+        """Find the children that are trained, and what is known of how good they are."""
+        first, *others = map(str, self.plan.children.seeds)
+        children = [child for child in self.children if first in child.truth]
+        seeds = [
+            seed for seed in (first, *others) if all(seed in child.truth for child in children)
+        ]
+        losses = [[child.truth[seed] for seed in seeds] for child in children]
+        truth = np.mean(losses, axis=1) if losses else np.array([])
+        return Ranked(children, truth, seeds)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a report records of it."""
+        return dataclasses.asdict(self)
+
+
+def gather(results: Results) -> Gathered:
+    """Collect the results that there are.
 
     Raises
     ------
     ValueError
         If a result is of another plan.
     """
-    supernets: dict[str, dict[str, Any]] = {}
-    for name, settings in study.plan.supernets.items():
-        by_seed = {
-            str(seed): found
-            for seed in settings.seeds
-            if (found := study.read_supernet(name, seed)) is not None
-            and len(found["scores"]) >= len(study.children)
-        }
-        uncalibrated = {
-            seed: {**found, "scores": found["uncalibrated"]}
-            for seed, found in by_seed.items()
-            if "uncalibrated" in found
-        }
-        supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
-    truth = study.domain.ground_truth
-    known = {one: found for one in study.plan.trainings() if (found := study.read_child(*one))}
+    trainings = results.plan.children.trainings()
+    known = {one: found for one in trainings if (found := results.read_child(*one))}
+    supernets = _supernets(results)
     trained = [one for by_seed in supernets.values() for one in by_seed.values()]
-    if study.domain.trains_children:
+    if results.domain.trains_children:
         trained += known.values()
-    return {
-        "plan": dataclasses.asdict(study.plan),
-        "ground_truth": {"name": truth.name, "unit": truth.unit},
-        "trained_on": devices(trained),
-        "children": _children(study, known),
-        "supernets": {name: by_seed for name, by_seed in supernets.items() if by_seed},
-    }
+    truth = results.domain.ground_truth
+    return Gathered(
+        plan=results.plan,
+        ground_truth=Truth(truth.name, truth.unit),
+        trained_on=devices(trained),
+        children=_children(results, known),
+        supernets=supernets,
+    )
 
 
 def devices(results: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -71,41 +150,32 @@ def devices(results: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted({one.get("device", "cpu") for one in results})
 
 
-def _children(
-    study: Study, known: Mapping[tuple[int, int], Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def _supernets(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
+    """Name to seed to file, of the supernets that have scored all children."""
+    supernets: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, planned in results.plan.supernets.items():
+        by_seed = {
+            str(seed): found
+            for seed in planned.seeds
+            if (found := results.read_supernet(name, seed)) is not None
+            and len(found["scores"]) >= len(results.children)
+        }
+        uncalibrated = {
+            seed: {**found, "scores": found["uncalibrated"]}
+            for seed, found in by_seed.items()
+            if "uncalibrated" in found
+        }
+        supernets |= {name: by_seed, f"{name}{UNCALIBRATED}": uncalibrated}
+    return {name: by_seed for name, by_seed in supernets.items() if by_seed}
+
+
+def _children(results: Results, known: Mapping[tuple[int, int], Mapping[str, Any]]) -> list[Child]:
     """Children whose ground truth is known by number and seed."""
-    children: dict[int, dict[str, Any]] = {}
+    children: dict[int, Child] = {}
     for (number, seed), found in known.items():
-        child = children.setdefault(
-            number,
-            {"number": number, "sample": study.children[number], "params": found["params"],
-             "flops": found["flops"], "truth": {}, "val_accuracy": {}, "cpu_seconds": {}},
-        )  # fmt: skip
-        child["truth"][str(seed)] = found[study.domain.ground_truth.key]
-        for key in ("val_accuracy", "cpu_seconds"):
-            child[key][str(seed)] = found.get(key)
+        sample = results.children[number]
+        child = children.setdefault(number, Child(number, sample, found["params"], found["flops"]))
+        child.truth[str(seed)] = found[results.domain.ground_truth.key]
+        child.val_accuracy[str(seed)] = found.get("val_accuracy")
+        child.cpu_seconds[str(seed)] = found.get("cpu_seconds")
     return [children[number] for number in sorted(children)]
-
-
-def ranked_children(
-    record: Mapping[str, Any],
-) -> tuple[list[Mapping[str, Any]], np.ndarray, list[str]]:
-    """Find the children that are trained, and what is known of how good they are.
-
-    Returns
-    -------
-    children
-        Those with a ground truth of the first seed.
-    truth
-        Mean over the seeds with which all of these are trained, ``(n,)``.
-    seeds
-        These seeds.
-    """
-    first, *others = map(str, record["plan"]["children"]["seeds"])
-    children = [child for child in record["children"] if first in child["truth"]]
-    common = [
-        seed for seed in (first, *others) if all(seed in child["truth"] for child in children)
-    ]
-    losses = [[child["truth"][seed] for seed in common] for child in children]
-    return children, np.mean(losses, axis=1) if losses else np.array([]), common

@@ -23,9 +23,9 @@ Search, ICLR 2020.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import lzma
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -41,9 +41,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nni_magic.tasks.domain import GroundTruth
 from nni_magic.tasks.vision import images
-from nni_magic.tasks.vision.domain import ImageDomain, add_image_options
+from nni_magic.tasks.vision.domain import ImageDomain
+from nni_magic.tasks.vision.settings import Dataset, ImageSettings
 
-__all__ = ["NasBench201", "add_options", "cell_of", "multiply_adds", "read_table"]
+__all__ = ["NasBench201", "NasBench201Settings", "cell_of", "multiply_adds", "read_table"]
 
 EDGES = tuple(f"cell/{edge}" for edge in ("0_1", "0_2", "1_2", "0_3", "1_3", "2_3"))
 """Labels of NNI's space, in the table's order."""
@@ -52,15 +53,18 @@ CELLS = {"".join(digits) for digits in product("01234", repeat=len(EDGES))}
 N_CLASSES = 10
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the data and the training of a supernet need."""
-    add_image_options(parser)
-    parser.set_defaults(dataset="imagefolder", resolution=32)
+@dataclass(frozen=True, kw_only=True)
+class NasBench201Settings(ImageSettings):
+    """Settings of the images of CIFAR-10 in a folder, beside the table."""
+
+    dataset: Dataset = "imagefolder"
+    resolution: int | None = 32
 
 
 class NasBench201(ImageDomain):
     """NNI's space of NAS-Bench-201, and the accuracies published for it."""
 
+    settings_type = NasBench201Settings
     ground_truth = GroundTruth("val_error", "published validation error", "%")
     trains_children = False
 

@@ -1,141 +1,35 @@
-"""The plan of a rank-correlation study: what is trained, read from a YAML file."""
+"""The plan of a study: what is trained on which space and data, read from a YAML file."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from nni.mutable import Sample
-from nni.nas.nn.pytorch import ModelSpace
 
-from experiments.studies import nasbench201
 from experiments.studies.nasbench201 import NasBench201
-from experiments.studies.settings import check_least, made
-from nni_magic import strategies
-from nni_magic.children import samples
-from nni_magic.programs import options
-from nni_magic.samplers import UniformSampler
-from nni_magic.strategies.aligned import AlignedStrategy
-from nni_magic.strategies.base import SupernetStrategy
-from nni_magic.support.errors import naming
+from experiments.studies.settings import made
+from experiments.studies.trainings import VALIDATION_BATCHES, Children, Supernets, Training
+from nni_magic.programs.options import typed_settings
+from nni_magic.strategies.settings import AlignmentSettings
+from nni_magic.support.errors import check_choice, check_count, naming
 from nni_magic.tasks.domain import Domain
-from nni_magic.tasks.evaluators import check_steps
-from nni_magic.tasks.language import bert as bert_training
 from nni_magic.tasks.language.bert import Bert
-from nni_magic.tasks.vision import proxyless as proxyless_training
 from nni_magic.tasks.vision.proxyless import Proxyless
 
-__all__ = [
-    "DOMAINS", "EVALUATION_BATCH", "STRATEGIES", "VALIDATION_BATCHES", "Children", "Plan",
-    "Supernets", "Training",
-]  # fmt: skip
+__all__ = ["DOMAINS", "EVALUATION_BATCH", "Plan"]
 
-STRATEGIES = {
-    **options.STRATEGIES,
-    "average_alignment": strategies.AverageAlignment,
-    "percentile_anchor": strategies.PercentileAnchor,
-}
-
-DOMAINS: dict[str, tuple[Any, type[Domain]]] = {
-    "bert": (bert_training, Bert),
-    "proxyless": (proxyless_training, Proxyless),
-    "nasbench201": (nasbench201, NasBench201),
+DOMAINS: dict[str, type[Domain]] = {
+    "bert": Bert,
+    "proxyless": Proxyless,
+    "nasbench201": NasBench201,
 }
 
 EVALUATION_BATCH = 64
 """Rows or images in a batch when children are evaluated."""
-VALIDATION_BATCHES = 8
-"""Batches of the training's size on which a supernet validates: the first held-out ones."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """What children and supernets share.
-
-    Parameters
-    ----------
-    batch_size
-        Sequences in a batch.
-    learning_rate
-        The peak; from there it falls to 0.
-    warmup_steps
-        Optimizer steps until the peak.
-    weight_decay
-        Not applied to biases and norms.
-    """
-
-    batch_size: int
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float = 0.01
-
-
-@dataclass(frozen=True)
-class Children:
-    """The ground truth: different children, drawn uniformly, each trained from scratch.
-
-    Where a benchmark has published it, as of ``nasbench201``, nothing is trained.
-
-    Parameters
-    ----------
-    n
-        How many; settings may be chosen on those with even numbers, and reported on the others.
-    steps
-        Optimizer steps; 0 where the ground truth is published.
-    seed
-        Draws the children.
-    repeated
-        So many of them, spread evenly and over both halves, are trained with every one of ...
-    seeds
-        ... these; all others with the first.
-    """
-
-    n: int
-    steps: int = 0
-    seed: int = 0
-    repeated: int = 0
-    seeds: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
-class Supernets:
-    """Supernets of one method with one setting.
-
-    Parameters
-    ----------
-    strategy
-        One of :data:`STRATEGIES`.
-    steps
-        Optimizer steps, a multiple of the plan's ``epoch_steps``.
-    seeds
-        One supernet each.
-    options
-        Keyword arguments of the strategy.
-    learning_rate
-        In place of the plan's.
-    decay
-        Whether the learning rate falls to 0; otherwise it stays at its peak.
-    values
-        Name of a setting to its value here, such as ``{k: 2}``: the report shows tau against this
-        setting, over all supernets that give it. It trains nothing by itself.
-    """
-
-    strategy: str
-    steps: int
-    seeds: tuple[int, ...]
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    learning_rate: float | None = None
-    decay: bool = True
-    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    def make_strategy(self, seed: int) -> SupernetStrategy:
-        """Build the strategy that trains the supernet of a seed."""
-        settings = {"seed": seed, "metric": "val_loss", "validation_batches": VALIDATION_BATCHES}
-        return STRATEGIES[self.strategy](**{**settings, **self.options})
 
 
 @dataclass(frozen=True)
@@ -148,17 +42,17 @@ class Plan:
         Arguments of the search space, in place of those of its preset.
     training, children
         See there.
-    supernets
-        By the names that the report gives them.
     epoch_steps
         Optimizer steps of a supernet's epoch, after which it validates.
+    supernets
+        By the names that the report gives them.
     score_rows
-        Held-out rows, or images, that score children with inherited weights; supernets validate on
-        some of them, too. The ground truth is measured on others.
+        Held-out rows, or images, that score children with inherited weights. Supernets validate on
+        some of them, too; the ground truth is measured on others.
     domain
         One of :data:`DOMAINS`.
     options
-        Of the command line of the domain's programs, such as ``corpus`` or ``dataset``.
+        Settings of the domain, such as ``corpus`` or ``dataset``.
     """
 
     space: Mapping[str, Any]
@@ -169,6 +63,17 @@ class Plan:
     score_rows: int = 1024
     domain: str = "bert"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("domain", self.domain, DOMAINS)
+        check_count("epoch_steps", self.epoch_steps)
+        self._check_score_rows()
+        with naming("children"):
+            self._check_children()
+        for name, supernets in self.supernets.items():
+            with naming(f"supernets: {name}"):
+                self._check_supernets(supernets)
+        self._check_values()
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -181,27 +86,20 @@ class Plan:
         ValueError
             If a setting is missing, unknown, or not accepted.
         """
-        raw = yaml.safe_load(path.read_text())
-        if not isinstance(raw, Mapping):
+        settings = yaml.safe_load(path.read_text())
+        if not isinstance(settings, dict):
             raise ValueError(f"plan {str(path)!r} holds no settings")
-        settings = dict(raw)
-        for name, kind in (("training", Training), ("children", Children)):
-            settings[name] = made(kind, settings.get(name), name)
-        settings["supernets"] = {
-            name: made(Supernets, value, f"supernets: {name}")
-            for name, value in dict(settings.get("supernets") or {}).items()
+        supernets = settings.pop("supernets", None) or {}
+        sections = {
+            "training": made(Training, settings.pop("training", None), "training"),
+            "children": made(Children, settings.pop("children", None), "children"),
+            "supernets": {
+                name: made(Supernets, one, f"supernets: {name}") for name, one in supernets.items()
+            },
         }
-        plan: Plan = made(cls, settings, "the plan")
-        plan._check()
-        return plan
+        return made(cls, settings, "the plan", **sections)
 
-    def _check(self) -> None:
-        if self.domain not in DOMAINS:
-            raise ValueError(f"domain is {self.domain!r}; accepted are {', '.join(DOMAINS)}")
-        check_least("the plan", {"epoch_steps": 1}, self)
-        self._check_training()
-        self._check_children()
-        self._check_supernets()
+    def _check_score_rows(self) -> None:
         least = VALIDATION_BATCHES * self.training.batch_size
         if self.score_rows < least or self.score_rows % EVALUATION_BATCH:
             raise ValueError(
@@ -209,79 +107,54 @@ class Plan:
                 f"from {least}, the {VALIDATION_BATCHES} batches on which a supernet validates"
             )
 
-    def _check_training(self) -> None:
-        check_least("training", {"batch_size": 1, "weight_decay": 0}, self.training)
-        _check_learning_rate("training", self.training.learning_rate)
-
     def _check_children(self) -> None:
-        children = self.children
-        check_least("children", {"n": 0, "steps": 0, "seed": 0}, children)
-        _check_seeds("children", children.seeds)
-        if not self.kind.trains_children:
-            self._check_nothing_is_trained()
-        elif children.n:
-            if not children.steps:
-                raise ValueError("children: steps is 0 or missing; trainings need at least 1")
-            with naming("children"):
-                check_steps(children.steps, self.training.warmup_steps)
-        if not 0 <= children.repeated <= children.n:
-            raise ValueError(
-                f"children: repeated is {children.repeated}; accepted are 0 to {children.n}"
-            )
-
-    def _check_nothing_is_trained(self) -> None:
+        if self.kind.trains_children:
+            if self.children.n:
+                check_count("steps", self.children.steps)
+                self._check_warmup_steps(self.children.steps)
+            return
         for name in ("steps", "repeated", "seeds"):
-            if (value := getattr(self.children, name)) != getattr(Children, name):
+            value, default = getattr(self.children, name), getattr(Children, name)
+            if value != default:
                 raise ValueError(
-                    f"children: {name} is {value}, but nothing is trained: the ground truth of "
-                    f"{self.domain} is published; leave it out"
+                    f"{name} is {value!r}; accepted is {default!r}, as nothing is trained: the "
+                    f"ground truth of {self.domain} is published"
                 )
 
-    def _check_supernets(self) -> None:
+    def _check_supernets(self, supernets: Supernets) -> None:
+        steps = supernets.steps
+        if steps % self.epoch_steps:
+            raise ValueError(
+                f"steps is {steps}; accepted are multiples of epoch_steps, {self.epoch_steps}"
+            )
+        self._check_warmup_steps(steps)
+        settings = supernets.settings(supernets.seeds[0])
+        epochs = steps // self.epoch_steps
+        if isinstance(settings, AlignmentSettings) and settings.warmup_epochs >= epochs:
+            raise ValueError(
+                f"warmup_epochs is {settings.warmup_epochs}; accepted are less than {epochs}, the "
+                f"epochs of {self.epoch_steps} steps"
+            )
+
+    def _check_warmup_steps(self, steps: int) -> None:
+        if (warmup := self.training.warmup_steps) > steps:
+            raise ValueError(f"steps is {steps}; accepted are at least {warmup}, the warmup_steps")
+
+    def _check_values(self) -> None:
+        """Make sure that no two settings of supernets are at the same place in the report."""
         taken: dict[tuple[str, float], str] = {}
         for name, supernets in self.supernets.items():
-            with naming(f"supernets: {name}"):
-                self._check_steps(supernets)
-                self._check_strategy(supernets)
-            _check_seeds(f"supernets: {name}", supernets.seeds)
-            if supernets.learning_rate is not None:
-                _check_learning_rate(f"supernets: {name}", supernets.learning_rate)
-            for setting, value in supernets.values.items():
-                if (other := taken.setdefault((setting, value), name)) != name:
+            for one in supernets.values.items():
+                if (other := taken.setdefault(one, name)) != name:
                     raise ValueError(
-                        f"supernets: {name}: values: {setting} is {value}, as in {other}"
+                        f"supernets: {name}: values: {one[0]} is {one[1]!r}; accepted are others "
+                        f"than those of {other}"
                     )
-
-    def _check_steps(self, supernets: Supernets) -> None:
-        if supernets.steps % self.epoch_steps:
-            raise ValueError(
-                f"steps is {supernets.steps}; accepted are multiples of epoch_steps, "
-                f"{self.epoch_steps}"
-            )
-        check_steps(supernets.steps, self.training.warmup_steps)
-
-    def _check_strategy(self, supernets: Supernets) -> None:
-        if supernets.strategy not in STRATEGIES:
-            raise ValueError(
-                f"strategy is {supernets.strategy!r}; accepted are {', '.join(STRATEGIES)}"
-            )
-        try:
-            strategy = supernets.make_strategy(seed=0)
-        except TypeError as error:  # an option that it has not, or of a type that it cannot compare
-            raise ValueError(f"options is {dict(supernets.options)}: {error}") from None
-        epochs = supernets.steps // self.epoch_steps
-        if isinstance(strategy, AlignedStrategy):
-            warmup = strategy.alignment["warmup_epochs"]
-            if warmup >= epochs:
-                raise ValueError(
-                    f"warmup_epochs is {warmup}; accepted are less than {epochs}, the epochs of "
-                    f"{self.epoch_steps} steps"
-                )
 
     @property
     def kind(self) -> type[Domain]:
         """The domain's class."""
-        return DOMAINS[self.domain][1]
+        return DOMAINS[self.domain]
 
     def make_domain(self, cache: Path, data: Path | None = None) -> Domain:
         """Open the data and the search space.
@@ -296,72 +169,15 @@ class Plan:
         Raises
         ------
         ValueError
-            If an option is not one of the domain's programs, or not accepted.
+            If an option is no setting of the domain, or not accepted.
         """
-        module, kind = DOMAINS[self.domain]
-        parser = options.Parser(None)
-        module.add_options(parser)
-        settings = parser.parse_args(_as_arguments(self.options))
-        settings.cache, settings.batch_size = cache, EVALUATION_BATCH
-        settings.search_batches = self.score_rows // EVALUATION_BATCH
+        settings = dataclasses.replace(
+            typed_settings(self.kind.settings_type, self.options),
+            cache=cache,
+            batch_size=EVALUATION_BATCH,
+            validation_batches=self.score_rows // EVALUATION_BATCH,
+        )
         if data is not None:
-            kind.take_data(settings, data)
-        return kind(settings, self.space)
+            settings = settings.with_data(data)
+        return self.kind(settings, self.space)
 
-    def draw_children(self, space: ModelSpace) -> list[Sample]:
-        """Draw the different children of the ground truth.
-
-        Raises
-        ------
-        ValueError
-            If the space has too few.
-        """
-        sampler = UniformSampler(space, seed=self.children.seed)
-        drawn: dict[str, Sample] = {}
-        for _ in range(100 * self.children.n):
-            if len(drawn) < self.children.n:
-                child = sampler.next()
-                drawn.setdefault(samples.digest(child), child)
-        if len(drawn) < self.children.n:
-            raise ValueError(
-                f"children: n is {self.children.n}, but the space has hardly more than {len(drawn)}"
-            )
-        return list(drawn.values())
-
-    def trainings(self) -> Iterator[tuple[int, int]]:
-        """Number of a child and seed, for every training of the ground truth.
-
-        The first seeds come first, so that an unfinished study has all children early.
-        """
-        n, repeated = self.children.n, self.children.repeated
-        yield from ((child, self.children.seeds[0]) for child in range(n))
-        again = [i * n // repeated for i in range(repeated)]
-        if not any(child % 2 for child in again):  # all of one half, in even strides
-            again = [child + i % 2 for i, child in enumerate(again)]
-        yield from ((child, seed) for seed in self.children.seeds[1:] for child in again)
-
-
-def _check_seeds(name: str, seeds: tuple[int, ...]) -> None:
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{name}: seeds is {list(seeds)}; at least one is needed, none twice")
-    if min(seeds) < 0:
-        raise ValueError(f"{name}: seeds is {list(seeds)}; none may be negative")
-
-
-def _check_learning_rate(name: str, learning_rate: float) -> None:
-    if not learning_rate > 0:
-        raise ValueError(f"{name}: learning_rate is {learning_rate}; it must be greater than 0")
-
-
-def _as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Write options as on a command line.
-
-    >>> _as_arguments({"held_out": 0.1, "candidates": ["ffn", "mha4"], "download": True})
-    ['--held-out', '0.1', '--candidates', 'ffn', 'mha4', '--download']
-    """
-    words: list[str] = []
-    for name, value in options.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words += map(str, value if isinstance(value, list) else [value])
-    return words

@@ -1,35 +1,39 @@
-"""Build dataclasses from settings that were read from a YAML file."""
+"""Build frozen dataclasses from settings that were read from a YAML file."""
 
 from __future__ import annotations
 
 import dataclasses
-import typing
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import typeguard
+from jsonargparse import ArgumentError, ArgumentParser
 
-__all__ = ["check_least", "made"]
+from nni_magic.support.errors import check_choice, naming
+
+__all__ = ["made"]
 
 Kind = TypeVar("Kind")
 
 
-def made(kind: type[Kind], settings: Any, name: str) -> Kind:
-    """Build a dataclass from settings; lists become tuples.
+def made(kind: type[Kind], settings: Any, name: str, **sections: Any) -> Kind:
+    """Build a dataclass from settings.
 
     Parameters
     ----------
     kind
-        The dataclass.
+        The dataclass. What it refuses when it is made, it names by itself.
     settings
         Its fields by name.
     name
         What errors call the settings.
+    **sections
+        Fields that are made already.
 
     Raises
     ------
     ValueError
-        If settings are missing, unknown, or of another type.
+        If settings are missing, unknown, of another type, or refused.
 
     Examples
     --------
@@ -38,49 +42,39 @@ def made(kind: type[Kind], settings: Any, name: str) -> Kind:
     ...     steps: int
     >>> made(Schedule, {"steps": 3}, "training")
     Schedule(steps=3)
-    >>> made(Schedule, {"steps": "3e3"}, "training")
+    >>> made(Schedule, {"steps": "many"}, "training")
     Traceback (most recent call last):
-    ValueError: training: steps is '3e3'; its type must be int
+    ValueError: training: steps is 'many'; accepted are values of type int
     """
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"{name}: the settings are missing")
-    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(settings.keys() - known.keys()):
-        raise ValueError(f"{name}: {unknown[0]!r} is unknown; accepted are {', '.join(known)}")
-    required = [
-        key
-        for key, field in known.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    if missing := [key for key in required if key not in settings]:
-        raise ValueError(f"{name}: {missing[0]!r} is missing")
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    types = typing.get_type_hints(kind)
-    for key, value in given.items():
+    known = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields = {key: one for key, one in known.items() if key not in sections}
+    with naming(name):
+        if not isinstance(settings, Mapping):
+            raise ValueError(f"the settings are {settings!r}; accepted are {', '.join(fields)}")
+        for key in settings:
+            check_choice("a setting", key, fields)
+        for key, field in fields.items():
+            if settings.get(key) is None and _is_required(field):
+                raise ValueError(f"{key} is missing; accepted are values of type {field.type}")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(kind, skip=set(sections))
         try:
-            typeguard.check_type(value, types[key])
-        except typeguard.TypeCheckError:
-            raise ValueError(
-                f"{name}: {key} is {settings[key]!r}; its type must be {known[key].type}"
-            ) from None
-    return kind(**given)
+            parsed = parser.parse_object(dict(settings)).as_dict()
+        except ArgumentError as error:
+            raise _of_type(error, settings, fields) from None
+        return kind(**parsed, **sections)
 
 
-def check_least(name: str, least: Mapping[str, float], settings: object) -> None:
-    """Make sure that settings are at least so large.
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
-    Raises
-    ------
-    ValueError
-        If one is not.
 
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> check_least("training", {"batch_size": 1}, SimpleNamespace(batch_size=0))
-    Traceback (most recent call last):
-    ValueError: training: batch_size is 0; it must be at least 1
-    """
-    for key, bound in least.items():
-        if not (value := getattr(settings, key)) >= bound:
-            raise ValueError(f"{name}: {key} is {value}; it must be at least {bound}")
+def _of_type(
+    error: ArgumentError, settings: Mapping[str, Any], fields: Mapping[str, Any]
+) -> ValueError:
+    """Say what the parser refuses in the words of all other errors."""
+    found = re.match(r'Parser key "(\w+)"', str(error))
+    if found is None:
+        return ValueError(str(error))
+    key = found[1]
+    return ValueError(f"{key} is {settings[key]!r}; accepted are values of type {fields[key].type}")

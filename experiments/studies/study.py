@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +16,10 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
-from experiments.studies.plan import EVALUATION_BATCH, VALIDATION_BATCHES, Plan
-from experiments.studies.records import child_settings, supernet_settings
-from nni_magic.programs.made_with import read_result
+from experiments.studies.claims import claimed
+from experiments.studies.plan import EVALUATION_BATCH, Plan
+from experiments.studies.results import Results
+from experiments.studies.trainings import VALIDATION_BATCHES
 from nni_magic.programs.training import check_epoch
 from nni_magic.search import ChildEvaluator
 from nni_magic.supernet.calibration import tracking_norms
@@ -28,7 +27,7 @@ from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, load_supernet, read_ch
 from nni_magic.support.files import write_json
 from nni_magic.support.records import count_flops, count_params
 
-__all__ = ["NEVER", "Study", "claimed"]
+__all__ = ["NEVER", "Study"]
 
 _logger = logging.getLogger(__name__)
 
@@ -46,20 +45,13 @@ NEVER = 10**9
 """Steps after which a learning rate that does not fall would be 0."""
 
 
-class Study:
-    """Trains and scores, a file for each result.
+class Study(Results):
+    """Trains and scores what a study has not yet, and keeps it as its results.
 
     Parameters
     ----------
-    plan
-        What to train.
-    output
-        Folder of the results: ``children/<number>_seed<seed>.json``,
-        ``supernets/<name>_seed<seed>.json`` and their checkpoints.
-    cache
-        Folder of prepared data.
-    data
-        File or folder of data to take in place of the plan's. Results tell which by a digest.
+    plan, output, cache, data
+        As of :class:`~experiments.studies.results.Results`.
 
     Raises
     ------
@@ -68,70 +60,10 @@ class Study:
     """
 
     def __init__(self, plan: Plan, output: Path, cache: Path, data: Path | None = None) -> None:
-        self.plan = plan
-        self.output = output
-        self.domain = plan.make_domain(cache, data)
-        self.other_data = {} if data is None else {"data": self.domain.data_settings()}
-        # This also loads the data, which seeds the process: not to be left until a training.
-        self.children = plan.draw_children(self.domain.make_space())
+        super().__init__(plan, output, cache, data)
         if plan.supernets:
             evaluator = self.evaluator(NEVER, 0, {})
             check_epoch(evaluator, plan.epoch_steps, plan.training.batch_size)
-
-    def child_file(self, child: int, seed: int) -> Path:
-        """Where the ground truth of a child lies."""
-        return self.output / "children" / f"{child:03}_seed{seed}.json"
-
-    def supernet_file(self, name: str, seed: int) -> Path:
-        """Where the scores of a supernet lie."""
-        return self.output / "supernets" / f"{name}_seed{seed}.json"
-
-    def checkpoint(self, name: str, seed: int) -> Path:
-        """Where the weights of a supernet lie, once they are complete."""
-        return self.supernet_file(name, seed).with_suffix(".ckpt")
-
-    def read_child(self, child: int, seed: int) -> dict[str, Any] | None:
-        """Read the ground truth of a child; ``None`` if it is not trained yet.
-
-        Raises
-        ------
-        ValueError
-            If the result is of another plan.
-        """
-        sample = self.children[child]
-        if not self.domain.trains_children:
-            return self.domain.published(sample)
-        return read_result(self.child_file(child, seed), self.made_child(sample))
-
-    def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
-        """Read the scores of a supernet, maybe of fewer children than the plan has by now.
-
-        Raises
-        ------
-        ValueError
-            If the result is of another plan.
-        """
-        return read_result(self.supernet_file(name, seed), self.made_supernet(name))
-
-    def made_child(self, sample: Sample) -> dict[str, Any]:
-        """What the ground truth of a child depends on, besides the seed."""
-        return child_settings(self.plan, sample) | self.other_data
-
-    def made_supernet(self, name: str) -> dict[str, Any]:
-        """What supernets and their scores depend on, besides the seed."""
-        return supernet_settings(self.plan, name) | self.other_data
-
-    def trained(self, name: str, seed: int) -> dict[str, Any]:
-        """Read the scores of a supernet that has to be there.
-
-        Raises
-        ------
-        ValueError
-            If it is not trained yet, or the result is of another plan.
-        """
-        if (found := self.read_supernet(name, seed)) is None:
-            raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
-        return found
 
     def missing_children(self) -> Missing:
         """Ground truths that are not there, each file with the function that gives its content.
@@ -141,7 +73,7 @@ class Study:
         ValueError
             If a result is of another plan.
         """
-        for child, seed in self.plan.trainings():
+        for child, seed in self.plan.children.trainings():
             if self.read_child(child, seed) is None:
                 yield self.child_file(child, seed), partial(self.train_child, child, seed)
 
@@ -298,18 +230,3 @@ def _device(evaluator: Lightning) -> str:
     """Where an evaluator's training ran: the GPU's name, or ``cpu``."""
     device = evaluator.trainer.strategy.root_device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@contextlib.contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Tell whether no other process works on a file; the claim ends with the block or process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_suffix(".lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-        lock.unlink(missing_ok=True)

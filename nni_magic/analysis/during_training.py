@@ -32,7 +32,7 @@ from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.hidden_states import as_anchor
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_count
-from .gradients import trainable_weights
+from .shared_weights import trainable_weights
 
 __all__ = ["LogInterference"]
 
@@ -54,9 +54,9 @@ class LogInterference(pl.Callback):
         How many candidates the mean is taken over.
 
     Both children meet the step's batch and the weights behind the step, with dropout off and the
-    same random numbers. (Of accumulated batches it is the last one; of several ranks the gradient
-    is the mean.) Training is the same with and without the callback, as long as the evaluator's
-    ``training_step`` keeps nothing by itself: what it logs, its metrics and buffers are cared for.
+    same random numbers. (Where batches are accumulated, the last one is used; over several ranks
+    gradients are averaged.) Training is the same with and without the callback, as long as the
+    evaluator's ``training_step`` keeps no state but its metrics and buffers, which are put back.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class LogInterference(pl.Callback):
         trainer.callback_metrics.update({name: torch.tensor(found[name]) for name in found})
 
     def state_dict(self) -> dict[str, Any]:
-        """The child before, in plain types, for a run resumed among accumulated batches."""
+        """The previous child, in plain types: a run may resume between accumulated batches."""
         return {"step": self._step, "previous": self._previous}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ class LogInterference(pl.Callback):
 def _cosines(
     trainer: pl.Trainer, module: Any, previous: Sample, batch: Any, batch_idx: int
 ) -> list[float]:
-    """Cosine for every candidate that the module's child shares with the previous one."""
+    """Cosines of the candidates that the module's child shares with the previous one."""
     shared = [
         weights
         for block in module.modules()
@@ -161,7 +161,7 @@ def _cosines(
 
 @contextmanager
 def _unnoticed(evaluator: pl.LightningModule) -> Iterator[None]:
-    """Dropout off, nothing logged; generators, metrics and norms are then as they were."""
+    """Switch dropout off and log nothing; afterwards generators, metrics and norms are put back."""
     modules = list(evaluator.modules())
     with isolated_randomness(), kept_metrics(evaluator), as_anchor(modules):  # noqa: SIM117
         with logged_to(evaluator, lambda *args, **options: None):

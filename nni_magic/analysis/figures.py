@@ -25,7 +25,7 @@ GREY, PALE = "#555555", "#e6e6e6"
 def panels_of(
     n: int, width: float, height: float, *, sharex: bool = False, sharey: bool = False
 ) -> tuple[Any, list[Any]]:
-    """Give a figure with n panels, each of this size in inches or, if alone, more."""
+    """Make a figure with n panels of this size in inches; a panel alone is at least 4.8 x 3.2."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

@@ -6,9 +6,9 @@ r"""Gradients that several children give to a candidate which they share, the we
 where :math:`w` are the flattened weights of the shared candidate. A higher cosine means less
 interference.
 
-In a chain, see :mod:`nni_magic.supernet.chain`, children share all up to the candidate's layer j: the
-layers below run once, without gradient, and layer j once. Every child then runs its own layers
-above forward and back to :math:`H_j`, whose gradient goes through layer j to the weights.
+In a chain (:mod:`nni_magic.supernet.chain`), children share everything up to the candidate's layer
+j: the layers below run once, without gradient, and layer j runs once. Each child then runs its own
+layers above, forward and back to :math:`H_j`, whose gradient goes through layer j to the weights.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
@@ -18,30 +18,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingCell, PathSamplingLayer
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from ..children.samples import active_labels, candidates, check_sample
+from ..children.samples import candidates, check_sample
 from ..supernet.chain import Step, answering, chain_of, single_step
 from ..supernet.hidden_states import Call, choice_blocks
 from .frozen import FrozenTraining
+from .shared_weights import shared_weights
 
-__all__ = ["SharedGradients", "trainable_weights"]
+__all__ = ["SharedGradients"]
 
 _logger = logging.getLogger(__name__)
 
-Block: TypeAlias = PathSamplingLayer | nn.ModuleDict
-
 TOLERANCE = 1e-3
-"""Relative deviation from which on a chain does not give the gradient that the model gives."""
+"""Largest relative deviation between a chain's gradient and the model's that is let pass."""
 
 
 class SharedGradients:
@@ -102,7 +100,9 @@ class SharedGradients:
             As for a call, or if there are fewer than two children, or a gradient is zero.
         """
         if len(children) < 2:
-            raise ValueError(f"children has length {len(children)}; it must be at least 2")
+            raise ValueError(
+                f"children has length {len(children)}; accepted are lists of at least 2"
+            )
         gradients = self(label, children)
         norms = gradients.norm(dim=1, keepdim=True)
         for child, norm in zip(children, norms, strict=True):
@@ -124,7 +124,9 @@ class SharedGradients:
             another candidate or, in a cell, another input, the candidate has no weights to train,
             the evaluator gives no scalar loss, or a gradient is not finite.
         """
-        weights = self._weights(label, children)
+        for child in children:
+            check_sample(child, self._candidates)
+        weights = shared_weights(self.model, label, children)
         with self._training.session(weights):
             place = self._place(label, children[0], weights)
             gradients = self._gradients(children, weights, place)
@@ -141,33 +143,6 @@ class SharedGradients:
         with self._training.session([]), self._training.precision():
             self._whole.route({label: choices[0] for label, choices in self._candidates.items()})
             return choice_blocks(self.model, self._training.call(0))
-
-    def _weights(self, label: str, children: Sequence[Sample]) -> list[nn.Parameter]:
-        """Check the children; the weights of the candidate that they share."""
-        for child in children:
-            check_sample(child, self._candidates)
-        first, *others = (_blocks(self.model, child) for child in children)
-        if label not in first:
-            raise ValueError(f"label is {label!r}; accepted are the choice blocks {list(first)}")
-        for child in children:
-            if label not in active_labels(self.model, child):
-                raise ValueError(f"the choice block {label!r} is not part of the child {child}")
-        choices = list(dict.fromkeys(child[label] for child in children))
-        if len(choices) > 1:
-            raise ValueError(
-                f"the children do not share a candidate: in {label!r} they have {choices}"
-            )
-        if any(blocks[label] != first[label] for blocks in others):
-            raise ValueError(
-                f"the children do not share a candidate: {choices[0]!r} of {label!r} has other "
-                "weights for every input of the cell, and their inputs differ"
-            )
-        if not (weights := trainable_weights(first[label], choices[0])):
-            raise ValueError(
-                f"the candidate {choices[0]!r} of {label!r} has no weights to train, and so no "
-                "gradient"
-            )
-        return weights
 
     def _gradients(
         self, children: Sequence[Sample], weights: Sequence[Tensor], place: int | None
@@ -189,7 +164,7 @@ class SharedGradients:
         return sums / total
 
     def _groups(self, children: Sequence[Sample], place: int | None) -> list[list[int]]:
-        """Children by what they run up to a step."""
+        """Group children by what they run up to a step."""
         groups: dict[Any, list[int]] = {}
         for i, child in enumerate(children):
             beginning = self._steps[: 0 if place is None else place + 1]
@@ -245,7 +220,7 @@ class SharedGradients:
         return self._places[label]
 
     def _difference(self, place: int, child: Sample, weights: Sequence[Tensor]) -> str:
-        """In what sharing differs from running a child whole, on the first micro-batch."""
+        """Say how sharing differs from running a child whole, on the first micro-batch."""
         [(whole, _)] = self._alone([child], weights, 0)
         try:
             [(shared, _)] = self._sharing([child], weights, 0, place)
@@ -256,26 +231,6 @@ class SharedGradients:
         if (deviation := (shared - whole).norm()) > TOLERANCE * whole.norm():
             return f"it deviates by {deviation / whole.norm():.2g} of its length"
         return ""
-
-
-def trainable_weights(blocks: Sequence[Block], choice: Any) -> list[nn.Parameter]:
-    """Weights of a candidate that take gradients, in all blocks that have one label."""
-    found = {id(p): p for block in blocks for p in block[choice].parameters() if p.requires_grad}
-    return list(found.values())
-
-
-def _blocks(model: nn.Module, child: Sample) -> dict[str, list[Block]]:
-    """Label to what holds its candidates: in a cell, those for the input that a child takes."""
-    found: dict[str, list[Block]] = {}
-    for module in model.modules():
-        if isinstance(module, PathSamplingLayer):
-            found.setdefault(str(module.label), []).append(module)
-        elif isinstance(module, PathSamplingCell):
-            for node, by_input in enumerate(module.ops, module.num_predecessors):
-                for op in range(module.num_ops_per_node):
-                    [chosen] = child[f"{module.label}/input_{node}_{op}"]
-                    found.setdefault(f"{module.label}/op_{node}_{op}", []).append(by_input[chosen])
-    return found
 
 
 def _run(steps: Sequence[Step], child: Sample, state: Any, call: Call) -> Any:

@@ -31,7 +31,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 
 from ..support.errors import check_count
-from .gradients import SharedGradients, trainable_weights
+from .gradients import SharedGradients
+from .shared_weights import trainable_weights
 from .study import InterferenceStudy
 
 __all__ = [
@@ -111,9 +112,9 @@ def interference_study(
     differences
         Numbers m of layers behind it in which the children differ; j + m at most the layers.
     repetitions
-        Of each setting, at least 2.
+        Repetitions of each setting, at least 2.
     seed
-        From 0.
+        Seed of the draws, at least 0.
     done
         A study of the same supernet, whose settings are kept and not measured again.
 
@@ -162,7 +163,7 @@ def differing_children(
     candidates: Sequence[Any],
     rng: np.random.Generator,
 ) -> list[Sample]:
-    """As many children as candidates, which all differ from each other in each of some labels.
+    """Make a child for every candidate, such that any two differ in every one of some labels.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def differing_children(
         Where they differ. In the first of them child i has candidate i, in the others the
         candidates are permuted at random.
     candidates
-        Of each of the labels.
+        Candidates, the same for each of these labels.
     rng
         The only source of randomness.
 
@@ -241,8 +242,8 @@ def _settings(
     for j, m in pairs:
         if j < 1 or m < 1 or j + m > n_layers:
             raise ValueError(
-                f"shared layer {j} with {m} differences: both must be at least 1, and their sum "
-                f"at most {n_layers}, the number of layers"
+                f"shared layer is {j} and differences is {m}; accepted are at least 1 each, and a "
+                f"sum of at most {n_layers}, the number of layers"
             )
     return pairs
 

@@ -143,7 +143,7 @@ def score_against_truth(
     path
         The pictures; an ending ``.png`` or ``.svg`` is replaced.
     truth_label, score_label
-        Of the axes, with their units.
+        Labels of the axes, with their units.
 
     Raises
     ------
@@ -227,9 +227,9 @@ def tau_by_method(
     path
         The pictures; an ending ``.png`` or ``.svg`` is replaced.
     trivial
-        Name to tau of rankings that a method must beat, such as by parameters.
+        Name to tau of trivial rankings, such as by parameters, which a method has to beat.
     ceiling
-        The tau that noise in the ground truth leaves to be reached.
+        The largest tau that noise in the ground truth lets scores reach.
 
     Raises
     ------
@@ -260,18 +260,21 @@ def _cosines(title: str, matrix: ArrayLike, n: int) -> np.ndarray:
     cosines = np.asarray(matrix, dtype=float)
     if cosines.shape != (n, n) or n < 2:
         raise ValueError(
-            f"{title}: the matrix has shape {cosines.shape}; for {n} names ({n}, {n}) is needed, "
-            "at least (2, 2)"
+            f"{title}: the matrix has shape {cosines.shape}; accepted is ({n}, {n}) for {n} names, "
+            "at least 2"
         )
     if not (np.abs(cosines) <= 1 + 1e-6).all():  # nor is not-a-number
-        raise ValueError(f"{title}: the matrix has values that are no cosines, from -1 to 1")
+        raise ValueError(
+            f"{title}: the matrix holds values that are no cosines; accepted are numbers from -1 "
+            "to 1"
+        )
     return cosines
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: {array.tolist()} has a value that is not finite")
+        raise ValueError(f"{name} is {array.tolist()}; accepted are finite numbers")
     return array
 
 

@@ -23,6 +23,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from ..scoring.scorer import Mode
+from ..support.errors import check_choice
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = ["Ranking", "random_ranking", "rank"]
@@ -37,7 +38,7 @@ class Ranking:
     Attributes
     ----------
     n : int
-        Children.
+        Number of children.
     ties_truth, ties_scores : int
         Pairs of children with the same ground truth, and with the same score.
     kendall_tau : float
@@ -45,12 +46,12 @@ class Ranking:
     spearman_rho : float
         Spearman's rank correlation, from -1 to 1.
     precision_at : dict
-        k to the share of the truly best k children among the k that are ranked first, 0 to 1.
+        Maps k to the share of the truly best k children that are among the k ranked first, 0 to 1.
     regret : float
         By how much the ground truth of the child ranked first is worse than the best, at least 0,
         in the unit of the ground truth.
     tau_interval : tuple of float
-        Interval of tau over draws of children.
+        Interval of tau, for other children that might have been drawn.
     """
 
     n: int
@@ -91,9 +92,9 @@ def rank(
         Resamples of the children for the percentile interval of tau. The few in which all ground
         truths or all scores are equal have no tau and are left out.
     seed
-        Of the resamples.
+        Seed of the resamples.
     confidence
-        Of the interval.
+        Confidence of the interval, between 0 and 1.
 
     Raises
     ------
@@ -136,8 +137,8 @@ def random_ranking(
     truth, mode, top_k
         As of :func:`rank`.
     confidence
-        Of the interval, which here is where tau falls for that share of random rankings, by the
-        normal approximation. Without ties the variance of tau is 2(2n + 5) / (9n(n - 1)).
+        Share of random rankings whose tau falls inside the interval, by the normal approximation.
+        Without ties the variance of tau is 2(2n + 5) / (9n(n - 1)).
 
     Raises
     ------
@@ -192,7 +193,9 @@ def _precision(
 ) -> dict[int, float]:
     for k in top_k:
         if not 1 <= k <= len(truth):
-            raise ValueError(f"top_k has {k!r}; accepted are 1 to {len(truth)}, the children")
+            raise ValueError(
+                f"top_k holds {k!r}; accepted are 1 to {len(truth)}, the number of children"
+            )
     return {k: float(_in_top(truth, k, mode) @ _in_top(scores, k, mode)) / k for k in top_k}
 
 
@@ -209,8 +212,7 @@ def _in_top(values: np.ndarray, k: int, mode: Mode) -> np.ndarray:
     >>> _in_top(np.array([3.0, 1.0, 2.0, 2.0]), 2, "min").tolist()
     [0.0, 1.0, 0.5, 0.5]
     """
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
+    check_choice("mode", mode, ("min", "max"))
     losses = values if mode == "min" else -values
     last = np.partition(losses, k - 1)[k - 1]
     sure, tied = losses < last, losses == last

@@ -1,11 +1,13 @@
-"""Kendall's tau of many resamples of children at once, and checks of what is resampled."""
+"""Kendall's tau of many resamples of children at once, and checks of the numbers resampled."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["checked", "draws", "percentiles", "resampled_taus", "tails"]
+from ..support.errors import check_count
+
+__all__ = ["check_finite", "checked", "draws", "percentiles", "resampled_taus", "tails"]
 
 FEWEST_CHILDREN = 3  # two children give a tau of 1 or -1, whatever the scores are worth
 FEWEST_DRAWS = 100
@@ -21,9 +23,9 @@ def checked(name: str, values: ArrayLike, *shape: int | None, children: int = -1
     values
         The numbers.
     shape
-        Length wanted of every axis, None where any will do.
+        Length of every axis, None where any is accepted.
     children
-        The axis along which the children are.
+        The axis of the children.
 
     Returns
     -------
@@ -46,27 +48,45 @@ def checked(name: str, values: ArrayLike, *shape: int | None, children: int = -1
         wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
     )
     if not fits:
-        raise ValueError(f"{name} has shape {array.shape}; {shape} is needed, None being any")
+        raise ValueError(
+            f"{name} has shape {array.shape}; accepted is {shape}, None being any length"
+        )
     if (n := array.shape[children]) < FEWEST_CHILDREN:
-        raise ValueError(f"{name} has {n} children; a ranking needs at least {FEWEST_CHILDREN}")
-    if not (finite := np.isfinite(array)).all():
-        first = np.argwhere(~finite)[0].tolist()
-        raise ValueError(f"{name}{first} is {array[tuple(first)]}; it must be finite")
+        raise ValueError(f"{name} has {n} children; accepted are at least {FEWEST_CHILDREN}")
+    check_finite(name, array)
     if (np.ptp(array, axis=children) == 0).any():
         raise ValueError(f"{name} is the same for all children, so tau is undefined")
     return array
 
 
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise a ``ValueError`` that names the first number of an array which is not finite.
+
+    Examples
+    --------
+    >>> check_finite("taus", np.array([0.5, np.nan]))
+    Traceback (most recent call last):
+    ValueError: taus[1] is nan; accepted are finite numbers
+    """
+    if not (finite := np.isfinite(array)).all():
+        first = np.argwhere(~finite)[0].tolist()
+        raise ValueError(f"{name}{first} is {array[tuple(first)]}; accepted are finite numbers")
+
+
 def draws(n: int, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of n is in each resample of n with replacement, ``(resamples, n)``.
+    """Draw resamples of n children, with replacement.
+
+    Returns
+    -------
+    ndarray
+        How often each child is in each resample, ``(resamples, n)``.
 
     Raises
     ------
     ValueError
         If there are too few resamples for an interval.
     """
-    if n_resamples < FEWEST_DRAWS:
-        raise ValueError(f"n_resamples is {n_resamples}; an interval needs at least {FEWEST_DRAWS}")
+    check_count("n_resamples", n_resamples, at_least=FEWEST_DRAWS)
     return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(float)
 
 
@@ -105,7 +125,7 @@ def resampled_taus(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) ->
 
 
 def percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Ends of the middle ``confidence`` of the values, of those that are numbers.
+    """Interval that holds the middle share ``confidence`` of the values; NaN are left out.
 
     Examples
     --------
@@ -117,7 +137,7 @@ def percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def tails(confidence: float) -> tuple[float, float]:
-    """Where an interval of this confidence cuts a distribution.
+    """Shares of a distribution that lie below the two ends of an interval of this confidence.
 
     Raises
     ------
@@ -130,5 +150,5 @@ def tails(confidence: float) -> tuple[float, float]:
     (0.25, 0.75)
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence!r}; it must be between 0 and 1")
+        raise ValueError(f"confidence is {confidence!r}; accepted are numbers above 0 and below 1")
     return (1 - confidence) / 2, (1 + confidence) / 2

@@ -30,6 +30,8 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
+from ..support.errors import check_count
+from .intervals import MeanInterval, over_seeds
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = [
@@ -39,32 +41,22 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class MeanInterval:
-    """A mean over ``n`` seeds, Student's interval of it, and the standard deviation of a seed."""
-
-    mean: float
-    interval: tuple[float, float]
-    std: float
-    n: int
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Two methods, a and b, that rank the same children.
 
     Attributes
     ----------
     n : int
-        Children.
+        Number of children.
     taus_a, taus_b : tuple of float
         Kendall's tau of every seed.
     difference : MeanInterval
-        Of tau b - tau a over seeds, for these very children.
+        Mean of tau b - tau a over seeds with its interval, for these very children.
     t_test_p, wilcoxon_p : float
         Two-sided p-values of Student's and of Wilcoxon's paired tests over seeds, for these very
         children. Wilcoxon's is never below 0.0625 with 5 seeds.
     joint_interval : tuple of float
-        Interval of the mean of tau b - tau a over other children and other seeds.
+        Interval of the mean of tau b - tau a, for other children and other seeds.
     """
 
     n: int
@@ -92,7 +84,7 @@ class NoiseCeiling:
     tau_ceiling : float
         Kendall's tau that perfect scores are expected to reach.
     tau_ceiling_interval : tuple of float
-        Interval of it, for other children.
+        Interval of ``tau_ceiling``, for other children.
     """
 
     n: int
@@ -103,55 +95,21 @@ class NoiseCeiling:
     tau_ceiling_interval: tuple[float, float]
 
 
-def over_seeds(taus: ArrayLike, *, confidence: float = 0.95) -> MeanInterval:
-    """Mean over seeds with Student's interval, for other seeds and these very children.
-
-    Parameters
-    ----------
-    taus
-        Kendall's tau, or another figure, of every seed, ``(seeds,)``.
-    confidence
-        Of the interval.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two seeds, a value is not finite, or the confidence is not between
-        0 and 1.
-
-    Examples
-    --------
-    >>> found = over_seeds([0.38, 0.40, 0.42])
-    >>> round(found.mean, 3), [round(end, 3) for end in found.interval], round(found.std, 3)
-    (0.4, [0.35, 0.45], 0.02)
-    """
-    array = np.asarray(taus, dtype=float)
-    if array.ndim != 1 or len(array) < 2:
-        raise ValueError(f"taus has shape {array.shape}; an interval needs at least two seeds")
-    if not (finite := np.isfinite(array)).all():
-        index = int(np.argmin(finite))
-        raise ValueError(f"taus[{index}] is {array[index]}; it must be finite")
-    mean, std = float(array.mean()), float(array.std(ddof=1))
-    quantile = scipy.stats.t.ppf(tails(confidence)[1], len(array) - 1)
-    reach = float(quantile) * std / math.sqrt(len(array))
-    return MeanInterval(mean, (mean - reach, mean + reach), std, len(array))
-
-
 def joint_interval(
     truth: ArrayLike, scores: ArrayLike, *, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Interval of a method's mean tau, for other children and other seeds.
 
     Two things move the mean of tau: which seeds were run, and which children were drawn, the same
-    ones for all seeds. Of the first, s²/R is the variance, with the standard deviation s of the
-    taus of R seeds; of the second, the covariance of the taus of two different seeds, by the
-    jackknife over children [Arvesen1969]. Student's half-widths of the two, with R - 1 and n - 1
-    degrees of freedom, add up by their squares [Zou2008]. It is never narrower than that of
-    :func:`over_seeds`, and its ends are not cut off at 1.
+    ones for all seeds. The variance due to seeds is s²/R, with the standard deviation s of the taus
+    of R seeds. The variance due to children is the covariance of the taus of two different seeds,
+    estimated by the jackknife over children [Arvesen1969]. Student's half-widths of the two, with
+    R - 1 and n - 1 degrees of freedom, are added as squares [Zou2008]. The interval is never
+    narrower than that of :func:`over_seeds`, and its ends are not cut off at 1.
 
     With n = 60 and 3 or 5 seeds it holds the mean in 95 to 97 of 100 simulations, whether seeds
     differ in quality, in what they make of each child, or not at all. Where taus are about 0.8 and
-    seeds differ much in quality, so that taus are far from normal, it is 91 to 93.
+    seeds differ much in quality, so that taus are far from normal, it holds it in 91 to 93.
 
     Parameters
     ----------
@@ -160,7 +118,7 @@ def joint_interval(
     scores
         ``(seeds, n)``, better in the same direction as the ground truth.
     confidence
-        Of the interval.
+        Confidence of the interval, between 0 and 1.
 
     Raises
     ------
@@ -193,10 +151,11 @@ def compare(
     truth
         Ground truth, ``(n,)``.
     scores_a, scores_b
-        ``(seeds, n)``, better in the same direction as the ground truth; row by row of the same
-        seed, which had better given both methods the same initial weights and batches.
+        ``(seeds, n)``, better in the same direction as the ground truth. A row of one and the same
+        row of the other are of one seed, which should give both methods the same initial weights
+        and batches.
     confidence
-        Of the intervals.
+        Confidence of the intervals, between 0 and 1.
 
     Raises
     ------
@@ -236,17 +195,17 @@ def noise_ceiling(
 ) -> NoiseCeiling:
     """Estimate the tau that perfect scores reach against a noisy ground truth.
 
-    Two trainings of the same children rank them alike as far as noise allows. Were they normal,
-    their correlation would be ρ = sin(π τ / 2), Greiner's relation with the tau between them, and
-    that of the mean of R trainings with what it is a noisy measure of √(Rρ / (1 + (R - 1)ρ))
+    Two trainings of the same children rank them alike as far as noise allows. For normal values,
+    Greiner's relation turns the tau between the two into their correlation, ρ = sin(π τ / 2). The
+    mean of R trainings then correlates with the true values by √(Rρ / (1 + (R - 1)ρ))
     [Spearman1910, Brown1910], which Greiner's relation turns into a tau again.
 
-    Only ranks count. A variance of the noise would be that of the few trainings that fail, where
-    there are such, and say that nothing can be ranked when nearly all can. In simulations of
-    normal and of exponential true values, whose noise is normal or grows with the loss, the mean
-    of the estimate is within 0.02 of the truth; where one training in twelve fails at random, it
-    is lower by 0.03 to 0.05. With 10 children and 3 seeds the interval holds the truth in 92 to
-    99 of 100, but with 6 children and little noise only in 61.
+    Only ranks are used. An estimate by variances would depend on the few trainings that fail,
+    where there are any, and say that nothing can be ranked when nearly all can. In simulations of
+    normal and of exponential true values, with noise that is normal or grows with the loss, the
+    mean of the estimate is within 0.02 of the truth; where one training in twelve fails at random,
+    it is lower by 0.03 to 0.05. With 10 children and 3 seeds the interval holds the truth in 92 to
+    99 of 100 simulations, but with 6 children and little noise only in 61.
 
     Parameters
     ----------
@@ -254,11 +213,11 @@ def noise_ceiling(
         Ground truths of repeated trainings, ``(children, seeds)``, of children drawn as those that
         are ranked.
     runs
-        Of how many trainings the ground truth is the mean.
+        How many trainings the ground truth is the mean of.
     n_resamples, seed
         Resamples of the children for the percentile interval, and their seed.
     confidence
-        Of the interval.
+        Confidence of the interval, between 0 and 1.
 
     Raises
     ------
@@ -275,9 +234,8 @@ def noise_ceiling(
     r = checked("repeated", repeated, None, None, children=0)
     n, seeds = r.shape
     if seeds < 2:
-        raise ValueError(f"repeated has {seeds} seed; noise shows in two seeds at least")
-    if runs < 1:
-        raise ValueError(f"runs is {runs}; a ground truth is of at least one training")
+        raise ValueError(f"repeated has {seeds} seed; accepted are at least 2")
+    check_count("runs", runs)
     pairs = list(combinations(r.T, 2))
     counts = draws(n, n_resamples, np.random.default_rng(seed))
     between = float(np.mean([_tau(*pair) for pair in pairs]))
@@ -293,7 +251,7 @@ def noise_ceiling(
 
 
 def _ceiling(between: ArrayLike, runs: int) -> np.ndarray:
-    """Tau of perfect scores, given tau between two trainings; 0 if that is negative."""
+    """Tau of perfect scores, given the tau between two trainings; 0 where that is negative."""
     rho = np.sin(np.pi / 2 * np.maximum(between, 0))
     return 2 / np.pi * np.arcsin(np.sqrt(runs * rho / (1 + (runs - 1) * rho)))
 
@@ -303,7 +261,7 @@ def _tau(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _taus(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tau of every seed, and that without each of the children, 0 if there is none.
+    """Tau of every seed, with all children and without each one of them; 0 where undefined.
 
     Returns
     -------
@@ -327,7 +285,7 @@ def _joint(taus: np.ndarray, without: np.ndarray, confidence: float) -> tuple[fl
 
 
 def _paired_tests(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """P-values of Student's and Wilcoxon's test, which know no answer without a difference."""
+    """P-values of Student's and Wilcoxon's tests; 1 where the two do not differ at all."""
     if np.array_equal(a, b):
         return 1.0, 1.0
     return float(scipy.stats.ttest_rel(b, a).pvalue), float(scipy.stats.wilcoxon(b, a).pvalue)

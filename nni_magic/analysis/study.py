@@ -27,9 +27,10 @@ class InterferenceStudy:
         Their candidates. Row and column i of a matrix belong to the child with candidate i in
         layer j + 1.
     seed, repetitions
-        Of the study.
+        Seed of the study, and how often each setting was repeated.
     matrices
-        ``(j, m)`` to the cosines, ``(repetitions, C, C)`` in float64.
+        Shared layer and number of differences, ``(j, m)``, to cosines, ``(repetitions, C, C)`` in
+        float64.
     """
 
     labels: tuple[str, ...]
@@ -39,20 +40,20 @@ class InterferenceStudy:
     matrices: Mapping[tuple[int, int], np.ndarray]
 
     def mean_matrix(self, shared_layer: int, differences: int) -> np.ndarray:
-        """Mean over the repetitions, ``(C, C)`` [Xu2022, Fig. 2a and b]."""
+        """Mean of the cosines over repetitions, ``(C, C)`` [Xu2022, Fig. 2a and b]."""
         return self.matrices[shared_layer, differences].mean(0)
 
     def mean_cosine(self, shared_layer: int, differences: int) -> float:
-        """Mean over all pairs of children and repetitions [Xu2022, Fig. 2c]."""
+        """Mean cosine over all pairs of different children and repetitions [Xu2022, Fig. 2c]."""
         return float(self._off_diagonal(shared_layer, differences).mean())
 
     def standard_error(self, shared_layer: int, differences: int) -> float:
-        """Of the mean cosine, over the repetitions."""
+        """Standard error of the mean cosine over repetitions."""
         means = self._off_diagonal(shared_layer, differences)
         return float(means.std(ddof=1) / math.sqrt(len(means)))
 
     def _off_diagonal(self, shared_layer: int, differences: int) -> np.ndarray:
-        """Mean over the pairs of different children, ``(repetitions,)``."""
+        """Mean cosine over pairs of different children, ``(repetitions,)``."""
         matrices = self.matrices[shared_layer, differences]
         return matrices[:, ~np.eye(matrices.shape[-1], dtype=bool)].mean(1)
 
@@ -77,7 +78,7 @@ class InterferenceStudy:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> InterferenceStudy:
-        """The study of which :meth:`to_json` gave this."""
+        """Make the study anew from what :meth:`to_json` gave."""
         return cls(
             tuple(record["labels"]),
             tuple(record["candidates"]),

@@ -35,7 +35,7 @@ from .samples import Candidates
 __all__ = ["BudgetedDraws", "draws_inside"]
 
 BINS = 2**12
-"""Into which the way from the cheapest to the dearest child is divided."""
+"""Number of bins between the costs of the cheapest and of the dearest child."""
 
 
 def draws_inside(constraint: Constraint | None, candidates: Candidates) -> BudgetedDraws | None:
@@ -87,7 +87,7 @@ class BudgetedDraws:
     groups
         The parts of the cost.
     candidates
-        Of all labels; those in no group cost nothing.
+        Candidates of all labels; labels in no group cost nothing.
     bounds
         The least and the largest sum of the groups' costs that is inside.
     """
@@ -117,7 +117,7 @@ class BudgetedDraws:
         self._ways = self._count()
 
     def _count(self) -> list[list[int]]:
-        """Ways to choose for the groups from each on, by the bins that they take at most.
+        """Count the ways to choose for a group and all behind it, by the most bins that they take.
 
         In whole numbers of any size: a lower bound takes the difference of two numbers that may be
         as many as all children.
@@ -141,7 +141,7 @@ class BudgetedDraws:
         return found[most] - found[most - span] if most >= span else found[most]
 
     def __call__(self, rng: np.random.Generator) -> Sample:
-        """Draw a sample, one that is just outside at times, which the caller has to reject."""
+        """Draw a sample; the caller has to reject those that are, at times, just outside."""
         sample = samples.random_sample(self._free, rng) if self._free else {}
         spent, ways = 0, self.ways()
         for i, share in enumerate(rng.random(len(self._groups)).tolist()):

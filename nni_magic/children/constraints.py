@@ -14,7 +14,7 @@ from ..support.errors import naming
 from .costs import CostSum, tabulated
 from .samples import Candidates
 
-__all__ = ["Budget", "Constraint", "as_constraint", "check_space", "each_of"]
+__all__ = ["Budget", "Constraint", "as_constraint", "check_budgets", "each_of"]
 
 Constraint = Callable[[Sample], bool]
 
@@ -63,19 +63,26 @@ def each_of(constraint: Constraint | None) -> list[Constraint]:
     return [] if constraint is None else [constraint]
 
 
-def check_space(constraint: Constraint | None, candidates: Candidates) -> None:
-    """Make sure that the budgets among constraints are of a space with these candidates.
+def check_budgets(constraint: Constraint | None, candidates: Candidates) -> None:
+    """Make sure that the budgets among constraints can tell the cost of a space's children.
+
+    Parameters
+    ----------
+    constraint
+        What :func:`as_constraint` made.
+    candidates
+        The space's labels and their choices.
 
     Raises
     ------
     ValueError
-        If a budget's profiler depends on labels that the space does not have, or is a table that
-        lacks labels or choices of the space.
+        If a budget is of another space: its profiler depends on labels that the space does not
+        have, or is a table that lacks labels or choices of the space.
     """
     for each in each_of(constraint):
         if isinstance(each, Budget) and isinstance(each.profiler, CostSum):
             with naming(f"the budget's {each._name} is of another space"):
-                each.profiler.check_space(candidates)
+                each.profiler.check_covers(candidates)
 
 
 class Budget(RangeProfilerFilter):

@@ -27,10 +27,10 @@ from .samples import Candidates
 __all__ = ["CostSum", "Summand", "tabulated"]
 
 TABLE_SIZE = 2**14
-"""Entries of a table at most; a summand that would need more is computed every time."""
+"""Most entries of a table; a summand that would need more is computed every time."""
 
 JOINT_SIZE = 2**9
-"""Combinations of labels to be tried together at most: some expressions of NNI take ms each."""
+"""Most combinations of choices tried together: some expressions of NNI take ms each."""
 
 
 class Summand:
@@ -100,15 +100,16 @@ class CostSum(Profiler):
     def __call__(self, sample: Sample) -> float:
         return self.profile(sample)
 
-    def check_space(self, candidates: Candidates) -> None:
-        """Make sure that a space has the labels that the cost depends on.
+    def check_covers(self, candidates: Candidates) -> None:
+        """Make sure that the cost of all children of a space can be told.
 
-        It may have others: the kind of an activation, for one, costs no FLOPs.
+        The space needs the labels that the cost depends on, and may have others: the kind of an
+        activation, for one, costs no FLOPs.
 
         Raises
         ------
         ValueError
-            If it lacks some, so that the cost of its children cannot be told.
+            If the space lacks a label.
         """
         labels = {label for summand in self.summands for label in summand.candidates}
         if missing := sorted(labels - candidates.keys()):
@@ -130,7 +131,7 @@ class CostSum(Profiler):
         return None if smallest is None or largest is None else (smallest, largest)
 
     def _best(self, best: Callable[..., float]) -> float | None:
-        """Choose label by label: where the others stand, a label matters to its summands only.
+        """Choose label by label: with the others fixed, a label matters only to its own summands.
 
         (Elimination of variables, also known as dynamic programming over a tree of labels.)
         """

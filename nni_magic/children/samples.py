@@ -80,13 +80,13 @@ def _choices(label: str, mutable: LabeledMutable) -> list[Any]:
         count = sum(math.comb(n, size) for size in sizes)
         if count > MAX_CHOICES:
             raise ValueError(
-                f"label {label!r} has {count} choices; at most {MAX_CHOICES} are supported"
+                f"label {label!r} has {count} choices; accepted are at most {MAX_CHOICES}"
             )
         subsets = (itertools.combinations(mutable.values, size) for size in sizes)
         return [list(subset) for subset in itertools.chain.from_iterable(subsets)]
     raise TypeError(
-        f"label {label!r} is a {type(mutable).__name__}; "
-        "only Categorical and CategoricalMultiple have finitely many choices"
+        f"label {label!r} is a {type(mutable).__name__}; accepted are Categorical and "
+        "CategoricalMultiple, which have finitely many choices"
     )
 
 
@@ -226,7 +226,9 @@ def neighbour(
     names = candidates if labels is None else labels
     movable = [label for label in names if len(candidates[label]) > 1]
     if not 1 <= k <= len(movable):
-        raise ValueError(f"k is {k}, but it must be from 1 to {len(movable)}: the labels to change")
+        raise ValueError(
+            f"k is {k!r}; accepted are 1 to {len(movable)}, the number of labels that can change"
+        )
     if k == 1:  # the walk's hot path: an integer is cheaper than a choice without replacement
         changed = [movable[rng.integers(len(movable))]]
     else:

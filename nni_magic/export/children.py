@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ..children.samples import candidates, check_sample, digest
+from ..scoring.scored import ScoredChild
 from ..supernet.calibration import tracking_norms
 from ..support.compat import freeze
 from ..support.records import count_flops, count_params
@@ -59,7 +60,7 @@ FORMATS = {  # format -> what it needs: an extra of this package, and modules of
 
 def export_children(
     supernet: ModelSpace,
-    ranked: Sequence[tuple[Sample, float]],
+    ranked: Sequence[ScoredChild | tuple[Sample, float]],
     folder: str | Path,
     *,
     child: Callable[[Sample], nn.Module] | None = None,
@@ -74,7 +75,7 @@ def export_children(
     supernet
         A trained path-sampling supernet, or any other model space of NNI.
     ranked
-        Samples and scores, best first.
+        Children with their scores, best first; plain pairs of a sample and a score will do.
     folder
         Where the children's folders are made.
     child
@@ -98,9 +99,10 @@ def export_children(
         Otherwise as :func:`export_child`; the children written before the error remain.
     """
     if not ranked:
-        raise ValueError("ranked is empty; at least one sample and its score are needed")
-    for sample, _ in ranked:
-        _check_sample(supernet, sample)
+        raise ValueError("ranked is empty; accepted are lists of at least one scored child")
+    scored = [ScoredChild(*pair) for pair in ranked]
+    for each in scored:
+        _check_sample(supernet, each.sample)
     if child is None:
         if tracking_norms([supernet]):
             raise ValueError(
@@ -110,9 +112,9 @@ def export_children(
             )
         child = partial(freeze, supernet)
     written = [
-        export_child(child(sample), sample, score, folder,
+        export_child(child(each.sample), each.sample, each.score, folder,
                      rank=rank, space=supernet, **options)
-        for rank, (sample, score) in enumerate(ranked, 1)
+        for rank, each in enumerate(scored, 1)
     ]  # fmt: skip
     for old in set(Path(folder).iterdir()) - set(written):
         if re.fullmatch(r"\d+_[0-9a-f]{16}", old.name):
@@ -223,12 +225,13 @@ def _check_target(folder: Path, name: str, score: float) -> None:
     if not math.isfinite(score):
         raise ValueError(f"the score of child {name} is {score}; accepted are finite numbers")
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"folder is {str(folder)!r}, which is a file")
+        raise ValueError(f"folder is {str(folder)!r}, a file; accepted are folders, old or new")
 
 
 def _check_formats(formats: Collection[str]) -> None:
     if isinstance(formats, str) or not set(formats) <= FORMATS.keys():
-        raise ValueError(f"formats is {formats!r}; accepted are some of {list(FORMATS)}, in a list")
+        names = ", ".join(map(repr, FORMATS))
+        raise ValueError(f"formats is {formats!r}; accepted are lists of some of {names}")
     for name in formats:
         extra, modules = FORMATS[name]
         if missing := [module for module in modules if importlib.util.find_spec(module) is None]:

@@ -40,12 +40,12 @@ def example_inputs(args: Sequence[Tensor], kwargs: Mapping[str, Tensor]) -> Inpu
     """
     tensors = [*args, *kwargs.values()]
     if kinds := [type(value).__name__ for value in tensors if not isinstance(value, Tensor)]:
-        raise TypeError(f"args and kwargs must hold tensors only, got {', '.join(kinds)}")
+        raise TypeError(f"args and kwargs hold {', '.join(kinds)}; accepted are tensors only")
     batches = {tensor.shape[0] if tensor.dim() else 0 for tensor in tensors}
     if len(batches) != 1 or min(batches) < 2:
         raise ValueError(
-            "args and kwargs must have the same first dimension, a batch of at least 2, "
-            f"got the shapes {[list(tensor.shape) for tensor in tensors]}"
+            f"args and kwargs have the shapes {[list(tensor.shape) for tensor in tensors]}; "
+            "accepted are tensors with one first dimension in common, a batch of at least 2"
         )
     inputs: Inputs = tree_map(lambda tensor: tensor.detach().cpu(), (tuple(args), dict(kwargs)))
     return inputs

@@ -10,6 +10,7 @@ from statistics import mean
 from nni.mutable import Sample
 
 from ..children.samples import digest
+from ..scoring.scored import ScoredChild
 from ..search.population import Population
 from ..support.files import read_json, write_json
 
@@ -44,11 +45,11 @@ class Generations:
     def report(self, scores: Sequence[float]) -> Report:
         """Sum up the present generation: ``default`` is the best score known.
 
-        Nothing is to report while no child has a score that is a finite number.
+        The report is empty while no child has a score that is a finite number.
         """
         best = min if self.population.mode == "min" else max
         scored = _finite(scores)
-        known = scored + _finite(score for _, score in self.population.best())
+        known = scored + _finite(child.score for child in self.population.best())
         if not known:
             return {}
         own = {"generation_best": best(scored), "generation_mean": mean(scored)} if scored else {}
@@ -84,8 +85,8 @@ class Generations:
     def child_report(self, generation: int, child: int) -> Report:
         """Sum up for one child: ``default`` is its score; beside it the best score known.
 
-        In a space of which all children are scored there is none of that number left; then both
-        are the best score known.
+        Where a space runs out of children, there may be none of that number; then both are the
+        best score known.
         """
         open_scores = [] if str(generation) in self.reports else self._kept(generation)
         report = self.report(open_scores)
@@ -95,7 +96,7 @@ class Generations:
         return {"default": record["score"], "best": report["default"]}
 
     def _kept(self, generation: int) -> list[float]:
-        """Scores written of the generation's children, as asked; of the others not a number."""
+        """Scores of the generation's children, in the order asked; NaN where none is written."""
         scores = []
         for child, sample in enumerate(self.population.ask(), start=1):
             record = read_json(self._file(generation, child)) or {}
@@ -104,15 +105,15 @@ class Generations:
         return scores
 
     def complete_before(self, generation: float) -> None:
-        """Complete earlier generations of which some trials failed, without their children."""
+        """Complete earlier generations without the children whose trials failed."""
         numbers = [int(path.name.split("_")[1]) for path in self.folder.glob("generation_*")]
         for number in sorted(numbers):
             if number < generation and str(number) not in self.reports:
                 self.complete(number, self._kept(number))
 
-    def ranked(self) -> list[tuple[Sample, float]]:
+    def ranked(self) -> list[ScoredChild]:
         """Children with a finite score, best first."""
-        return [(sample, score) for sample, score in self.population.best() if math.isfinite(score)]
+        return [child for child in self.population.best() if math.isfinite(child.score)]
 
     def _file(self, generation: int, child: int) -> Path:
         return self.folder / f"generation_{generation}" / f"child_{child}.json"

@@ -42,7 +42,8 @@ from typing import Any, cast
 from nni.mutable import Sample
 
 from ..children.samples import digest
-from ..search.population import Population, Score, check_direction, checked_scores
+from ..scoring.scores import Score, check_direction, checked_scores
+from ..search.population import Population
 from ..support.files import read_json, write_json
 from .generations import Generations, Report
 from .stages import Task
@@ -166,11 +167,16 @@ class Pipeline:
         ranked = generations.ranked()
         if rank > len(ranked):
             raise ValueError(
-                f"rank is {rank}, but the search in {self.folder} has scored {len(ranked)} children"
+                f"rank is {rank}; accepted are 1 to {len(ranked)}, the children that the search in "
+                f"{self.folder} has scored"
             )
-        sample, score = ranked[rank - 1]
-        about = {"sample": sample, "digest": digest(sample), "inherited_score": score}
-        return self._once(f"rank_{rank}", about, lambda: retrain(sample))
+        child = ranked[rank - 1]
+        about = {
+            "sample": child.sample,
+            "digest": digest(child.sample),
+            "inherited_score": child.score,
+        }
+        return self._once(f"rank_{rank}", about, lambda: retrain(child.sample))
 
     def _search(self, generation: int, generations: Generations, score: Score) -> Report:
         check_direction(score, generations.population.mode)
@@ -204,8 +210,8 @@ class Pipeline:
     ) -> Report:
         if self.task.children != (size := generations.population.size):
             raise ValueError(
-                f"the tuner's children is {self.task.children}, but the population's size is "
-                f"{size}: they must be the same"
+                f"the tuner's children is {self.task.children}; accepted is the size of the "
+                f"trial's population, {size}"
             )
         if (sample := generations.unscored(generation, number)) is not None:
             [own] = checked_scores([sample], score([sample]))

@@ -60,8 +60,8 @@ class Task:
         fits = fits and all(_is_value(*pair) for pair in named.items())
         if not fits or named.get("child", 0) > named.get("children", 0):
             raise ValueError(
-                f"the trial's parameters are {parameters!r}, which MagicTuner does not give; "
-                "a pipeline's experiment needs this tuner"
+                f"the trial's parameters are {parameters!r}; accepted are those that MagicTuner "
+                "gives, the tuner of a pipeline's experiment"
             )
         return cls(stage=stage, **named)
 

@@ -20,6 +20,8 @@ from nni.runtime.trial_command_channel import get_default_trial_command_channel
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 
+from ..support.errors import check_choice
+
 __all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
 
 _HANDED_ON = "NNI_MAGIC_TRIAL_PARAMETERS"
@@ -97,10 +99,7 @@ class ReportValidation(pl.Callback):
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if self.metric not in metrics:
-            raise ValueError(
-                f"metric is {self.metric!r}; the evaluator logs {', '.join(sorted(metrics))}"
-            )
+        check_choice("metric", self.metric, sorted(metrics))
         others = {name: value for name, value in metrics.items() if name.startswith("val_")}
         self.trial.report_intermediate(metrics[self.metric], step=trainer.global_step, **others)
 

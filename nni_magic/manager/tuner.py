@@ -30,7 +30,6 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -38,104 +37,13 @@ import nni
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
 from nni.runtime.tuner_command_channel import CommandType
 
-from ..support.errors import check_count
+from ..support.errors import check_choice, check_count
+from .schedule import Schedule, pipeline_steps
 from .stages import Task
 
-__all__ = ["MagicTuner", "Schedule"]
+__all__ = ["MagicTuner"]
 
 _logger = logging.getLogger(__name__)
-
-
-class Schedule:
-    """Which tasks to start now: those of one step at a time, each at most twice.
-
-    A step begins when every task of the step before is over: done, or given up. Without a
-    supernet nothing follows. Where a task of a later step has run already, at a resume, the steps
-    before it count as over.
-
-    A task is done when a result names it. Nothing else tells which task a trial did, because NNI's
-    manager mixes up the parameters of trials that start at the same time. So which tasks failed is
-    known when no trial runs any more.
-
-    Parameters
-    ----------
-    steps
-        The tasks, step after step; those of a step do not wait for each other.
-
-    Attributes
-    ----------
-    finished : bool
-        Whether nothing is left to do, and nothing runs that might have to run again.
-    """
-
-    attempts = 2
-
-    def __init__(self, steps: Sequence[Sequence[Task]]) -> None:
-        self._step_of = {task: number for number, step in enumerate(steps) for task in step}
-        self._named = {str(task): task for task in self._step_of}
-        self._steps = steps
-        self._position = 0
-        self._tries: Counter[Task] = Counter()
-        self._taken: list[Task] = []  # since last no trial was running
-        self._n_running = 0
-        self._over: set[Task] = set()
-
-    @property
-    def finished(self) -> bool:
-        return self._position == len(self._steps)
-
-    def take(self) -> dict[str, Any] | None:
-        """Give the parameters of the next trial, or nothing if all has to wait."""
-        for task in () if self.finished else self._steps[self._position]:
-            if task not in self._taken and task not in self._over:
-                self._start(task, self._tries[task] + 1)
-                return task.parameters(self._tries[task])
-        return None
-
-    def resumed(self, parameters: Any) -> None:
-        """Take note that a trial runs that was not taken here."""
-        task = Task.parse(parameters)
-        self._position = max(self._position, self._step_of[task])
-        self._start(task, parameters.get("attempt", 1))
-
-    def done(self, name: str) -> None:
-        """Take note of a result that names its task."""
-        if (task := self._named.get(name)) is None:
-            raise ValueError(f"{name!r} is no task of this experiment's pipeline")
-        self._position = max(self._position, self._step_of[task])
-        self._over.add(task)
-        self._advance()
-
-    def ended(self) -> list[Task]:
-        """Take note that a trial ended, whichever it was; gives the tasks that are given up."""
-        self._n_running -= 1
-        if self._n_running > 0:
-            return []
-        given_up = []
-        for task in self._taken:
-            if task in self._over:
-                continue
-            if self._tries[task] < self.attempts:
-                _logger.warning("%s failed and is tried again", task)
-            else:
-                given_up.append(task)
-        self._taken = []
-        self._over.update(given_up)
-        if Task(stage="supernet") in given_up:
-            self._position = len(self._steps)
-        self._advance()
-        return given_up
-
-    def _start(self, task: Task, attempt: int) -> None:
-        self._tries[task] = attempt
-        self._taken.append(task)
-        self._n_running += 1
-
-    def _advance(self) -> None:
-        while not (self._n_running or self.finished):
-            if not self._over.issuperset(self._steps[self._position]):
-                return
-            self._position += 1
 
 
 class MagicTuner(MsgDispatcherBase):
@@ -188,11 +96,8 @@ class MagicTuner(MsgDispatcherBase):
         if children is not None:
             check_count("children", children)
         _check_names(baselines)
-        if optimize_mode not in ("maximize", "minimize"):
-            raise ValueError(
-                f"optimize_mode is {optimize_mode!r}; accepted are 'maximize' and 'minimize'"
-            )
-        steps = _steps(generations, top_k, children, baselines)
+        check_choice("optimize_mode", optimize_mode, ("maximize", "minimize"))
+        steps = pipeline_steps(generations, top_k, children, baselines)
         _logger.info("The pipeline needs %d trials if none fails", sum(map(len, steps)))
         self.schedule = Schedule(steps)
         self._free = 0
@@ -269,30 +174,14 @@ class MagicTuner(MsgDispatcherBase):
             self.send(CommandType.NoMoreTrialJobs, "")
 
 
-def _steps(
-    generations: int, top_k: int, children: int | None, baselines: Sequence[str]
-) -> list[list[Task]]:
-    numbers: Sequence[int | None] = [None] if children is None else range(1, children + 1)
-    search = [
-        [
-            Task(stage="search", generation=generation, child=child, children=children)
-            for child in numbers
-        ]
-        for generation in range(1, generations + 1)
-    ]
-    retrain = [Task(stage="retrain", rank=rank) for rank in range(1, top_k + 1)]
-    retrain += [Task(stage="retrain", baseline=name) for name in baselines]
-    return [[Task(stage="supernet")], *search, retrain]
-
-
 def _check_names(baselines: Any) -> None:
-    """The names become those of files."""
+    """Check names, which become parts of the names of files."""
     if not isinstance(baselines, (list, tuple)):
-        raise TypeError(f"baselines is {baselines!r}; it must be a list of names")
+        raise TypeError(f"baselines is {baselines!r}; accepted are lists of names")
     for name in baselines:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name):
             raise ValueError(
-                f"baselines holds {name!r}; a name is of letters, digits, '_', '-' and '.'"
+                f"baselines holds {name!r}; accepted are names of letters, digits, '_', '-' and '.'"
             )
     if len(set(baselines)) < len(baselines):
-        raise ValueError(f"baselines is {baselines!r}, in which a name is repeated")
+        raise ValueError(f"baselines is {baselines!r}; accepted are names that differ")

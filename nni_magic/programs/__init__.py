@@ -1,3 +1,4 @@
-"""The programs that users run, and the trials of ``nnictl`` experiments."""
+"""The programs that users run, ``nni-magic`` or ``python -m nni_magic.programs``.
 
-import nni_bootstrap  # noqa: F401
+Reading settings and ``--help`` need neither torch nor NNI; a program loads what it runs.
+"""

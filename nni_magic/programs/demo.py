@@ -1,13 +1,17 @@
 """Run an experiment through ``nnictl`` in the foreground, and print its results as one table.
 
-``make demo`` starts this with ``experiments/bert_search.yml``, ``make compare`` with
-``experiments/bert_strategies.yml``. The manager and its web page are up while it runs; with
-``--keep`` they stay until ``nnictl stop``.
+::
+
+    nni-magic demo [FOLDER]
+    nni-magic demo --experiment my.yml --keep
+
+The first writes the example ``bert_search`` into the folder, unless it is there, and runs it. The
+manager and its web page are up meanwhile; with ``--keep`` they stay until ``nnictl stop``.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
 import re
 import socket
 import subprocess
@@ -16,12 +20,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nni_bootstrap  # noqa: F401
 import yaml
 from nni.experiment import Experiment
 
+from .example import write
 from .reports import pipeline_table, strategies_table
+from .settings import DemoSettings
 
-HERE = Path(__file__).parent
+__all__ = ["create", "follow", "free_port", "report", "run"]
+
 NO_MORE = {"DONE", "STOPPED", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}
 ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 
@@ -47,8 +55,13 @@ def create(config: Path, port: int) -> str:
         If ``nnictl`` refuses, with what it printed.
     """
     command = ["nnictl", "create", "--config", str(config), "--port", str(port)]
+    # What is installed beside this Python comes first: nnictl, and nni-magic in the trials.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path}
     for _ in range(5):  # NNI gives its manager only 4 s to answer, and a busy machine is slower
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
         plain = re.sub(r"\x1b\[\d*m", "", done.stdout)
         if "Create experiment failed" not in plain:
             break
@@ -109,32 +122,36 @@ def report(jobs: list[Any], root: Path) -> bool:
     return not failed
 
 
-def main() -> None:
-    """Create, follow, report, stop."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, default=HERE / "bert_search.yml")
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--keep", action="store_true", help="leave the manager up")
-    arguments = parser.parse_args()
-    config = yaml.safe_load(arguments.config.read_text())
-    root = (arguments.config.parent / config["experimentWorkingDirectory"]).resolve()
-    port = free_port(arguments.port)
-    experiment_id = create(arguments.config, port)
+def run(settings: DemoSettings) -> None:
+    """Create, follow, report, stop; the status is 1 if a trial failed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such experiment.
+    """
+    path = settings.experiment or _example(settings)
+    if not path.is_file():
+        raise FileNotFoundError(f"experiment is {str(path)!r}; accepted is the path of a YAML file")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    root = (path.parent / config["experimentWorkingDirectory"]).resolve()
+    port, keep = free_port(settings.port), False
+    experiment_id = create(path, port)
     try:
         page = f"http://127.0.0.1:{port}"
         print(f"Experiment {experiment_id} runs; its web page: {page}/oview and {page}/detail")
         jobs = follow(Experiment.connect(port), config["maxTrialNumber"])
         good = report(jobs, root / experiment_id)
-    except BaseException:
-        arguments.keep = False
-        raise
+        keep = settings.keep
     finally:
-        if arguments.keep:
+        if keep:
             print(f"The manager stays up at {page}; end it with: nnictl stop {experiment_id}")
         else:
             subprocess.run(["nnictl", "stop", experiment_id], capture_output=True, check=True)
     sys.exit(0 if good else 1)
 
 
-if __name__ == "__main__":
-    main()
+def _example(settings: DemoSettings) -> Path:
+    """The example's file in the user's folder; one that is there is taken, changed or not."""
+    path = settings.folder / f"{settings.example}.yml"
+    return path if path.exists() else write(settings.example, settings.folder)

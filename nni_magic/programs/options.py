@@ -1,114 +1,255 @@
-"""The command line that the programs of text and of images share."""
+"""Read a program's settings from a command line, a YAML file and a tuner's parameters.
+
+Every setting of the program's concerns is an option of one flat name, and so is every setting of
+every strategy: a new row in :mod:`nni_magic.strategies.registry` brings its options along. The
+types are those of the dataclasses, and jsonargparse checks them; the dataclasses check the values.
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Collection
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, TypeVar, get_type_hints
 
-from .. import strategies
+import yaml
+from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser
 
-STRATEGIES = {
-    "spos": strategies.SPOS,
-    "magic_t": strategies.MagicT,
-    "magic_a": strategies.MagicA,
-    "magic_at": strategies.MagicAT,
-}
+from ..strategies.registry import METHODS
+from ..tasks.settings import TaskSettings
+from .concerns import Supernet
+from .fields import Option, own_options, strategy_options
 
+__all__ = ["flat", "plain", "read", "replaced", "typed", "typed_settings"]
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions, so that a trial ends with one clear line."""
-
-    def __init__(self, description: str | None) -> None:
-        super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+Settings = TypeVar("Settings")
+_Options = Mapping[str, Option]
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the training of a supernet needs, whatever the space and the data."""
-    add = parser.add_argument
-    add("--strategy", help=f"one of {', '.join(STRATEGIES)}")
-    add("--seed", type=int, default=0)
+def read(
+    kind: type[Settings],
+    words: Sequence[str],
+    task: type[TaskSettings] = TaskSettings,
+    *,
+    prog: str = "nni-magic",
+    description: str = "",
+) -> Settings:
+    """Read the settings of a program.
 
-    train = parser.add_argument_group("training")
-    train.add_argument("--epochs", type=int, default=5)
-    train.add_argument("--epoch-steps", type=int, default=100, help="optimizer steps in an epoch")
-    train.add_argument("--batch-size", type=int, default=32, help="rows on one device")
-    train.add_argument("--accumulate", type=int, default=1, help="batches for an optimizer step")
-    train.add_argument("--learning-rate", type=float, default=3e-3)
-    train.add_argument("--warmup-steps", type=int, default=80)
-    train.add_argument("--weight-decay", type=float, default=0.01)
-    train.add_argument("--workers", type=int, default=0, help="processes that load data")
-    train.add_argument("--threads", type=int, default=0, help="of torch on the CPU; 0: its choice")
-    train.add_argument("--devices", default="auto")
-    train.add_argument("--precision", default="32-true")
-    train.add_argument("--distributed", default="auto", help="Lightning's strategy, e.g. for DDP")
-    train.add_argument(
-        "--sync-batchnorm",
-        action="store_true",
-        help="take BatchNorm's statistics over the batches of all devices",
-    )
-
-    method = parser.add_argument_group("method")
-    method.add_argument("--k", type=int, default=1)
-    method.add_argument("--alignment-weight", type=float, default=0.5)
-    method.add_argument("--align-every", type=int, default=4)
-    method.add_argument("--warmup-epochs", type=int, default=2, help="before there is an anchor")
-    method.add_argument("--anchor-interval", type=int, default=100)
-    method.add_argument(
-        "--n-drop",
-        type=int,
-        default=0,
-        help="candidates deleted after an epoch (progressive shrinking); 0: none",
-    )
-    method.add_argument(
-        "--evaluations",
-        type=int,
-        default=1000,
-        help="children scored after an epoch when shrinking",
-    )
-    method.add_argument(
-        "--search-batches", type=int, default=4, help="validation batches that score a child"
-    )
-
-
-def add_retraining_options(parser: argparse.ArgumentParser, epochs: int) -> None:
-    """Add what the training of a found child from scratch needs."""
-    retrain = parser.add_argument_group("retraining")
-    retrain.add_argument("--retrain-epochs", type=int, default=epochs, help="of a found child")
-    retrain.add_argument(
-        "--retrain-learning-rate", type=float, help="by default that of the supernet"
-    )
-
-
-def check_names(settings: argparse.Namespace, **known: Collection[str]) -> None:
-    """Make sure that the names in the settings are known.
+    Parameters
+    ----------
+    kind
+        Their class; of its fields, dataclasses are concerns.
+    words
+        The command line. ``--config FILE`` reads a YAML file first.
+    task
+        Class of the task's settings.
+    prog, description
+        For ``--help``, which prints and ends the program.
 
     Raises
     ------
     ValueError
-        Naming the first one that is not.
+        If an option is unknown or its value is not accepted, or one is missing.
     """
-    for name, accepted in known.items():
-        if (value := getattr(settings, name)) not in accepted:
-            raise ValueError(f"{name} is {value!r}; accepted are {', '.join(accepted)}")
+    options = _options(kind, task)
+    named = [f"[{option.name}]" for option in options.values() if option.positional]
+    usage = " ".join([prog, *named, "[--option value ...]"])
+    parser = _parser(options.values(), prog=prog, usage=usage, description=description)
+    parser.add_argument("--config", type=Path, default=SUPPRESS, help="YAML file of settings")
+    given = _parsed(parser, words, options)
+    if (path := given.pop("config", None)) is not None:
+        given = typed(_yaml(path), options) | given
+    if missing := [o.name for o in options.values() if o.required and o.name not in given]:
+        name = missing[0].replace("_", "-")
+        raise ValueError(f"{missing[0]} is missing; it is given as --{name}")
+    return _built(kind, given, task)
 
 
-def plain(settings: argparse.Namespace) -> dict[str, Any]:
-    """Settings in types that JSON knows: paths, also in lists, become text.
+def replaced(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
+    """Let what the tuner chose replace the settings of the same names.
 
-    >>> plain(argparse.Namespace(runs=[Path("a"), Path("b")], seed=1))
+    Parameters
+    ----------
+    settings
+        The command line.
+    parameters
+        What the tuner chose, by flat names.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is no setting or not of its type, or a value is not accepted.
+    """
+    task = getattr(settings, "task", None)
+    given = typed(parameters, _options(type(settings), type(task)))
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        part = getattr(settings, field.name)
+        if isinstance(part, Supernet):
+            changes[field.name] = _of_supernet(part, given, type(task))
+        elif dataclasses.is_dataclass(part):
+            own = {f.name: given[f.name] for f in dataclasses.fields(part) if f.name in given}
+            changes[field.name] = dataclasses.replace(part, **own)  # type: ignore[type-var]
+        elif field.name in given:
+            changes[field.name] = given[field.name]
+    return dataclasses.replace(settings, **changes)  # type: ignore[type-var]
+
+
+def typed(values: Mapping[str, Any], options: _Options) -> dict[str, Any]:
+    """Give values the types of their settings, or refuse them.
+
+    Numbers may be text, such as what YAML makes of ``5e-4``, and whole ones may have a point, as
+    NNI's ``quniform`` gives them.
+
+    Raises
+    ------
+    ValueError
+        Naming the first one that is no setting or not of its type.
+    """
+    found = {}
+    for name, value in values.items():
+        if name not in options:
+            raise ValueError(f"setting is {name!r}; accepted are {', '.join(sorted(options))}")
+        option = options[name]
+        found[name] = option.frozen(_typed(option, option.prepared(value)))
+    return found
+
+
+def typed_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Make settings of one concern, such as a task's, from values by name; see :func:`typed`."""
+    return kind(**typed(values, _options(kind, kind)))
+
+
+def flat(settings: Any) -> dict[str, Any]:
+    """All settings by their flat names, the strategy's as they take effect."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, Supernet):
+            effective = dataclasses.asdict(value.settings_for(settings.task))
+            found |= {"strategy": value.strategy, **effective}
+        elif dataclasses.is_dataclass(value):
+            found |= flat(value)
+        else:
+            found[field.name] = value
+    return found
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in types that JSON knows: paths become text, also in lists.
+
+    >>> plain({"runs": [Path("a"), Path("b")], "seed": 1})
     {'runs': ['a', 'b'], 'seed': 1}
     """
-    return {name: _as_text(value) for name, value in vars(settings).items()}
+    return {name: _as_text(value) for name, value in values.items()}
 
 
 def _as_text(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_as_text(one) for one in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _options(kind: type, task: type) -> dict[str, Option]:
+    """All options of a program by name, in the order of its concerns."""
+    found: dict[str, Option] = {}
+    for name, hint in _parts(kind, task).items():
+        if dataclasses.is_dataclass(hint):
+            found |= own_options(hint)  # type: ignore[arg-type]
+            if hint is Supernet:
+                found["strategy"] = dataclasses.replace(found["strategy"], help=_methods())
+                found |= _of_strategies(task)
+        else:
+            found[name] = own_options(kind)[name]
+    return found
+
+
+def _of_strategies(task: type) -> dict[str, Option]:
+    """Options of the strategies, without those that are the task's as well."""
+    shared = {field.name for field in dataclasses.fields(task)}
+    return {name: o for name, o in strategy_options().items() if name not in shared}
+
+
+def _methods() -> str:
+    return "; ".join(f"{row.name}: {row.summary}" for row in METHODS.values()).replace("`", "")
+
+
+def _parts(kind: type, task: type) -> dict[str, Any]:
+    return {name: task if name == "task" else hint for name, hint in get_type_hints(kind).items()}
+
+
+def _built(kind: type[Settings], given: Mapping[str, Any], task: type) -> Settings:
+    parts: dict[str, Any] = {}
+    for name, hint in _parts(kind, task).items():
+        if hint is Supernet:
+            parts[name] = _of_supernet(Supernet(), given, task)
+        elif dataclasses.is_dataclass(hint):
+            names = [field.name for field in dataclasses.fields(hint)]
+            parts[name] = hint(**{n: given[n] for n in names if n in given})  # type: ignore[operator]
+        elif name in given:
+            parts[name] = given[name]
+    return kind(**parts)
+
+
+def _of_supernet(part: Supernet, given: Mapping[str, Any], task: type) -> Supernet:
+    own = {name: given[name] for name in _of_strategies(task) if name in given}
+    strategy = given.get("strategy", part.strategy)
+    return dataclasses.replace(part, strategy=strategy, given={**part.given, **own})
+
+
+def _parser(options: Iterable[Option], **more: Any) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, default_env=False, allow_abbrev=False, **more)
+    groups: dict[str, Any] = {}
+    for option in options:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        option.add_to(groups[option.group])
+    return parser
+
+
+def _parsed(parser: ArgumentParser, words: Sequence[str], options: _Options) -> dict[str, Any]:
+    """What is given on a command line, and nothing else."""
+    try:
+        given = parser.parse_args(list(words)).as_dict()
+    except ArgumentError as error:
+        raise _refusal(error, options) from None
+    return {n: options[n].frozen(v) if n in options else v for n, v in given.items()}
+
+
+def _typed(option: Option, value: Any) -> Any:
+    """A value as jsonargparse reads it for the type of an option."""
+    parser = _parser([option])
+    try:
+        return parser.parse_object({option.name: value}, defaults=False)[option.name]
+    except ArgumentError:
+        raise option.refusal(value) from None
+
+
+def _refusal(error: ArgumentError, options: _Options) -> ValueError:
+    """What jsonargparse says, in the words of the other errors."""
+    message = str(error)
+    key = re.match(r'Parser key "(\w+)"', message)
+    value = re.search(r"(?:Got|Given) value: (.*)$", message)
+    if key is None or value is None or key[1] not in options:
+        return ValueError(message)
+    return options[key[1]].refusal(value[1])
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """Settings of a YAML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it does not hold settings by name.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"config is {str(path)!r}; accepted is a YAML file of settings")
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"config is {str(path)!r}; accepted is a YAML file of settings")
+    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
@@ -16,27 +18,25 @@ from nni.nas.space import RawFormatModelSpace, model_context
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 
-from .. import strategies
 from ..manager.trial import ManagedTrial, ReportValidation
 from ..search import ProgressiveShrinking
-from ..search.population import check_count
+from ..strategies.base import SupernetStrategy
+from ..strategies.registry import method
 from ..supernet.checkpoint import AtomicCheckpointIO
 from ..supernet.resume import RandomState, Replay, batches_done, resumable
+from ..support.errors import check_count
 from ..tasks.domain import Domain
+from ..tasks.settings import TaskSettings
+from .concerns import Retraining, Shrinking, Supernet
 from .made_with import MadeWith
-from .options import STRATEGIES, plain
+from .options import plain
+
+_logger = logging.getLogger(__name__)
 
 UNTRAINED = {
-    "cache", "corpus", "data", "devices", "distributed", "download", "output", "population",
-    "search_children", "threads", "workers",
+    "cache", "corpus", "data", "devices", "distributed", "download", "threads", "workers",
 }  # fmt: skip
 """Settings that change nothing in a training, or may change when it goes on; data have digests."""
-RETRAINING = {"retrain_epochs", "retrain_learning_rate"}
-OF_SUPERNETS = {
-    "align_every", "alignment_weight", "anchor_interval", "epochs", "evaluations", "k", "n_drop",
-    "strategy", "warmup_epochs",
-}  # fmt: skip
-"""Settings that change nothing in the training of a child."""
 
 
 class Resume(pl.Callback):
@@ -58,31 +58,34 @@ class Resume(pl.Callback):
         self.replay.load_state_dict(state_dict)
 
 
-def make_strategy(settings: argparse.Namespace, filter: Any = None) -> strategies.SPOS:
-    """Create the strategy with the settings that it knows."""
-    own: dict[str, Any] = {}
-    if settings.strategy in ("magic_t", "magic_at"):
-        own["k"] = settings.k
-    if settings.strategy in ("magic_a", "magic_at"):
-        own.update(
-            alignment_weight=settings.alignment_weight,
-            align_every=settings.align_every,
-            warmup_epochs=settings.warmup_epochs,
-            anchor_interval=settings.anchor_interval,
-        )
-    if settings.n_drop:
-        own["shrinking"] = ProgressiveShrinking(
-            n_drop=settings.n_drop, evaluations=settings.evaluations
-        )
-    return cast(Any, STRATEGIES[settings.strategy])(
-        seed=settings.seed, metric="val_loss", filter=filter,
-        validation_batches=settings.search_batches, **own
-    )  # fmt: skip
+def make_strategy(
+    task: TaskSettings, supernet: Supernet, shrinking: Shrinking | None = None, filter: Any = None
+) -> SupernetStrategy:
+    """Create the strategy with those of the given settings that are its own.
+
+    Those of other strategies are told in the log.
+    """
+    own = supernet.settings_for(task)
+    if supernet.ignored:
+        names = ", ".join(supernet.ignored)
+        _logger.warning("Strategy %s has no setting %s: ignored", supernet.strategy, names)
+    more: dict[str, Any] = {}
+    if shrinking is not None and shrinking.n_drop:
+        more["shrinking"] = ProgressiveShrinking(**asdict(shrinking))
+    given = {field.name: getattr(own, field.name) for field in fields(own)}
+    return cast(Any, method(str(supernet.strategy)).load())(filter=filter, **given, **more)
 
 
 def train_supernet(
-    domain: Domain, space: ModelSpace, trial: ManagedTrial, folder: Path
-) -> strategies.SPOS:
+    domain: Domain,
+    supernet: Supernet,
+    space: ModelSpace,
+    trial: ManagedTrial,
+    folder: Path,
+    *,
+    logs: Path,
+    shrinking: Shrinking | None = None,
+) -> SupernetStrategy:
     """Train the supernet in place, into ``supernet.ckpt``; continue from there if it exists.
 
     Returns
@@ -95,18 +98,22 @@ def train_supernet(
     ValueError
         If the checkpoint was made with other settings.
     """
-    settings = domain.settings
+    task = domain.settings
+    made_with = {
+        **asdict(task), **asdict(shrinking or Shrinking()),
+        "strategy": supernet.strategy, **asdict(supernet.settings_for(task)),
+    }  # fmt: skip
     evaluator = _evaluator(
-        domain, trial, folder / "supernet.ckpt", settings.output, settings.epochs,
-        _made_with(domain, without=RETRAINING),
-    )  # fmt: skip
-    strategy = make_strategy(settings, domain.filter)
+        domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with)
+    )
+    strategy = make_strategy(task, supernet, shrinking, domain.filter)
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return strategy
 
 
 def train_child(
     domain: Domain,
+    retraining: Retraining,
     sample: Sample,
     trial: ManagedTrial,
     checkpoint: Path,
@@ -122,22 +129,24 @@ def train_child(
     metrics
         Its ``loss`` and ``accuracy`` on the data that no search has seen.
     """
-    settings = domain.settings
-    pl.seed_everything(settings.seed, verbose=False)
+    task = domain.settings
+    pl.seed_everything(task.seed, verbose=False)
     with model_context(sample):
         child = domain.make_space()
+    made_with = {**asdict(task), **asdict(retraining)}
+    del made_with["epochs"]  # of a supernet
     evaluator = _evaluator(
-        domain, trial, checkpoint, logs, settings.retrain_epochs,
-        {**_made_with(domain, without=OF_SUPERNETS), "sample": sample},
-        learning_rate=settings.retrain_learning_rate or settings.learning_rate, **trainer_kwargs,
+        domain, trial, checkpoint, logs, retraining.retrain_epochs,
+        {**_made_with(domain, made_with), "sample": sample},
+        learning_rate=retraining.retrain_learning_rate, **trainer_kwargs,
     )  # fmt: skip
     evaluator.trainer.callbacks.append(Resume(evaluator))
     evaluator.evaluate(child)
     [tested] = evaluator.trainer.test(evaluator.module, domain.test_data(), verbose=False)
-    return child, {"loss": tested["val_loss"], "accuracy": tested[domain.accuracy]}
+    return child, {"loss": tested[domain.loss], "accuracy": tested[domain.accuracy]}
 
 
-def check_retraining(domain: Domain) -> None:
+def check_retraining(domain: Domain, retraining: Retraining) -> None:
     """Make sure that a child can be trained and tested, before hours go into its supernet.
 
     Raises
@@ -146,15 +155,9 @@ def check_retraining(domain: Domain) -> None:
         If no data are left to test on, there is no epoch, or the warm-up is longer than all of
         them.
     """
-    settings = domain.settings
-    check_count("retrain_epochs", settings.retrain_epochs)
+    check_count("retrain_epochs", retraining.retrain_epochs)
+    domain.settings.check_warmup(retrain_epochs=retraining.retrain_epochs)
     domain.test_data()
-    steps = settings.retrain_epochs * settings.epoch_steps
-    if settings.warmup_steps > steps:
-        raise ValueError(
-            f"warmup_steps is {settings.warmup_steps}, but a child is trained in {steps} steps: "
-            f"retrain_epochs is {settings.retrain_epochs} and epoch_steps {settings.epoch_steps}"
-        )
 
 
 def _evaluator(
@@ -181,7 +184,7 @@ def _evaluator(
             "max_steps": -1,
             "max_epochs": epochs,
             "limit_train_batches": settings.epoch_steps * settings.accumulate,
-            "limit_val_batches": settings.search_batches,
+            "limit_val_batches": settings.validation_batches,
             "accumulate_grad_batches": settings.accumulate,
             "devices": settings.devices,
             "precision": settings.precision,
@@ -230,10 +233,9 @@ def check_epoch(
         )
 
 
-def _made_with(domain: Domain, without: Collection[str]) -> dict[str, Any]:
+def _made_with(domain: Domain, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that must be the same for a training to be continued."""
-    left_out = {*UNTRAINED, *without}
-    chosen = {name: value for name, value in plain(domain.settings).items() if name not in left_out}
+    chosen = {name: value for name, value in plain(settings).items() if name not in UNTRAINED}
     return {**chosen, "space": domain.space, "data": domain.data_settings()}
 
 

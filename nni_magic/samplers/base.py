@@ -24,7 +24,7 @@ from nni.nas.nn.pytorch import MutableModule
 
 from ..children import samples
 from ..children.budgeted import BudgetedDraws, draws_inside
-from ..children.constraints import Constraint, as_constraint, check_space
+from ..children.constraints import Constraint, as_constraint, check_budgets
 from ..children.samples import Candidates
 from ..supernet.step import Step, Turn
 
@@ -81,7 +81,7 @@ class Sampler(abc.ABC):
         self._all = samples.candidates(space)
         self.candidates: dict[str, list[Any]] = dict(self._all)
         self.filter: Constraint | None = as_constraint(filter)
-        check_space(self.filter, self._all)
+        check_budgets(self.filter, self._all)
         self._draws: tuple[Candidates, BudgetedDraws | None] | None = None
         self.current: Sample | None
         self.reseated: int

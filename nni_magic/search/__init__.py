@@ -4,8 +4,9 @@ import nni_bootstrap  # noqa: F401
 
 from .evaluation import ChildEvaluator
 from .evolution import Evolution
+from .front import ParetoFront
 from .latency import LatencyTable
-from .pareto import ParetoFront, pareto_search
+from .pareto import pareto_search
 from .population import Population
 from .shrinking import ProgressiveShrinking
 

@@ -27,10 +27,12 @@ from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import Strategy
 
 from ..scoring.listing import listed
+from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Metric, Mode
+from ..scoring.scores import Score, check_direction
 from ..support.errors import check_count
 from .evaluation import ChildEvaluator
-from .population import Population, Score, check_direction, check_settings
+from .population import Population, check_settings
 
 __all__ = ["Evolution"]
 
@@ -38,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Evolution(Strategy):
-    """Breeds children from the best ones known, as :class:`Population` tells.
+    """Breeds children from the best ones known, as :class:`Population` does.
 
     Its state after any generation can be saved and loaded, and the search then goes on as if it
     had never stopped. An NNI experiment saves it whenever it stops, also by an error.
@@ -111,7 +113,7 @@ class Evolution(Strategy):
         self._evaluate: ChildEvaluator | None = None
         self._loaded: dict[str, Any] = {}
 
-    def search(self, space: Mutable, score: Score) -> list[tuple[Sample, float]]:
+    def search(self, space: Mutable, score: Score) -> list[ScoredChild]:
         """Search a space with any score.
 
         Parameters
@@ -123,9 +125,8 @@ class Evolution(Strategy):
 
         Returns
         -------
-        list
-            All children scored and their scores, best first; a score that is not a number ranks
-            last.
+        list of ScoredChild
+            All children scored, best first; a score that is not a number ranks last.
 
         Raises
         ------
@@ -145,7 +146,7 @@ class Evolution(Strategy):
             population.tell(children, score(children))
             _logger.info(
                 "Generation %d of %d: %d children scored, the best has %.6g",
-                population.generation, self.generations, len(children), population.best(1)[0][1],
+                population.generation, self.generations, len(children), population.best(1)[0].score,
             )  # fmt: skip
         return population.best()
 
@@ -155,15 +156,16 @@ class Evolution(Strategy):
             and isinstance(model_space, RawFormatModelSpace)
         ):
             raise TypeError(
-                f"Evolution got a {type(engine).__name__} and a {type(model_space).__name__}, but "
-                "it scores with inherited weights, in this process: it takes a "
-                "SequentialExecutionEngine and a RawFormatModelSpace, which an experiment has "
-                "with NasExperimentConfig('sequential', 'raw', 'local')"
+                f"Evolution got a {type(engine).__name__} and a {type(model_space).__name__}; "
+                "accepted are a SequentialExecutionEngine and a RawFormatModelSpace, which an "
+                "experiment has with NasExperimentConfig('sequential', 'raw', 'local'): Evolution "
+                "scores with inherited weights, in this process"
             )
         evaluator = model_space.evaluator
         if not isinstance(evaluator, Lightning):
             raise TypeError(
-                f"the evaluator is a {type(evaluator).__name__}; Evolution takes a Lightning one"
+                f"the evaluator is a {type(evaluator).__name__}; accepted are NNI's Lightning "
+                "evaluators"
             )
         if isinstance(evaluator, Mutable) and evaluator.simplify():
             raise ValueError(
@@ -196,15 +198,15 @@ class Evolution(Strategy):
             How many; ``None`` gives all.
         """
         if not sort:
-            raise ValueError("sort is False; Evolution lists its best models only")
+            raise ValueError("sort is False; accepted is True: Evolution lists its best models")
         if self._population is None or self._evaluate is None:
             raise RuntimeError("Evolution has not run: there are no models to list")
         best = self._population.best(limit)
         if limit is not None and limit > len(best):
             _logger.warning("%d models are requested, but %d are known", limit, len(best))
         space = cast(RawFormatModelSpace, self.model_space)
-        for sample, score in best:
-            yield listed(space, sample, score, self._evaluate.child)
+        for child in best:
+            yield listed(space, child.sample, child.score, self._evaluate.child)
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last whole generation, in plain types; empty before a search."""

@@ -1,4 +1,4 @@
-"""Run many children of a chain: what they share once, what they have in common together."""
+"""Run many children of a chain: shared beginnings once, equal steps as one batched call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ States = list[Any]
 """Hidden states of one child, one for each call of the model."""
 
 CACHE_BYTES = 2**20
-"""States joined for one call on a CPU: more would leave its cache, and nothing is gained."""
+"""Most bytes of states joined for one call on a CPU: more leave its cache, and gain nothing."""
 
 
 class ChainRunner:
@@ -123,9 +123,9 @@ class ChainRunner:
                         yield from zip(some, results, strict=True)
 
     def _run(self, depth: int, nodes: list[States]) -> list[States] | None:
-        """Run a step, on the path that is set, for some nodes; none if memory is too little.
+        """Run a step, on the path that is set, for some nodes; ``None`` if memory is too little.
 
-        Fewer are then joined from here on.
+        From then on fewer nodes are joined.
         """
         if self._norms[depth]:
             [states] = nodes
@@ -164,7 +164,7 @@ def prefix_tree(steps: Sequence[Step], samples: Sequence[Sample]) -> PrefixTree:
 
 
 def _of_one_shape(nodes: list[int], states: list[States]) -> Iterable[list[int]]:
-    """Nodes apart by the shapes of their states: where widths are chosen they differ."""
+    """Group nodes by the shapes of their states, which differ where widths are chosen."""
     alike: dict[Any, list[int]] = {}
     for node, of_calls in zip(nodes, states, strict=True):
         shape = tuple(tensor.shape for tensor in _tensors(of_calls[0]))
@@ -187,7 +187,7 @@ def _bytes(state: Any) -> int:
 
 
 def _joined(states: Sequence[Any]) -> Any:
-    """One state of all, one behind the other along the batch."""
+    """Join states one behind the other along the batch."""
     if len(states) == 1:
         return states[0]
     if isinstance(states[0], Tensor):
@@ -196,7 +196,7 @@ def _joined(states: Sequence[Any]) -> Any:
 
 
 def _repeated(given: dict[str, Any], n: int) -> dict[str, Any]:
-    """Arguments with their tensors n times behind each other along the batch."""
+    """Repeat the tensors among arguments n times along the batch."""
     if n == 1:
         return given
 

@@ -2,8 +2,8 @@ r"""Latency of children from a table measured once, candidate by candidate, on t
 
 .. math:: t(\alpha) = t_{stem} + \sum_n t_n(\alpha_n) + t_{head}
 
-holds for a chain (:mod:`nni_magic.supernet.chain`) as far as it does not matter to a step what ran before
-it. How far that is, :func:`table_error` tells, against whole children [Cai2019].
+holds for a chain (:mod:`nni_magic.supernet.chain`) as far as it does not matter to a step what ran
+before it [Cai2019]. How far that is, :func:`table_error` tells: it measures whole children.
 
 [Cai2019] Cai et al., ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware,
 ICLR 2019.
@@ -12,7 +12,6 @@ ICLR 2019.
 from __future__ import annotations
 
 import itertools
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,16 +22,14 @@ import torch
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 from scipy.stats import kendalltau
-from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
-from .. import __version__
 from ..children.costs import CostSum, Summand
 from ..children.samples import Candidates, candidates, check_sample
 from ..samplers.uniform import UniformSampler
 from ..supernet.hidden_states import Call
 from ..support.errors import check_count
-from .stand_alone import StandAloneStep, own_copy, stand_alone_child, stand_alone_steps
+from .measurement import conditions, step_milliseconds
+from .stand_alone import own_copy, stand_alone_child
 from .timing import Prepare, example_call, fresh, median_milliseconds
 
 __all__ = ["LatencyTable", "StepLatency", "TableError", "table_error"]
@@ -96,15 +93,15 @@ class LatencyTable(CostSum):
             raise ValueError(f"the latency table does not know this child: {error}") from None
         return super().profile(sample)
 
-    def check_space(self, candidates: Candidates) -> None:
-        """Make sure that the table has the labels of a space, no others, and their choices.
+    def check_covers(self, candidates: Candidates) -> None:
+        """Make sure that the table has the labels of a space, no others, and all their choices.
 
         Raises
         ------
         ValueError
             Naming the label, and the choices that the table has no time for.
         """
-        super().check_space(candidates)
+        super().check_covers(candidates)
         for label, choices in candidates.items():
             known = self.candidates.get(label, [])
             if unknown := [choice for choice in choices if choice not in known]:
@@ -158,16 +155,10 @@ class LatencyTable(CostSum):
         check_count("repeats", repeats)
         device = torch.device(device)
         call = example_call(args, batch_size, device)
-        own = own_copy(space)
-        with torch.inference_mode():
-            steps = stand_alone_steps(own)
-            tasks = _tasks(own, steps, call, device)
-            timed = [task for ways in tasks for task in ways if task is not None]
-            times = iter(median_milliseconds(timed, device, repeats=repeats))
-            rows = [[0.0 if task is None else next(times) for task in ways] for ways in tasks]
+        measured = step_milliseconds(own_copy(space), call, device, repeats=repeats)
         return cls(
-            [StepLatency(step.candidates, row) for step, row in zip(steps, rows, strict=True)],
-            {"batch_size": batch_size, "repeats": repeats, **_conditions(call, device)},
+            [StepLatency(choices, milliseconds) for choices, milliseconds in measured],
+            {"batch_size": batch_size, "repeats": repeats, **conditions(call, device)},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -176,20 +167,20 @@ class LatencyTable(CostSum):
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> LatencyTable:
-        """The table of which :meth:`to_json` gave this."""
+        """Make the table anew from what :meth:`to_json` gave."""
         return cls([StepLatency(**step) for step in record["steps"]], record["conditions"])
 
 
 @dataclass(frozen=True)
 class TableError:
-    """Latencies of children as a table predicts them and as they are, in milliseconds."""
+    """Latencies of children as a table predicts them and as measured, in milliseconds."""
 
     predicted: list[float]
     measured: list[float]
 
     @property
     def mean_absolute_percentage_error(self) -> float:
-        """Mean distance of the prediction, in percent of what was measured."""
+        """Mean distance between prediction and measurement, in percent of the measurement."""
         measured = np.array(self.measured)
         return float(100 * np.mean(np.abs(np.array(self.predicted) - measured) / measured))
 
@@ -213,7 +204,7 @@ def table_error(
     n_children
         How many, at least 2.
     seed
-        Of the children.
+        Of the draw of children.
 
     Raises
     ------
@@ -221,8 +212,7 @@ def table_error(
         If the table is of another space, was measured with another number of threads, or there
         are less than 2 children.
     """
-    if n_children < 2:
-        raise ValueError(f"n_children is {n_children}; at least 2 are needed to compare them")
+    check_count("n_children", n_children, at_least=2)
     known, threads = table.conditions, torch.get_num_threads()
     if candidates(space) != table.candidates:
         raise ValueError("the latency table is of another space: labels or choices differ")
@@ -253,53 +243,6 @@ def _looked_up(labels: list[str], known: dict[Any, float], sample: Sample) -> fl
     return known[tuple(sample[label] for label in labels)]
 
 
-def _tasks(
-    space: ModelSpace, steps: Sequence[StandAloneStep], call: Call, device: torch.device
-) -> list[list[Prepare | None]]:
-    """For every step its ways to be run; ``None`` where a depth leaves it out."""
-    first = {label: choices[0] for label, choices in candidates(space).items()}
-    tasks: list[list[Prepare | None]] = []
-    state: Any = call
-    for n, each in enumerate(steps):
-        given, ways = each.step.given(call), each.ways()
-        runs = [each.stand_alone(space, {**first, **way}, device) for way in ways]
-        states = [run(fresh(state), **given) for run in runs]
-        for way, shape in zip(ways, map(_shapes, states), strict=True):
-            if shape != _shapes(states[0]):
-                raise ValueError(
-                    f"step {n} gives hidden states of shape {shape} with {way}, and of "
-                    f"{_shapes(states[0])} with {ways[0]}; a latency table needs candidates that "
-                    "give one shape"
-                )
-        tasks.append([
-            None if each.step.key(way) is None else partial(_step, run, state, given)
-            for run, way in zip(runs, ways, strict=True)
-        ])  # fmt: skip
-        state = states[0]
-    return tasks
-
-
-def _step(run: Callable[..., Any], state: Any, given: dict[str, Any]) -> Callable[[], Any]:
-    return partial(run, fresh(state), **given)
-
-
 def _whole(child: Callable[..., Any], call: Call) -> Callable[[], Any]:
     own = fresh(call)
     return partial(child, *own.args, **own.kwargs)
-
-
-def _shapes(state: Any) -> Any:
-    return tree_map(lambda value: tuple(value.shape) if isinstance(value, Tensor) else None, state)
-
-
-def _conditions(call: Call, device: torch.device) -> dict[str, Any]:
-    cuda = device.type == "cuda"
-    processor = platform.processor() or platform.machine()
-    inputs, _ = tree_flatten([call.args, call.kwargs])
-    return {
-        "device": str(device),
-        "hardware": torch.cuda.get_device_name(device) if cuda else processor,
-        "threads": torch.get_num_threads(),
-        "inputs": [list(each.shape) for each in inputs if isinstance(each, Tensor)],
-        "versions": {"nni-magic": __version__, "torch": str(torch.__version__)},
-    }

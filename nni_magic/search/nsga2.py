@@ -41,7 +41,7 @@ def evolve(
     crossover: float,
     mutation: float,
 ) -> Iterator[int]:
-    """Run NSGA-II without end, or until no new child turns up, a generation a step.
+    """Run NSGA-II, a generation at a time, until no new child turns up.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def evolve(
     sampler
         Knows the candidates, the constraints and the names of children.
     population
-        Children that survive a generation, and the offspring of one.
+        How many children survive a generation, and how many offspring it has.
     seed
         Makes a run repeatable.
     crossover, mutation
@@ -109,7 +109,12 @@ class _Crossover(Crossover):
         super().__init__(n_parents=2, n_offsprings=1, prob=prob)
 
     def _do(
-        self, problem: Any, X: np.ndarray, *args: Any, random_state: Any, **kwargs: Any  # noqa: N803
+        self,
+        problem: Any,
+        X: np.ndarray,  # noqa: N803  # pymoo's name
+        *args: Any,
+        random_state: Any,
+        **kwargs: Any,
     ) -> np.ndarray:
         """Cross parents, ``(2, matings, 1)``, to offspring, ``(1, matings, 1)``."""
         children = [crossover(a, b, random_state) for a, b in X[:, :, 0].T]
@@ -123,7 +128,12 @@ class _Mutation(Mutation):
         self.probability = probability
 
     def _do(
-        self, problem: Any, X: np.ndarray, *args: Any, random_state: Any, **kwargs: Any  # noqa: N803
+        self,
+        problem: Any,
+        X: np.ndarray,  # noqa: N803  # pymoo's name
+        *args: Any,
+        random_state: Any,
+        **kwargs: Any,
     ) -> np.ndarray:
         return _individuals(
             [mutate(child, self.candidates, random_state, self.probability) for child in X[:, 0]]

@@ -21,7 +21,7 @@ __all__ = ["Observer", "canonical"]
 
 
 def canonical(space: Sampler, sample: Sample) -> Sample:
-    """The sample with the first choice where a label is not active: one for every child."""
+    """Give labels that are not active their first choice: one child then has one sample."""
     active = set(space.active_labels(sample))
     return {
         label: sample[label] if label in active else choices[0]
@@ -41,13 +41,14 @@ class Observer:
     validate
         Runs the evaluator's validation step on batches, on the path that is set.
     child, batches
-        What to begin with. Another child differs from it in one label, so that the two are run
-        together behind it, and a third in all labels.
+        The first child to watch, and the batches. A second child differs from it in one label, so
+        that the two run together behind that label, and a third differs in all labels.
 
     Attributes
     ----------
     calls : list of Call or None
-        Calls of the model, one for every batch, if it is called like that for all children.
+        Calls of the model, one for every batch; ``None`` if it is called otherwise, or not in
+        the same way for all children.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Observer:
         self.calls = [Call(*inputs) for inputs in first] if alike else None
 
     def _observe(self, child: Sample, batches: Sequence[Any]) -> list[tuple[Any, Any]]:
-        """Inputs of every call; of outputs only the first is kept, as they can be large."""
+        """Note the inputs of every call, and of the outputs, which can be large, only the first."""
         calls: list[tuple[Any, Any]] = []
 
         def note(module: Any, args: Any, kwargs: Any, output: Any) -> None:
@@ -83,7 +84,7 @@ class Observer:
         return calls
 
     def difference(self, make_runner: Callable[[Sequence[Call]], ChainRunner]) -> str:
-        """In what a chain differs from the model on the first batch; empty if in nothing."""
+        """Say how a chain differs from the model on the first batch; empty if it does not."""
         assert self.calls is not None
         try:
             for index, [output] in make_runner(self.calls[:1]).outputs(self._children):

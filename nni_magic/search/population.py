@@ -22,14 +22,14 @@ from nni.mutable import LabeledMutable, Mutable, Sample
 
 from ..children.samples import Candidates, check_sample, crossover, neighbour
 from ..samplers.uniform import UniformSampler
+from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Mode
-from ..support.errors import check_count
+from ..scoring.scores import checked_scores
+from ..support.errors import check_choice, check_count, check_number
 
-__all__ = ["Population", "Score", "check_direction", "check_settings", "checked_scores", "mutate"]
+__all__ = ["Population", "check_settings", "mutate"]
 
 _logger = logging.getLogger(__name__)
-
-Score = Callable[[Sequence[Sample]], Iterable[float]]
 
 
 class Population:
@@ -40,7 +40,7 @@ class Population:
     space
         A model space, plain or already a supernet, or what its ``simplify()`` returns.
     size
-        Children of a generation, and how many of the best known may become parents.
+        Children of a generation, and how many of the best known children may be parents.
     seed
         Makes a run repeatable: same seed and same scores, same children.
     mode
@@ -51,7 +51,7 @@ class Population:
     start
         Children of the first generation, which is filled up with random ones.
     tournament
-        How many of the best are drawn, with replacement, for the best of them to be a parent.
+        How many of the ``size`` best are drawn, with replacement; the best drawn is a parent.
         The default, 8 among 50, gives parents of mean rank 6.1; [Guo2020] draws uniformly from
         the best 10, of mean rank 5.5, and never from the others.
     crossover
@@ -98,7 +98,7 @@ class Population:
         self.mutation = mutation
         self.generation = 0
         self.sampler = UniformSampler(space, seed=seed, filter=filter)
-        self._scored: dict[str, tuple[Sample, float]] = {}  # by the child's name, in order
+        self._scored: dict[str, ScoredChild] = {}  # by the child's name, in the order of scoring
         self._asked: dict[str, Sample] | None = None
         self._start = [dict(sample) for sample in start]
         for sample in self._start:
@@ -143,7 +143,7 @@ class Population:
                 f"asked {sorted(told.keys() - asked.keys())}, missing "
                 f"{sorted(asked.keys() - told.keys())}"
             )
-        self._scored |= {name: (sample, told[name]) for name, sample in asked.items()}
+        self._scored |= {name: ScoredChild(sample, told[name]) for name, sample in asked.items()}
         self.generation += 1
         self._asked = None
         if failed := [name for name in asked if math.isnan(told[name])]:
@@ -155,19 +155,19 @@ class Population:
     @property
     def failed(self) -> list[str]:
         """Names of the children whose score is not a number."""
-        return [name for name, (_, score) in self._scored.items() if math.isnan(score)]
+        return [name for name, child in self._scored.items() if math.isnan(child.score)]
 
-    def best(self, k: int | None = None) -> list[tuple[Sample, float]]:
-        """Give the ``k`` best children, or all, with their scores; of equals the older first."""
+    def best(self, k: int | None = None) -> list[ScoredChild]:
+        """Give the ``k`` best children, or all; of equals the one scored first comes first."""
         sign = 1 if self.mode == "min" else -1
         ranked = sorted(
-            self._scored.values(), key=lambda child: (math.isnan(child[1]), sign * child[1])
+            self._scored.values(), key=lambda child: (math.isnan(child.score), sign * child.score)
         )
-        return [(dict(sample), score) for sample, score in ranked[:k]]
+        return [ScoredChild(dict(child.sample), child.score) for child in ranked[:k]]
 
     def state_dict(self) -> dict[str, Any]:
         """The state after the last generation told, in plain types."""
-        scored = [[dict(sample), score] for sample, score in self._scored.values()]
+        scored = [[dict(child.sample), child.score] for child in self._scored.values()]
         return {"seed": self.seed, "generation": self.generation, "scored": scored}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -183,7 +183,8 @@ class Population:
         self.seed = state["seed"]
         self.generation = state["generation"]
         self._scored = {
-            self.sampler.name(sample): (dict(sample), score) for sample, score in state["scored"]
+            self.sampler.name(sample): ScoredChild(dict(sample), score)
+            for sample, score in state["scored"]
         }
         self._asked = None
 
@@ -194,7 +195,7 @@ class Population:
         if self.generation == 0:
             first = self._start or [self.sampler.next()]
             children = {self.sampler.name(sample): sample for sample in first}
-        if parents := [sample for sample, _ in self.best(self.size)]:
+        if parents := [child.sample for child in self.best(self.size)]:
             self._fill(children, lambda: self._offspring(parents, rng))
         self._fill(children, self.sampler.propose)
         return children
@@ -249,35 +250,12 @@ def mutate(
     return neighbour(sample, candidates, rng, k, movable) if k else dict(sample)
 
 
-def checked_scores(samples: Sequence[Sample], scores: Iterable[float]) -> list[float]:
-    """Make floats of the scores of some samples.
-
-    Raises
-    ------
-    ValueError
-        If there is not one score for each sample.
-    """
-    given = [float(score) for score in scores]
-    if len(given) != len(samples):
-        raise ValueError(f"there are {len(given)} scores for {len(samples)} samples")
-    return given
-
-
 def check_settings(
     *, mode: Mode, size: int, tournament: int, crossover: float, mutation: float
 ) -> None:
     """Raise a ``ValueError`` for a setting of a :class:`Population` that is out of its range."""
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode is {mode!r}; accepted are 'min' and 'max'")
+    check_choice("mode", mode, ("min", "max"))
     check_count("population size", size)
     check_count("tournament", tournament)
-    for name, chance in {"crossover": crossover, "mutation": mutation}.items():
-        if not 0 <= chance <= 1:
-            raise ValueError(f"{name} is {chance!r}; it must be a probability, from 0 to 1")
-
-
-def check_direction(score: Score, mode: Mode) -> None:
-    """Raise a ``ValueError`` if a score says by its ``mode`` that the other direction is better."""
-    own = getattr(score, "mode", mode)
-    if own != mode:
-        raise ValueError(f"mode is {mode!r}, but that of the score is {own!r}")
+    check_number("crossover", crossover, at_least=0, at_most=1)
+    check_number("mutation", mutation, at_least=0, at_most=1)

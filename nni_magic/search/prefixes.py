@@ -14,7 +14,7 @@ __all__ = ["PrefixTree"]
 class PrefixTree:
     """Children sorted so that those that begin alike stand together.
 
-    A *node* of a step is what all children have in common that agree up to this step.
+    A *node* of a step stands for all children that run the same up to and including this step.
 
     Attributes
     ----------
@@ -42,7 +42,10 @@ class PrefixTree:
 
     @classmethod
     def of(cls, keys: Sequence[Sequence[Hashable]]) -> PrefixTree:
-        """Build the tree of children, each given by a key a step; ``None`` leaves the step out."""
+        """Build the tree of children, each given by a key for every step.
+
+        Equal keys of a step run the same; ``None`` leaves the step out.
+        """
         code = np.empty((len(keys), len(keys[0])), dtype=np.int64)
         for step, column in enumerate(zip(*keys, strict=True)):
             seen: dict[Hashable, int] = {None: 0}
@@ -54,13 +57,13 @@ class PrefixTree:
         return cls(order, code, begins.cumsum(axis=0))
 
     def part(self, start: int, stop: int) -> PrefixTree:
-        """The tree of some neighbouring children of the sorted order."""
+        """The tree of the children from ``start`` to ``stop`` in the sorted order."""
         node = self.node[start:stop]
         return PrefixTree(self.order[start:stop], self.code[start:stop], node - node[0])
 
     @property
     def n_calls(self) -> int:
-        """Steps to run for all children when what they share is run once."""
+        """How many steps have to run for all children when those that they share run once."""
         return sum(int((self.code[self.first(d), d] > 0).sum()) for d in range(self.code.shape[1]))
 
     def first(self, step: int) -> np.ndarray:

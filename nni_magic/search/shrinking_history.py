@@ -95,7 +95,7 @@ def plot_history(history: History, path: str | Path) -> None:
 def _panels(
     history: History, labels: Sequence[str], names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Differences of promises, deletions, and which is left: ``(candidates, labels, epochs)``."""
+    """Promises against the mean, deletions, and last ones: ``(candidates, labels, epochs)``."""
     values = np.full((len(names), len(labels), len(history)), np.nan)
     crosses, circles = np.zeros((2, *values.shape), dtype=bool)
     for column, record in enumerate(history):

@@ -23,7 +23,7 @@ from ..supernet.connection import as_supernet
 __all__ = ["StandAloneStep", "own_copy", "stand_alone_child", "stand_alone_steps"]
 
 MAX_WAYS = 1024
-"""Ways to run a step at most, all of which would have to be measured."""
+"""In how many ways a step can be run at most: all of them have to be measured."""
 
 
 def own_copy(space: ModelSpace) -> ModelSpace:
@@ -43,7 +43,7 @@ def own_copy(space: ModelSpace) -> ModelSpace:
 
 
 def stand_alone_child(space: ModelSpace, sample: Sample, device: torch.device) -> nn.Module:
-    """A child in evaluation mode on a device, where what it takes of the space then is, too."""
+    """Freeze a child, in evaluation mode; the modules that it takes of the space move with it."""
     return _ready(space.freeze(sample), device)
 
 
@@ -54,16 +54,16 @@ def _ready(module: nn.Module, device: torch.device) -> nn.Module:
 
 @dataclass(frozen=True)
 class StandAloneStep:
-    """A step of a chain of which stand-alone children are made.
+    """A step of a chain, as stand-alone children run it.
 
     Attributes
     ----------
     step
-        The step, of a supernet that is never run.
+        The step of a supernet, which is itself never run.
     candidates
         Choices of the labels that it depends on, a depth included.
     place
-        Name of the module that it runs, or, if that is none, its index in the chain.
+        Name of the module that it runs; where it runs no module, its index in the chain.
     """
 
     step: Step
@@ -71,7 +71,7 @@ class StandAloneStep:
     place: str | int
 
     def ways(self) -> list[Sample]:
-        """Combinations of choices, in the order of a table."""
+        """Combinations of choices, those of the last label changing fastest."""
         every = itertools.product(*self.candidates.values())
         return [dict(zip(self.candidates, way, strict=True)) for way in every]
 

@@ -16,7 +16,7 @@ from ..supernet.hidden_states import Call
 __all__ = ["Prepare", "example_call", "fresh", "median_milliseconds"]
 
 Prepare = Callable[[], Callable[[], Any]]
-"""Does what is not timed, and gives what is."""
+"""Prepares a run, which takes no counted time, and gives the function that is timed."""
 
 
 def median_milliseconds(
@@ -34,7 +34,7 @@ def median_milliseconds(
     device
         Where they run; a GPU is waited for.
     repeats
-        Turns.
+        How many turns each task has.
     """
     times: list[list[float]] = [[] for _ in tasks]
     for _ in range(repeats):
@@ -63,7 +63,7 @@ def example_call(args: Any, batch_size: int, device: torch.device) -> Call:
         As for NNI's profilers: a tensor, or a tuple of inputs that may end with a dict of further
         ones by name. The first dimension of tensors is the batch, of at least one row.
     batch_size
-        Rows that the call has: those of the example over and over.
+        Rows of the call; the rows of the example are repeated up to that number.
     device
         Where the tensors go.
 
@@ -84,8 +84,8 @@ def example_call(args: Any, batch_size: int, device: torch.device) -> Call:
             return value
         if not value.dim() or not len(value):
             raise ValueError(
-                f"an example input has the shape {tuple(value.shape)}; its first dimension must be "
-                "a batch of at least one row"
+                f"an example input has shape {tuple(value.shape)}; accepted are tensors whose "
+                "first dimension is a batch of at least one row"
             )
         return value[torch.arange(batch_size) % len(value)].to(device)
 

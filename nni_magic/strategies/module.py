@@ -110,6 +110,7 @@ class SupernetModule(EvaluatorHooks):
         self.turns: list[Turn] = []
         self.child_step = -1
         self.step: Step | None = None
+        self._batch: tuple[Any, ...] = ()
         self.validation.reset()
         self.leaderboard.load([])
 
@@ -132,7 +133,7 @@ class SupernetModule(EvaluatorHooks):
 
     def resample(self) -> Sample:
         """Draw the next children and set the supernet's path to the last of them."""
-        self.turns = self.sampler.turns(self._probe)
+        self.turns = self.sampler.turns(partial(self._runner.probe, self._batch))
         self.router.set(self.turns[-1].child)
         return self.turns[-1].child
 
@@ -142,7 +143,7 @@ class SupernetModule(EvaluatorHooks):
         for term in self.terms:
             term.before_step(batch, batch_idx)
         if self.child_step != self.trainer.global_step:
-            previous, self._probe = self.child, partial(self._runner.probe, batch, batch_idx)
+            previous, self._batch = self.child, (batch, batch_idx)
             self.resample()
             self.child_step = self.trainer.global_step
             if previous is not None and self.log_is_due:

@@ -135,8 +135,16 @@ class TurnRunner:
         with recorded(self._module.model, layers) as calls:
             return step(), calls
 
-    def probe(self, batch: Any, batch_idx: int, sample: Sample) -> float:
-        """Loss of a child on a batch, with the weights as they are; it leaves no trace."""
+    def probe(self, inputs: tuple[Any, ...], sample: Sample) -> float:
+        """Loss of a child on a batch, with the weights as they are; it leaves no trace.
+
+        Parameters
+        ----------
+        inputs
+            Arguments of the evaluator's training step.
+        sample
+            The child. The supernet's path is then its path.
+        """
         module = self._module
         evaluator, precision = module.training_module, module.trainer.precision_plugin
         module.router.set(sample)
@@ -145,7 +153,7 @@ class TurnRunner:
             kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None),
             as_anchor(list(module.model.modules())),
         ):  # fmt: skip
-            output = evaluator.training_step(batch, batch_idx)
+            output = evaluator.training_step(*inputs)
         return float(output["loss"] if isinstance(output, dict) else output)
 
     def _note(self, name: str, value: Tensor) -> None:

@@ -2,10 +2,11 @@
 
 import contextlib
 import math
+import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
-__all__ = ["check_choice", "check_count", "check_number", "naming"]
+__all__ = ["check_choice", "check_count", "check_number", "naming", "one_clear_message"]
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
@@ -24,28 +25,38 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
 
 
 def check_number(
-    name: str, value: Any, *, at_least: float = -math.inf, at_most: float = math.inf
+    name: str,
+    value: Any,
+    *,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
 ) -> None:
     """Raise a ``ValueError`` unless a setting is a finite number within bounds.
 
     Examples
     --------
-    >>> check_number("dropout", 1.5, at_least=0, at_most=1)
+    >>> check_number("percentile", 101, at_least=0, at_most=100)
     Traceback (most recent call last):
-    ValueError: dropout is 1.5; accepted are numbers from 0 to 1
-    >>> check_number("learning_rate", float("nan"), at_least=0)
+    ValueError: percentile is 101; accepted are numbers from 0 to 100
+    >>> check_number("learning_rate", float("nan"), above=0)
     Traceback (most recent call last):
-    ValueError: learning_rate is nan; accepted are finite numbers of at least 0
+    ValueError: learning_rate is nan; accepted are finite numbers above 0
+    >>> check_number("dropout", 1.0, at_least=0, below=1)
+    Traceback (most recent call last):
+    ValueError: dropout is 1.0; accepted are finite numbers of at least 0 and below 1
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and math.isfinite(value) and at_least <= value <= at_most:
+    inside = is_number and at_least <= value <= at_most and above < value < below
+    if inside and math.isfinite(value):
         return
-    bounds = f" of at least {at_least:g}" if at_least > -math.inf else ""
-    accepted = f"finite numbers{bounds}"
     if math.isfinite(at_least) and math.isfinite(at_most):
         accepted = f"numbers from {at_least:g} to {at_most:g}"
-    elif math.isfinite(at_most):
-        accepted = f"finite numbers of at most {at_most:g}"
+    else:
+        words = {"of at least": at_least, "of at most": at_most, "above": above, "below": below}
+        bounds = [f"{word} {bound:g}" for word, bound in words.items() if math.isfinite(bound)]
+        accepted = f"finite numbers {' and '.join(bounds)}".rstrip()
     raise ValueError(f"{name} is {value!r}; accepted are {accepted}")
 
 
@@ -77,3 +88,20 @@ def naming(name: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+@contextlib.contextmanager
+def one_clear_message() -> Iterator[None]:
+    """End a program on a user's mistake with one line and status 1.
+
+    Other errors keep their traceback.
+
+    NNI copies what a trial prints into its log, and shows the trial as *failed*.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
+            raise
+        print(f"error: {error}", flush=True)
+        sys.exit(1)

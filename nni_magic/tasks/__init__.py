@@ -1,3 +1,4 @@
-"""What is trained on what: search spaces with their data and evaluators."""
+"""What is trained on what: search spaces with their data and evaluators.
 
-import nni_bootstrap  # noqa: F401
+The settings and the rows of :mod:`nni_magic.tasks.registry` need neither torch nor NNI.
+"""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from .. import __version__
 from ..search import ChildEvaluator
+from .settings import TaskSettings
 
 
 class GroundTruth(NamedTuple):
@@ -45,10 +45,16 @@ class Domain(ABC):
     Parameters
     ----------
     settings
-        The command line.
+        Of the data, the training and the space.
     space
         Arguments of the search space, in place of those of its preset.
     """
+
+    settings_type: ClassVar[type[TaskSettings]]
+    """What it is made from."""
+
+    loss: ClassVar[str] = "val_loss"
+    """Name under which the evaluator logs the loss in validation, by which children are scored."""
 
     accuracy: str
     """Name under which the evaluator logs the accuracy in validation."""
@@ -62,9 +68,13 @@ class Domain(ABC):
     trains_children: bool = True
     """Whether a study trains children for it; otherwise :meth:`published` gives it."""
 
-    def __init__(
-        self, settings: argparse.Namespace, space: Mapping[str, Any] | None = None
-    ) -> None:
+    row: ClassVar[str] = "row"
+    """What one row of the data is, for reading."""
+
+    baseline_name: ClassVar[str]
+    """What :meth:`baseline` is called."""
+
+    def __init__(self, settings: Any, space: Mapping[str, Any] | None = None) -> None:
         self.settings = settings
         self.space = dict(space or {})
 
@@ -130,24 +140,6 @@ class Domain(ABC):
             If nothing is left.
         """
 
-    @staticmethod
-    @abstractmethod
-    def take_data(settings: argparse.Namespace, data: Path) -> None:
-        """Change the settings to those of other data.
-
-        Parameters
-        ----------
-        settings
-            The command line.
-        data
-            File or folder of the user.
-
-        Raises
-        ------
-        ValueError
-            If the settings' data come from no file or folder.
-        """
-
     def published(self, sample: Sample) -> dict[str, Any]:
         """Result of training a child as a benchmark has published it.
 
@@ -163,6 +155,21 @@ class Domain(ABC):
         """Constraint on the children that are trained and searched."""
         return None
 
+    def baseline(self) -> Sample:
+        """A child made by hand, which is trained beside those that a search finds.
+
+        Raises
+        ------
+        NotImplementedError
+            If there is none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no baseline")
+
+    @property
+    def filter_beside_baseline(self) -> Any:
+        """Constraint on the children that are compared with the baseline."""
+        return self.filter
+
     def costs(self, sample: Sample) -> dict[str, float]:
         """What a child costs, as the constraint counts it."""
         return {}
@@ -174,7 +181,10 @@ class Domain(ABC):
             batch_size=settings.batch_size, num_workers=settings.workers,
             trainer_kwargs={"devices": 1, "precision": settings.precision},
         )  # fmt: skip
-        return ChildEvaluator(supernet, evaluator, n_batches=settings.search_batches)
+        return ChildEvaluator(
+            supernet, evaluator, n_batches=settings.validation_batches,
+            calibration_batches=settings.calibration_batches,
+        )  # fmt: skip
 
     def versions(self) -> dict[str, str]:
         """Versions of what a result depends on."""

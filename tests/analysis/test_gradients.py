@@ -368,7 +368,7 @@ class Infinite(Images):
      r"the sample's 'block_2' is 'mha'; accepted are \['conv1', 'conv3'"),
     ({"change": lambda c: varied(c[0], block_2=["conv3", "conv1"])},
      r"children do not share a candidate: in 'block_2' they have \['conv3', 'conv1'\]"),
-    ({"change": lambda c: c[:1]}, "children has length 1; it must be at least 2"),
+    ({"change": lambda c: c[:1]}, "children has length 1; accepted are lists of at least 2"),
     ({"change": lambda c: [{**child, "block_2": "skip"} for child in c]},
      "candidate 'skip' of 'block_2' has no weights to train"),
     ({"module": Infinite()},

@@ -174,9 +174,9 @@ def test_another_study_is_not_continued(change):
     ({"repetitions": True}, "repetitions is True; accepted are whole numbers"),
     ({"seed": -1}, "seed is -1; accepted are whole numbers of at least 0"),
     ({"seed": False}, "seed is False; accepted are whole numbers"),
-    ({"shared_layers": [0]}, "shared layer 0 with 1 differences: both must be at least 1"),
-    ({"differences": [0]}, "shared layer 1 with 0 differences: both must be at least 1"),
-    ({"differences": [2, 3]}, "shared layer 2 with 3 differences: .* at most 4, the number of"),
+    ({"shared_layers": [0]}, "shared layer is 0 and differences is 1; accepted are at least 1"),
+    ({"differences": [0]}, "shared layer is 1 and differences is 0; accepted are at least 1"),
+    ({"differences": [2, 3]}, "shared layer is 2 and differences is 3; .* at most 4, the num"),
 ])  # fmt: skip
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -207,9 +207,9 @@ def test_matplotlib_stays_as_it_was(tmp_path):
     ("matrices", "message"),
     [
         ({}, "there is nothing to draw"),
-        ({"SPOS": COSINES[:2]}, r"SPOS: the matrix has shape \(2, 3\); for 3 names \(3, 3\)"),
-        ({"SPOS": 2 * COSINES}, "SPOS: the matrix has values that are no cosines"),
-        ({"SPOS": COSINES * math.nan}, "SPOS: the matrix has values that are no cosines"),
+        ({"SPOS": COSINES[:2]}, r"SPOS: the matrix has shape \(2, 3\); accepted is \(3, 3\)"),
+        ({"SPOS": 2 * COSINES}, "SPOS: the matrix holds values that are no cosines"),
+        ({"SPOS": COSINES * math.nan}, "SPOS: the matrix holds values that are no cosines"),
     ],
 )
 def test_matrices_that_are_not_of_cosines_are_refused(matrices, message, tmp_path):
@@ -221,7 +221,7 @@ def test_matrices_that_are_not_of_cosines_are_refused(matrices, message, tmp_pat
     ("curves", "message"),
     [
         ({}, "there is nothing to draw"),
-        ({"layer 1": {"SPOS": {1: (math.nan, 0)}}}, r"layer 1, SPOS: \[\[nan, 0.0\]\] has a v"),
+        ({"layer 1": {"SPOS": {1: (math.nan, 0)}}}, r"layer 1, SPOS is \[\[nan, 0.0\]\]; acc"),
         ({"layer 1": {"SPOS": {}}}, "layer 1, SPOS: there is nothing to draw"),
     ],
 )
@@ -235,7 +235,7 @@ def test_curves_without_values_are_refused(curves, message, tmp_path):
     [
         ({}, "there is nothing to draw"),
         ({"SPOS": np.ones(12)}, "SPOS: scores is the same for all children, so tau is undefined"),
-        ({"SPOS": TRUTH[:5]}, r"SPOS: scores has shape \(5,\); \(12,\) is needed"),
+        ({"SPOS": TRUTH[:5]}, r"SPOS: scores has shape \(5,\); accepted is \(12,\)"),
     ],
 )
 def test_scores_without_a_tau_are_refused(scores, message, tmp_path):
@@ -248,7 +248,7 @@ def test_scores_without_a_tau_are_refused(scores, message, tmp_path):
     [
         ({}, "there is nothing to draw"),
         ({"SPOS": {}}, "SPOS: there is nothing to draw"),
-        ({"SPOS": {2: [0.4]}}, r"SPOS, k 2: taus has shape \(1,\); an interval needs"),
+        ({"SPOS": {2: [0.4]}}, r"SPOS, k 2: taus has shape \(1,\); accepted is \(seeds,\)"),
     ],
 )
 def test_settings_without_an_interval_are_refused(taus, message, tmp_path):
@@ -260,9 +260,9 @@ def test_settings_without_an_interval_are_refused(taus, message, tmp_path):
     ("taus", "settings", "message"),
     [
         ({}, {}, "there is nothing to draw"),
-        ({"SPOS": [0.4, math.inf]}, {}, r"SPOS: taus\[1\] is inf; it must be finite"),
-        (SEEDS, {"trivial": {"FLOPs": math.nan}}, "FLOPs: nan has a value that is not finite"),
-        (SEEDS, {"ceiling": math.inf}, "noise ceiling: inf has a value that is not finite"),
+        ({"SPOS": [0.4, math.inf]}, {}, r"SPOS: taus\[1\] is inf; accepted are finite numbers"),
+        (SEEDS, {"trivial": {"FLOPs": math.nan}}, "FLOPs is nan; accepted are finite numbers"),
+        (SEEDS, {"ceiling": math.inf}, "noise ceiling is inf; accepted are finite numbers"),
     ],
 )
 def test_methods_without_an_interval_are_refused(taus, settings, message, tmp_path):

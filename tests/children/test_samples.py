@@ -107,7 +107,7 @@ def test_candidates_of_nothing_raises():
 
 
 def test_candidates_of_too_many_subsets_raises():
-    with pytest.raises(ValueError, match="'in' has 131072 choices; at most 65536"):
+    with pytest.raises(ValueError, match="'in' has 131072 choices; accepted are at most 65536"):
         samples.candidates(CategoricalMultiple(range(17), label="in"))
 
 
@@ -261,12 +261,12 @@ def test_neighbour_changes_only_the_labels_given():
 @pytest.mark.parametrize("k", [0, -1, 4])
 def test_neighbour_k_out_of_range_raises(k):
     sample = {"a": 0, "b": "x", "c": [0], "d": "only"}
-    with pytest.raises(ValueError, match=f"k is {k}, but it must be from 1 to 3"):
+    with pytest.raises(ValueError, match=f"k is {k}; accepted are 1 to 3, the number of labels"):
         samples.neighbour(sample, CANDIDATES, np.random.default_rng(0), k)
 
 
 def test_neighbour_of_labels_with_one_candidate_raises():
-    with pytest.raises(ValueError, match="from 1 to 0"):
+    with pytest.raises(ValueError, match="accepted are 1 to 0"):
         samples.neighbour({"d": "only"}, {"d": ["only"]}, np.random.default_rng(0))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from nni_magic.children.samples import digest
 from nni_magic.export import children, export_child, export_children
+from nni_magic.scoring.scored import ScoredChild
 from search_spaces import BertSpace
 from tests.spaces import ConstrainedSpace, ConvSpace, FlatSpace, MixedSpace, set_path, supernet
 
@@ -62,7 +63,7 @@ def outputs(net, sample, *args, **kwargs):
 def conv(tmp_path_factory):
     """A supernet, and the folders of two of its children in all formats."""
     folder, net = tmp_path_factory.mktemp("conv"), trained(ConvSpace())
-    ranked = [(CONV, 0.25), (CONV_2, 0.5)]
+    ranked = [ScoredChild(CONV, 0.25), ScoredChild(CONV_2, 0.5)]
     return net, export_children(net, ranked, folder, child=net.freeze, args=(images(),), **ORIGIN)
 
 
@@ -315,7 +316,7 @@ def test_child_that_torch_cannot_export_is_rejected_by_name(tmp_path):
 
 
 def test_nothing_to_export_is_rejected(flat, tmp_path):
-    with pytest.raises(ValueError, match="ranked is empty; at least one"):
+    with pytest.raises(ValueError, match="ranked is empty; accepted are lists of at least one"):
         export_flat(flat, tmp_path, [])
 
 
@@ -343,13 +344,15 @@ def test_a_score_that_is_no_number_is_rejected(score, flat, tmp_path):
 
 def test_a_file_as_folder_is_rejected(flat, tmp_path):
     (tmp_path / "taken").touch()
-    with pytest.raises(ValueError, match="taken', which is a file"):
+    with pytest.raises(ValueError, match="taken', a file; accepted are folders"):
         export_flat(flat, tmp_path / "taken")
 
 
 @pytest.mark.parametrize("formats", ["onnx", ["onnx", "tflite"]])
 def test_unknown_formats_are_rejected(formats, flat, tmp_path):
-    with pytest.raises(ValueError, match=r"formats is .*; accepted are some of \['program'"):
+    with pytest.raises(
+        ValueError, match=r"formats is .*; accepted are lists of some of 'pro"
+    ):
         export_flat(flat, tmp_path, formats=formats)
 
 
@@ -371,7 +374,7 @@ def test_a_missing_package_is_named(module, form, extra, flat, tmp_path, monkeyp
     [
         ({"args": [torch.ones(2, 5)]}, rf"{digest(FLAT)} does not accept .*'args': \[\[2, 5\]\]"),
         ({"args": [], "kwargs": {"y": torch.ones(2, 4)}}, r"'y': \[2, 4\].*unexpected keyword"),
-        ({"args": [torch.ones(1, 4)]}, r"at least 2, got the shapes \[\[1, 4\]\]"),
+        ({"args": [torch.ones(1, 4)]}, r"have the shapes \[\[1, 4\]\]; accepted .* at least 2"),
     ],
 )
 def test_inputs_that_do_not_fit_are_rejected(inputs, message, flat, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from spaces import ConvSpace, MixedSpace
 
 from nni_magic.manager.generations import Generations
+from nni_magic.scoring.scored import ScoredChild
 from nni_magic.search import Population
 
 SIZE = 4
@@ -72,7 +73,9 @@ def test_children_without_a_finite_score_are_not_ranked(tmp_path):
     generations = opened(tmp_path)
     children = generations.population.ask()
     generations.complete(1, [math.nan, 2.0, math.inf, 1.0])
-    assert opened(tmp_path).ranked() == [(children[3], 1.0), (children[1], 2.0)]
+    assert opened(tmp_path).ranked() == [
+        ScoredChild(children[3], 1.0), ScoredChild(children[1], 2.0)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3, 4), (4, 2, 1, 3)])
@@ -127,7 +130,7 @@ def test_generation_of_which_some_failed_is_completed_by_the_next(kept, tmp_path
     assert generations.reports == {}
     generations.complete_before(2)
     assert generations.reports["1"]["children"] == len(kept)
-    assert {repr(child) for child, _ in generations.ranked()} == {
+    assert {repr(child.sample) for child in generations.ranked()} == {
         repr(children[child - 1]) for child in kept
     }
     asked = generations.population.ask()
@@ -157,7 +160,7 @@ def test_scores_of_another_search_are_not_taken(tmp_path):
     assert [other.unscored(1, child) for child in range(1, SIZE + 1)] == other.population.ask()
     for child, sample in enumerate(other.population.ask(), start=1):
         other.keep(1, child, loss(sample))
-    assert [score for _, score in other.ranked()] == sorted(map(loss, population(seed=3).ask()))
+    assert [child.score for child in other.ranked()] == sorted(map(loss, population(seed=3).ask()))
 
 
 def test_search_of_another_space_is_refused(tmp_path):

@@ -358,7 +358,7 @@ def test_process_outside_an_experiment_needs_a_folder(monkeypatch):
 
 
 def test_trial_of_another_tuner_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"parameters are \{'lr': 0.1\}, which MagicTuner does"):
+    with pytest.raises(ValueError, match=r"parameters are \{'lr': 0.1\}; accepted are those"):
         Pipeline(FakeTrial({"lr": 0.1}), tmp_path)
 
 
@@ -382,7 +382,7 @@ def test_rank_that_the_search_does_not_have_is_named(rank, tmp_path):
     if rank > 1:
         search(tmp_path, 1)
         known = SIZE
-    message = rf"rank is {rank}, but the search in \S+ has scored {known} children"
+    message = rf"rank is {rank}; accepted are 1 to {known}, the children .* in \S+ has scored"
     with pytest.raises(ValueError, match=message):
         trial(tmp_path, "retrain", rank=rank, population=population)
 
@@ -394,7 +394,7 @@ def test_baseline_that_the_program_does_not_know_is_named(tmp_path):
 
 @pytest.mark.parametrize("children", [2, 7])
 def test_another_number_of_children_than_the_populations_is_named(tmp_path, children):
-    message = f"the tuner's children is {children}, but the population's size is 6: they must be"
+    message = f"the tuner's children is {children}; accepted is the size of the trial's popul.* 6"
     with pytest.raises(ValueError, match=message):
         search(tmp_path, 1, child=1, children=children)
 

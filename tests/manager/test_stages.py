@@ -67,6 +67,6 @@ def test_names_tell_tasks_apart():
     ids=str,
 )
 def test_other_parameters_are_not_a_task(parameters):
-    message = f"parameters are {parameters!r}, which MagicTuner does not give"
+    message = f"parameters are {parameters!r}; accepted are those that MagicTuner gives"
     with pytest.raises(ValueError, match=re.escape(message)):
         Task.parse(parameters)

@@ -116,7 +116,7 @@ def test_another_metric_is_the_trials_curve_when_named(channel):
 
 
 def test_unknown_metric_is_named_with_those_that_are_logged(channel):
-    with pytest.raises(ValueError, match=r"metric is 'val_f1'; the evaluator logs .*val_acc, val_"):
+    with pytest.raises(ValueError, match=r"metric is 'val_f1'; accepted are .*'val_acc', 'val_"):
         run(ReportValidation(ManagedTrial(), "val_f1"))
     assert channel.metrics == []
 
@@ -204,8 +204,8 @@ def test_first_rank_asks_the_manager_even_in_a_process_that_a_trial_started(chan
 @pytest.mark.parametrize(
     "error",
     [
-        ValueError("k is 0; it must be 1 or more"),
-        TypeError("vocab_size must be an int, got '9'"),
+        ValueError("k is 0; accepted are whole numbers of at least 1"),
+        TypeError("vocab_size is '9'; accepted are whole numbers"),
         FileNotFoundError("corpus_spec names 'nowhere', which does not exist"),
         ModuleNotFoundError("corpus needs a package: pip install datasets"),
     ],

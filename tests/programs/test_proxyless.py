@@ -311,7 +311,7 @@ def test_imagenet_preset_takes_real_steps_on_images_of_full_resolution(tmp_path)
     assert all(0 < loss < 1000 for _, loss in watch.steps)
     module = strategy.oneshot_module
     assert anchor_of(module).sample is not None
-    assert len(module.alignment.layers) == 5  # of 21, every fourth
+    assert len(module.terms[0].layers) == 5  # of 21, every fourth
     for child, _ in watch.steps:
         assert len(child) == 21
         assert domain.costs(child)["flops"] <= 600e6

@@ -17,6 +17,7 @@ from nni.nas.space import RawFormatModelSpace, SimplifiedModelSpace
 from spaces import FlatSpace, SizedSpace, supernet
 from training import QUIET, Stop
 
+from nni_magic.scoring.scored import ScoredChild
 from nni_magic.search import evolution as module
 from nni_magic.search.evaluation import ChildEvaluator
 from nni_magic.search.evolution import Evolution
@@ -75,10 +76,11 @@ def test_search_finds_the_optimum_and_ranks_all_it_scored():
 
     ranked = Evolution(generations=12, population=20, seed=0).search(FlatSpace(5, 3), remembering)
     assert len(ranked) == len(scored) == 240
-    assert [value for _, value in ranked] == sorted(score(scored))
+    assert {type(child) for child in ranked} == {ScoredChild}
+    assert [child.score for child in ranked] == sorted(score(scored))
     everything = itertools.product(range(3), repeat=5)
     best = min(sum(map(float.__mul__, WEIGHTS, map(float, each))) for each in everything)
-    assert ranked[0][1] == pytest.approx(best)
+    assert ranked[0].score == pytest.approx(best)
 
 
 def test_search_ends_when_no_child_is_left(caplog):
@@ -106,7 +108,8 @@ def test_settings_reach_the_population():
     assert asked[0][0] == start
     assert [len(samples) for samples in asked] == [2, 2, 2]
     assert all(sample["block_1"] == "skip" for samples in asked for sample in samples)
-    assert [value for _, value in ranked] == sorted((value for _, value in ranked), reverse=True)
+    scores = [child.score for child in ranked]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_one_line_is_logged_for_each_generation(caplog):
@@ -183,9 +186,9 @@ def test_drawn_seed_is_logged_and_repeats_the_search(caplog):
         ({"generations": 0}, "generations is 0; accepted are whole numbers"),
         ({"population": 0}, "population size is 0; accepted are whole numbers of at least 1"),
         ({"tournament": 0}, "tournament is 0; accepted are whole numbers"),
-        ({"crossover": 3}, "crossover is 3; it must be a probability, from 0 to 1"),
-        ({"mutation": -0.1}, "mutation is -0.1; it must be a probability"),
-        ({"mode": "best"}, "mode is 'best'; accepted are 'min' and 'max'"),
+        ({"crossover": 3}, "crossover is 3; accepted are numbers from 0 to 1"),
+        ({"mutation": -0.1}, "mutation is -0.1; accepted are numbers from 0 to 1"),
+        ({"mode": "best"}, "mode is 'best'; accepted are 'min', 'max'"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_a_search(setting, message):
@@ -235,7 +238,7 @@ def test_list_models_says_what_it_cannot_do(caplog):
         RawFormatModelSpace.from_model(weights_alike(), classification()),
         SequentialExecutionEngine(),
     )
-    with pytest.raises(ValueError, match="sort is False; Evolution lists its best models only"):
+    with pytest.raises(ValueError, match="sort is False; accepted is True"):
         next(strategy.list_models(sort=False))
     assert len(list(strategy.list_models(limit=99))) == 24
     assert "99 models are requested, but 24 are known" in caplog.text
@@ -280,11 +283,11 @@ class OtherEngine(SequentialExecutionEngine.__base__):
 def test_other_engines_formats_and_evaluators_are_refused():
     raw, simplified = RawFormatModelSpace.from_model, SimplifiedModelSpace.from_model
     sequential = SequentialExecutionEngine()
-    with pytest.raises(TypeError, match=r"OtherEngine.*takes a SequentialExecutionEngine and"):
+    with pytest.raises(TypeError, match=r"OtherEngine.*accepted are a SequentialExec.* and"):
         Evolution(**SMALL)(raw(FlatSpace(), classification()), OtherEngine())
     with pytest.raises(TypeError, match=r"SimplifiedModelSpace.*NasExperimentConfig\('sequential'"):
         Evolution(**SMALL)(simplified(FlatSpace(), classification()), sequential)
-    with pytest.raises(TypeError, match=r"evaluator is a FunctionalEvaluator; .* a Lightning one"):
+    with pytest.raises(TypeError, match=r"evaluator is a FunctionalEvaluator; accepted are NNI"):
         Evolution(**SMALL)(raw(FlatSpace(), FunctionalEvaluator(print)), sequential)
     choosy = classification(learning_rate=nni.choice("lr", [0.1, 0.01]))
     with pytest.raises(ValueError, match=r"the evaluator has choices of its own.*'lr'"):

@@ -26,7 +26,7 @@ def test_stem_adds_token_and_position():
 
 def test_stem_too_long_sequence_raises():
     stem = Stem(8, 30, 6, 8, dropout=0.0)
-    with pytest.raises(ValueError, match=r"token_ids must have at most max_length=6 .* got 7"):
+    with pytest.raises(ValueError, match=r"token_ids has 7 columns; accepted are at most .* 6"):
         stem(torch.zeros(1, 7, dtype=torch.long))
 
 

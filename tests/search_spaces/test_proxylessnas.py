@@ -12,8 +12,7 @@ from torch import nn
 
 from nni_magic.samplers import UniformSampler
 from search_spaces import ProxylessNASSpace
-from search_spaces.mbconv import build_candidate
-from search_spaces.proxylessnas import PRESETS, Stage, scaled
+from search_spaces.proxylessnas import PRESETS, Stage
 
 SETTINGS = {
     "stages": (Stage(8, 2, 2), Stage(12, 2, 1)), "resolution": 8, "n_classes": 5,
@@ -62,19 +61,6 @@ def imagenet():
     """Multiply-adds of children of the ImageNet preset, by their operators."""
     counts = profiler(**PRESETS["imagenet"])
     return lambda operators: counts.profile(named(operators))
-
-
-@pytest.mark.parametrize("expansion", [1, 3, 6])
-@pytest.mark.parametrize("kernel", [3, 5, 7])
-@pytest.mark.parametrize(("channels", "stride"), [((8, 8), 1), ((8, 12), 2)])
-def test_parameters_of_a_candidate_match_a_count_by_hand(expansion, kernel, channels, stride):
-    before, after = channels
-    operator = build_candidate(
-        f"mb{expansion}_{kernel}x{kernel}", before, after, stride=stride, norm={}
-    )
-    inner = expansion * before
-    expand = before * inner + 2 * inner if expansion > 1 else 0
-    assert n_params(operator) == expand + inner * kernel**2 + 2 * inner + inner * after + 2 * after
 
 
 @pytest.mark.parametrize("operator", ["mb3_5x5", "mb6_3x3", "zero"])
@@ -203,15 +189,6 @@ def test_width_multiplies_channels():
     assert ProxylessNASSpace.preset("tiny", width=0.5).head[-1].in_features == 64
 
 
-@pytest.mark.parametrize("channels", [8, 16, 24, 32, 96, 160, 320])
-@pytest.mark.parametrize("width", [0.35, 0.5, 0.75, 1.3, 1.4])
-def test_scaled_is_a_multiple_of_8_and_hardly_less(channels, width):
-    found = scaled(channels, width)
-    assert found % 8 == 0
-    assert found >= 0.9 * channels * width
-    assert found - 8 < 0.9 * channels * width or found - channels * width <= 4
-
-
 def test_batch_norm_settings_reach_every_norm():
     space = ProxylessNASSpace(**SETTINGS, bn_momentum=0.3, bn_eps=0.01)
     norms = [m for m in space.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -219,18 +196,18 @@ def test_batch_norm_settings_reach_every_norm():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"resolution": 1}, r"resolution is 1, too small for the strides, which reduce it by 4"),
+    ({"resolution": 1}, r"resolution is 1; accepted are at least 4 pixels"),
     ({"n_classes": 0}, r"n_classes is 0; accepted are whole numbers of at least 1"),
-    ({"stages": ()}, r"stages is empty"),
-    ({"stages": ((8, 0, 1),)}, r"n_blocks of stage 1 is 0"),
-    ({"stages": ((8, 1, 3),)}, r"stride of stage 1 is 3; accepted are 1 and 2"),
-    ({"stem_stride": 4}, r"stem_stride is 4; accepted are 1 and 2"),
-    ({"width": 0}, r"width is 0; it must be positive"),
-    ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-    ({"candidates": ("zero",)}, r"at least one of them not 'zero'"),
-    ({"candidates": ("mb3_3x3", "mb3_3x3")}, r"must be different names"),
-    ({"candidates": ("mb3_4x4",)}, r"candidate 'mb3_4x4' is not accepted.*odd k"),
-    ({"candidates": ("mb3_3x5",)}, r"candidate 'mb3_3x5' is not accepted"),
+    ({"stages": ()}, r"stages is empty; accepted are lists of at least one stage"),
+    ({"stages": ((8, 0, 1),)}, r"n_blocks of stage 1 is 0; accepted are whole numbers"),
+    ({"stages": ((8, 1, 3),)}, r"stride of stage 1 is 3; accepted are 1, 2"),
+    ({"stem_stride": 4}, r"stem_stride is 4; accepted are 1, 2"),
+    ({"width": 0}, r"width is 0; accepted are numbers above 0"),
+    ({"dropout": 1.0}, r"dropout is 1.0; accepted are numbers from 0 to below 1"),
+    ({"candidates": ("zero",)}, r"candidates is .*; accepted are lists that hold another than .z"),
+    ({"candidates": ("mb3_3x3", "mb3_3x3")}, r"accepted are one or more names that differ"),
+    ({"candidates": ("mb3_4x4",)}, r"candidate is 'mb3_4x4'; accepted are.*odd k"),
+    ({"candidates": ("mb3_3x5",)}, r"candidate is 'mb3_3x5'; accepted are 'zero' and mb"),
 ])  # fmt: skip
 def test_bad_input_is_named(change, message):
     with pytest.raises(ValueError, match=message):
@@ -238,17 +215,12 @@ def test_bad_input_is_named(change, message):
 
 
 def test_one_string_of_candidates_raises():
-    with pytest.raises(TypeError, match="candidates must be a sequence of names, got the string"):
+    with pytest.raises(TypeError, match="candidates is 'mb3_3x3'; accepted are sequences of names"):
         ProxylessNASSpace(**SETTINGS, candidates="mb3_3x3")
 
 
-def test_zero_in_a_reducing_block_raises():
-    with pytest.raises(ValueError, match=r"'zero' cannot stand in a reducing block.*has stride 2"):
-        build_candidate("zero", 8, 8, stride=2, norm={})
-    with pytest.raises(ValueError, match=r"'zero' cannot stand.*maps 8 channels to 12"):
-        build_candidate("zero", 8, 12, stride=1, norm={})
-
-
 def test_unknown_preset_raises():
-    with pytest.raises(ValueError, match="preset must be one of imagenet, cifar, tiny"):
+    with pytest.raises(
+        ValueError, match="preset is 'mnist'; accepted are 'imagenet', 'cifar', 'tiny'"
+    ):
         ProxylessNASSpace.preset("mnist")

@@ -132,8 +132,7 @@ def _same_type(studies: Studies, single: Settings, by_type: ByType) -> str:
         rows.append(_row("difference", studies, _gain_of_same(single, same, different)))
     return (
         "## Finding 2 of the paper: operators of the same type interfere less\n\n"
-        "m = 1, mean over j.\n\n"
-        + table(["operators", *studies], rows)
+        "m = 1, mean over j.\n\n" + table(["operators", *studies], rows)
     )
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import scipy.stats
 
 from experiments.benchmarks.reporting import table
-from experiments.studies.gathered import gather, ranked_children
+from experiments.studies.gathered import gather
 from experiments.studies.interference.findings import Settings, Studies, cosines
-from experiments.studies.study import Study
+from experiments.studies.results import Results
 from nni_magic.analysis import figures
 from nni_magic.analysis.ranking import rank
 from nni_magic.analysis.resampling import FEWEST_CHILDREN
@@ -23,7 +23,7 @@ FEWEST_POINTS = 4
 Taus = Mapping[str, Mapping[int, float]]  # supernet to seed to tau
 
 
-def measured_taus(study: Study, studies: Studies) -> dict[str, dict[int, float]]:
+def measured_taus(results: Results, studies: Studies) -> dict[str, dict[int, float]]:
     """Kendall's tau of the supernets that are measured; empty without a ground truth.
 
     Raises
@@ -31,18 +31,17 @@ def measured_taus(study: Study, studies: Studies) -> dict[str, dict[int, float]]
     ValueError
         If a supernet's scores are not finite or all the same.
     """
-    record = gather(study)
-    children, truth, _ = ranked_children(record)
-    if len(children) < FEWEST_CHILDREN:
+    record = gather(results)
+    ranked = record.ranked()
+    if len(ranked.children) < FEWEST_CHILDREN:
         return {}
-    numbers = [child["number"] for child in children]
     taus: dict[str, dict[int, float]] = {name: {} for name in studies}
     for name, by_seed in studies.items():
         for seed in by_seed:
-            if found := record["supernets"].get(name, {}).get(str(seed)):
+            if found := record.supernets.get(name, {}).get(str(seed)):
                 with naming(f"supernet {name!r}, seed {seed}"):
-                    ranking = rank(truth, np.array(found["scores"])[numbers], top_k=())
-                taus[name][seed] = ranking.kendall_tau
+                    scores = np.array(found["scores"])[ranked.numbers]
+                    taus[name][seed] = rank(ranked.truth, scores, top_k=()).kendall_tau
     return taus
 
 

@@ -14,22 +14,16 @@ on. Several such processes share the work, and the last one to end reports on al
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
-import torch
-
-from experiments.studies.command_line import study_parser
-from experiments.studies.plan import Plan
+from experiments.studies.command_line import open_study, study_parser
 from experiments.studies.ranking import report
-from experiments.studies.study import Study
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = study_parser(__doc__)
-    add = parser.add_argument
-    add("--report", action="store_true", help="train nothing")
+    parser.add_argument("--report", action="store_true", help="train nothing")
     return parser.parse_args(arguments)
 
 
@@ -37,10 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train what is missing, and report."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    logging.getLogger("experiments").setLevel(logging.INFO)
-    torch.set_num_threads(settings.threads)
-    study = Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data)
+    study = open_study(settings)
     if not settings.report:
         study.work()
     if settings.report or not any(study.missing()):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from experiments.studies.gathered import ranked_children
+from experiments.studies.gathered import Gathered
 from experiments.studies.ranking.comparisons import METHODS
+from experiments.studies.ranking.statistics import RankedSupernets, Setting, Statistics
+from experiments.studies.trainings import Supernets
 from nni_magic.analysis import plots
 
 __all__ = ["draw", "label", "several", "taus_of"]
 
 
-def draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> None:
+def draw(record: Gathered, found: Statistics, stem: Path) -> None:
     """Draw tau by method, the methods' scores, and tau by every setting, as far as there are seeds.
 
     Settings that are no number are drawn together, as ``<stem>_variants``.
@@ -27,11 +28,11 @@ def draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> Non
     stem
         The pictures, without their ends.
     """
-    supernets, planned = found["halves"]["all"]["supernets"], record["plan"]["supernets"]
+    supernets, planned = found.halves["all"].supernets, record.plan.supernets
     taus = {
-        name: taus_of(one, one["seeds"])
+        name: taus_of(one, one.seeds)
         for name, one in supernets.items()
-        if len(one["seeds"]) > 1
+        if len(one.seeds) > 1
     }  # fmt: skip
     methods = {name: tau for name, tau in taus.items() if name.split(", ")[0] in METHODS}
     variants = {
@@ -45,51 +46,50 @@ def draw(record: Mapping[str, Any], found: Mapping[str, Any], stem: Path) -> Non
     if variants:
         first = {name: tau for name, tau in methods.items() if name == METHODS[0]}
         _draw_taus({**first, **variants}, found, stem.with_name(f"{stem.name}_variants"))
-    for setting, one in several(found["settings"]).items():
-        if len(one["seeds"]) > 1:
-            names = {value["value"]: value["supernets"] for value in one["values"]}
-            strategies = dict.fromkeys(planned[name]["strategy"] for name in names.values())
-            line = {value: taus_of(supernets[name], one["seeds"]) for value, name in names.items()}
+    for setting, one in several(found.settings).items():
+        if len(one.seeds) > 1:
+            strategies = dict.fromkeys(planned[value.supernets].strategy for value in one.values)
+            line = {
+                value.value: taus_of(supernets[value.supernets], one.seeds) for value in one.values
+            }
             path = stem.with_name(f"{stem.name}_{setting}")
             plots.tau_by_setting({", ".join(strategies): line}, path, setting=label(setting))
 
 
-def _values(planned: Mapping[str, Any], name: str) -> Mapping[str, float]:
+def _values(planned: Mapping[str, Supernets], name: str) -> Mapping[str, float]:
     """Settings in whose pictures supernets are; uncalibrated ones are in no plan."""
-    return planned.get(name, {"values": {}})["values"]
+    return planned[name].values if name in planned else {}
 
 
-def _draw_taus(taus: Mapping[str, list[float]], found: Mapping[str, Any], stem: Path) -> None:
-    here = found["halves"]["all"]
-    best = here["best trivial"]
+def _draw_taus(taus: Mapping[str, list[float]], found: Statistics, stem: Path) -> None:
+    here = found.halves["all"]
     plots.tau_by_method(
         taus,
         stem,
-        trivial={best: here["trivial"][best]["kendall_tau"]},
-        ceiling=found["ceiling"] and found["ceiling"]["tau_ceiling"],
+        trivial={here.best_trivial: here.trivial[here.best_trivial].kendall_tau},
+        ceiling=None if found.ceiling is None else found.ceiling.tau_ceiling,
     )
 
 
-def _draw_scores(names: Iterable[str], record: Mapping[str, Any], stem: Path) -> None:
-    children, truth, _ = ranked_children(record)
-    numbers = [child["number"] for child in children]
-    firsts = {name: next(iter(record["supernets"][name].items())) for name in names}
+def _draw_scores(names: Iterable[str], record: Gathered, stem: Path) -> None:
+    ranked, truth = record.ranked(), record.ground_truth
+    firsts = {name: next(iter(record.supernets[name].items())) for name in names}
     plots.score_against_truth(
-        truth,
-        {f"{name}, seed {seed}": np.array(one["scores"])[numbers]
+        ranked.truth,
+        {f"{name}, seed {seed}": np.array(one["scores"])[ranked.numbers]
          for name, (seed, one) in firsts.items()},
         stem.with_name(f"{stem.name}_scores"),
-        truth_label="{name} ({unit})".format(**record["ground_truth"]),
+        truth_label=f"{truth.name} ({truth.unit})",
         score_label="validation loss with inherited weights (nats)",
     )  # fmt: skip
 
 
-def several(settings: Mapping[str, Any]) -> dict[str, Any]:
+def several(settings: Mapping[str, Setting]) -> dict[str, Setting]:
     """Leave out settings of which only one value is trained yet, or no seed of all values."""
     return {
         setting: found
         for setting, found in settings.items()
-        if len(found["values"]) > 1 and found["seeds"]
+        if len(found.values) > 1 and found.seeds
     }
 
 
@@ -102,6 +102,6 @@ def label(setting: str) -> str:
     return setting.replace("_", " ")
 
 
-def taus_of(found: Mapping[str, Any], seeds: Iterable[str]) -> list[float]:
+def taus_of(found: RankedSupernets, seeds: Iterable[str]) -> list[float]:
     """Kendall's tau of every seed of a supernet's rankings."""
-    return [found["seeds"][seed]["kendall_tau"] for seed in seeds]
+    return [found.seeds[seed].kendall_tau for seed in seeds]

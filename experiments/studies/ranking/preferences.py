@@ -6,23 +6,49 @@ less than 0 where the child is better off.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
 
 from experiments.benchmarks.reporting import table
 from experiments.studies.cells import cell
+from experiments.studies.gathered import Child, Gathered
 from experiments.studies.ranking.comparisons import Scores, mean_tau
 from nni_magic.analysis.seeds import MeanInterval, over_seeds
 from nni_magic.children.samples import distance
 
-__all__ = ["anchor_table", "by_anchor", "by_candidate", "change_table", "changes"]
+__all__ = [
+    "AnchorTaus",
+    "Changes",
+    "anchor_table",
+    "by_anchor",
+    "by_candidate",
+    "change_table",
+    "changes",
+]
 
-Children = Sequence[Mapping[str, Any]]
+Children = Sequence[Child]
+Changes = Mapping[str, Mapping[str, MeanInterval]]
+"""Name of a supernet to candidate to what a further block with it adds to a child's change."""
+
+
+@dataclass(frozen=True)
+class AnchorTaus:
+    """Kendall's tau with the distance of children from the anchor.
+
+    Parameters
+    ----------
+    favoured
+        Of the distance with the change.
+    deserved
+        Of the distance with the ground truth.
+    """
+
+    favoured: MeanInterval
+    deserved: MeanInterval
 
 
 def by_candidate(
@@ -42,7 +68,9 @@ def by_candidate(
     }
 
 
-def changes(children: Children, scores: Scores, baseline: str) -> dict[str, dict[str, Any]]:
+def changes(
+    children: Children, scores: Scores, baseline: str
+) -> dict[str, dict[str, MeanInterval]]:
     """Name of a supernet to candidate to what a further block with it adds to the change.
 
     It is in nats: Theil and Sen's median of slopes, as a few children that failed would decide a
@@ -52,8 +80,8 @@ def changes(children: Children, scores: Scores, baseline: str) -> dict[str, dict
     changed = _changed(scores, baseline)
     return {
         name: {
-            candidate: dataclasses.asdict(
-                over_seeds([scipy.stats.theilslopes(one, count).slope for one in of.values()])
+            candidate: over_seeds(
+                [scipy.stats.theilslopes(one, count).slope for one in of.values()]
             )
             for candidate, count in _counts(children).items()
         }
@@ -63,12 +91,12 @@ def changes(children: Children, scores: Scores, baseline: str) -> dict[str, dict
 
 
 def by_anchor(
-    record: Mapping[str, Any],
+    record: Gathered,
     children: Children,
     truth: np.ndarray,
     scores: Scores,
     baseline: str,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, AnchorTaus]:
     """Kendall's tau with the distance of children from the anchor, of every aligned supernet.
 
     To the anchor all others are aligned, so that weights that serve it may serve its relatives more
@@ -88,57 +116,55 @@ def by_anchor(
     Returns
     -------
     dict
-        Name of a supernet to ``favoured``, tau of the distance with the change, and ``deserved``,
-        with the ground truth; each a mean over the seeds that both have, with its interval. Left
-        out is what has fewer than two such seeds, or less than two distances.
+        By name of a supernet; means over the seeds that both have. Left out is what has fewer than
+        two such seeds, or less than two distances.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, AnchorTaus] = {}
     for name, changed in _changed(scores, baseline).items():
-        taus: dict[str, list[float]] = {"favoured": [], "deserved": []}
+        favoured, deserved = [], []
         for seed, change in changed.items():
-            if anchor := record["supernets"][name][seed].get("anchor"):
-                far = np.array([distance(anchor, child["sample"]) for child in children])
+            if anchor := record.supernets[name][seed].get("anchor"):
+                far = np.array([distance(anchor, child.sample) for child in children])
                 if np.ptp(far) > 0:
-                    taus["favoured"].append(_tau(far, change))
-                    taus["deserved"].append(_tau(far, truth))
-        if len(taus["favoured"]) > 1:
-            found[name] = {key: dataclasses.asdict(over_seeds(of)) for key, of in taus.items()}
+                    favoured.append(_tau(far, change))
+                    deserved.append(_tau(far, truth))
+        if len(favoured) > 1:
+            found[name] = AnchorTaus(over_seeds(favoured), over_seeds(deserved))
     return found
 
 
-def change_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def change_table(found: Changes) -> str:
     """Lay out what :func:`changes` has found, in thousandths of a nat."""
     candidates = list(next(iter(found.values())))
     rows = [
-        [name, of[candidates[0]]["n"], *(_thousandths(of[one]) for one in candidates)]
+        [name, of[candidates[0]].n, *(_thousandths(of[one]) for one in candidates)]
         for name, of in found.items()
     ]
     return table(["supernet", "seeds", *candidates], rows)
 
 
-def _thousandths(one: Mapping[str, Any]) -> str:
+def _thousandths(one: MeanInterval) -> str:
     """Mean and interval in thousandths.
 
-    >>> _thousandths({"mean": -0.00396, "interval": (-0.0045, 0.001)})
+    >>> _thousandths(MeanInterval(-0.00396, (-0.0045, 0.001), std=0.002, n=3))
     '-4.0 (-4.5 to +1.0)'
     """
-    mean, low, high = (f"{1000 * value:+.1f}" for value in (one["mean"], *one["interval"]))
+    mean, low, high = (f"{1000 * value:+.1f}" for value in (one.mean, *one.interval))
     return f"{mean} ({low} to {high})"
 
 
-def anchor_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def anchor_table(found: Mapping[str, AnchorTaus]) -> str:
     """Lay out what :func:`by_anchor` has found."""
-    keys = ("favoured", "deserved")
     rows = [
-        [name, of["favoured"]["n"], *(cell(MeanInterval(**of[key]), "+") for key in keys)]
-        for name, of in found.items()
+        [name, taus.favoured.n, cell(taus.favoured, "+"), cell(taus.deserved, "+")]
+        for name, taus in found.items()
     ]
-    return table(["supernet", "seeds", *keys], rows)
+    return table(["supernet", "seeds", "favoured", "deserved"], rows)
 
 
 def _counts(children: Children) -> dict[str, np.ndarray]:
     """Candidate to its number in every child, where that differs between children."""
-    chosen = [Counter(map(str, child["sample"].values())) for child in children]
+    chosen = [Counter(map(str, child.sample.values())) for child in children]
     counts = {
         candidate: np.array([of[candidate] for of in chosen])
         for candidate in sorted(set().union(*chosen))

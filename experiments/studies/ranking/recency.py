@@ -16,24 +16,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from nni.mutable import Sample
 
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies.cells import cell
-from experiments.studies.command_line import check_paired, check_supernets, study_parser
+from experiments.studies.command_line import (
+    check_paired,
+    check_supernets,
+    open_study,
+    study_parser,
+)
+from experiments.studies.curves import draw_curves
 from experiments.studies.gathered import devices
-from experiments.studies.plan import Plan
-from experiments.studies.settings import check_least
+from experiments.studies.measurements import Measurements, Record
 from experiments.studies.study import Study
-from nni_magic.analysis import figures, seeds
+from nni_magic.analysis import seeds
 from nni_magic.children import samples
-from nni_magic.programs.made_with import read_result
-from nni_magic.support.files import write_json
+from nni_magic.support.errors import check_count
 
 LABEL = "loss less the control's (nats)"
 
@@ -48,8 +52,15 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def check_settings(plan: Plan, settings: argparse.Namespace) -> None:
-    """Make sure that what is asked for can be measured and reported.
+class RecencyMeasurements(Measurements):
+    """Losses around the last child of supernets, less those on their controls.
+
+    Parameters
+    ----------
+    study
+        Its supernets are trained already.
+    settings
+        The command line.
 
     Raises
     ------
@@ -57,10 +68,41 @@ def check_settings(plan: Plan, settings: argparse.Namespace) -> None:
         If the plan has no such supernets, their seeds cannot be paired with the control's, or a
         number is too small.
     """
-    check_least("the command line", {"children": 1, "seed": 0}, settings)
-    names = (settings.control, *settings.supernets)
-    check_supernets(plan, names)
-    check_paired({name: plan.supernets[name].seeds for name in names}, settings.control)
+
+    def __init__(self, study: Study, settings: argparse.Namespace) -> None:
+        check_count("children", settings.children)
+        check_count("seed", settings.seed, at_least=0)
+        planned, names = study.plan.supernets, (settings.control, *settings.supernets)
+        check_supernets(study.plan, names)
+        check_paired({name: planned[name].seeds for name in names}, settings.control)
+        of = {name: planned[name].seeds for name in settings.supernets}
+        super().__init__(study, settings.runs / "recency", of)
+        self.settings = settings
+
+    def made_with(self, name: str) -> dict[str, Any]:
+        return {
+            "measured": self.study.made_supernet(name),
+            "control": self.study.made_supernet(self.settings.control),
+            "children": self.settings.children,
+            "seed": self.settings.seed,
+        }
+
+    def measure(self, name: str, seed: int) -> None:
+        study, both = self.study, (name, self.settings.control)
+        last, _ = (study.trained(one, seed)["last_child"] for one in both)
+        candidates = samples.candidates(study.domain.make_space())
+        rng = np.random.default_rng([self.settings.seed, seed])
+        around = children_around(last, candidates, self.settings.children, rng)
+        children = [child for at in around.values() for child in at]
+        own, control = (
+            np.array(study.score(study.checkpoint(one, seed), children)) for one in both
+        )
+        ends = np.cumsum([len(at) for at in around.values()])[:-1]
+        self.save(name, seed, {
+            "difference": [float(part.mean()) for part in np.split(own - control, ends)],
+            "own": [part.tolist() for part in np.split(own, ends)],
+            "control": [part.tolist() for part in np.split(control, ends)],
+        })  # fmt: skip
 
 
 def children_around(
@@ -80,48 +122,13 @@ def children_around(
     return around
 
 
-def measure(study: Study, name: str, seed: int, settings: argparse.Namespace) -> dict[str, Any]:
-    """Mean loss less the control's at every distance from the last child of a supernet.
-
-    Raises
-    ------
-    ValueError
-        If one of the two supernets is not trained.
-    """
-    last, _ = (study.trained(n, seed)["last_child"] for n in (name, settings.control))
-    candidates = samples.candidates(study.domain.make_space())
-    rng = np.random.default_rng([settings.seed, seed])
-    around = children_around(last, candidates, settings.children, rng)
-    children = [child for at in around.values() for child in at]
-    own, control = (
-        np.array(study.score(study.checkpoint(n, seed), children)) for n in (name, settings.control)
-    )
-    ends = np.cumsum([len(at) for at in around.values()])[:-1]
-    return {
-        "made_with": measured_with(study, name, settings),
-        "difference": [float(part.mean()) for part in np.split(own - control, ends)],
-        "own": [part.tolist() for part in np.split(own, ends)],
-        "control": [part.tolist() for part in np.split(control, ends)],
-    }
-
-
-def measured_with(study: Study, name: str, settings: argparse.Namespace) -> dict[str, Any]:
-    """What the measurement depends on, see :mod:`experiments.studies.records`."""
-    return {
-        "measured": study.made_supernet(name),
-        "control": study.made_supernet(settings.control),
-        "children": settings.children,
-        "seed": settings.seed,
-    }
-
-
-def over_seeds(found: dict[str, Any]) -> list[Any]:
+def over_seeds(found: Mapping[int, Record]) -> list[seeds.MeanInterval]:
     """Mean difference over seeds with its interval, at every distance."""
     by_seed = np.array([one["difference"] for one in found.values()])
     return [seeds.over_seeds(column) for column in by_seed.T]
 
 
-def near_less_far(found: dict[str, Any]) -> tuple[int, seeds.MeanInterval]:
+def near_less_far(found: Mapping[int, Record]) -> tuple[int, seeds.MeanInterval]:
     """Half of the distances, and by how much the children up to there are worse than those behind.
 
     Of the differences from the control, mean over distances, the child at distance 0 left out.
@@ -133,22 +140,26 @@ def near_less_far(found: dict[str, Any]) -> tuple[int, seeds.MeanInterval]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure what is missing, and report."""
+    """Measure what is missing, and report when nothing is."""
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
-    torch.set_num_threads(settings.threads)
-    study = Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data)
-    check_settings(study.plan, settings)
-    found: dict[str, dict[str, Any]] = {}
-    for name in settings.supernets:
-        for seed in study.plan.supernets[name].seeds:
-            path = settings.runs / "recency" / f"{name}_seed{seed}.json"
-            made_with = measured_with(study, name, settings)
-            if (one := read_result(path, made_with)) is None:
-                one = measure(study, name, seed, settings)
-                write_json(path, one)
-            found.setdefault(name, {})[str(seed)] = one
+    measurements = RecencyMeasurements(open_study(settings), settings)
+    measurements.work()
+    if not any(measurements.missing()):
+        print(write(measurements, arguments))
+
+
+def write(measurements: RecencyMeasurements, arguments: Sequence[str]) -> Path:
+    """Write the report; gives the JSON's path."""
+    settings, found = measurements.settings, measurements.found()
     means = {name: over_seeds(by_seed) for name, by_seed in found.items()}
+    results = {
+        "recency": found,
+        "means": {name: [dataclasses.asdict(one) for one in of] for name, of in means.items()},
+        "trained_on": devices(
+            measurements.study.trained(name, seed) for name, seed in measurements.supernets()
+        ),
+    }
     rows = [
         [distance, *(cell(curve[distance], "+") for curve in means.values())]
         for distance in range(len(next(iter(means.values()))))
@@ -160,15 +171,15 @@ def main(arguments: list[str] | None = None) -> None:
         + table(["distance", *means], rows)
         + "".join(_contrast_line(name, *near_less_far(by_seed)) for name, by_seed in found.items())
     )
-    summary = {name: [dataclasses.asdict(one) for one in curve] for name, curve in means.items()}
-    trained_on = devices(study.trained(name, int(seed)) for name in found for seed in found[name])
     path, _ = write_report(
-        f"recency_{settings.plan.stem}", settings, arguments,
-        {"recency": found, "means": summary, "trained_on": trained_on},
-        text, program="experiments.studies.ranking.recency",
+        f"recency_{settings.plan.stem}", settings, arguments, results, text,
+        program="experiments.studies.ranking.recency",
     )  # fmt: skip
-    _draw(means, path.with_suffix(""))
-    print(path)
+    draw_curves(
+        means, path.with_suffix(""), first=0,
+        below="operators that differ from the last child", beside=LABEL,
+    )  # fmt: skip
+    return path
 
 
 def _contrast_line(name: str, half: int, contrast: seeds.MeanInterval) -> str:
@@ -176,16 +187,6 @@ def _contrast_line(name: str, half: int, contrast: seeds.MeanInterval) -> str:
         f"\n\n{name}: at distances 1 to {half} less at greater ones {cell(contrast, '+')} nats, "
         "seed by seed; negative where the children near the last one are favoured."
     )
-
-
-def _draw(means: dict[str, list[seeds.MeanInterval]], stem: Path) -> None:
-    figure, [panel] = figures.panels_of(1, 5.5, 3.5)
-    for i, (name, curve) in enumerate(means.items()):
-        figures.draw_means(panel, range(len(curve)), curve, label=name, **figures.style(i))
-    figures.tidy(panel)
-    figures.label_axes(figure, "operators that differ from the last child", LABEL)
-    figures.write_legend(figure, [panel])
-    figures.save(figure, stem)
 
 
 if __name__ == "__main__":

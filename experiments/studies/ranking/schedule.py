@@ -16,25 +16,74 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments.benchmarks.reporting import add_report_options, table, write_report
 from experiments.studies.cells import interval
-from experiments.studies.gathered import gather, ranked_children
+from experiments.studies.command_line import add_data_options
+from experiments.studies.gathered import Gathered, gather
 from experiments.studies.plan import Plan
 from experiments.studies.records import child_settings
-from experiments.studies.study import Study
+from experiments.studies.results import Results
 from nni_magic.analysis import ranking
+from nni_magic.analysis.ranking import Ranking
 from nni_magic.analysis.resampling import FEWEST_CHILDREN, draws, percentiles, resampled_taus
 from nni_magic.children import samples
 from nni_magic.programs.made_with import check_same
 from nni_magic.support.errors import naming
 
 N_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a ranking fares with two ground truths.
+
+    Parameters
+    ----------
+    seeds
+        Of the supernets that rank; 1 for a trivial ranking.
+    tau
+        Mean tau over seeds, with the first ground truth and with the second.
+    change_interval
+        Of the second less the first, over children.
+    """
+
+    seeds: int
+    tau: list[float]
+    change_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The same children with the ground truths of two schedules.
+
+    Parameters
+    ----------
+    children
+        Digests of those that both have.
+    steps
+        Of the two schedules.
+    truths
+        Losses in nats of the children, with each.
+    between
+        How the first ranks the children by the second.
+    rankings
+        What else ranks them, by name.
+    trained_on
+        GPUs by their names, and ``cpu``.
+    """
+
+    children: list[str]
+    steps: list[int]
+    truths: list[list[float]]
+    between: Ranking
+    rankings: dict[str, Change]
+    trained_on: list[str]
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -46,29 +95,27 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--plans", type=Path, nargs=2, required=True, help="see experiments/studies/plan.py")
     add("--runs", type=Path, nargs=2, required=True, help="folders of their trainings")
-    add("--data", type=Path, help="text or images of your own, in place of those of the plans")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
+    add_data_options(parser)
     return parser.parse_args(arguments)
 
 
-def ground_truth(record: Mapping[str, Any]) -> dict[str, float]:
+def ground_truth(record: Gathered) -> dict[str, float]:
     """Digest of every trained child to its loss in nats."""
-    children, truth, _ = ranked_children(record)
-    digests = [samples.digest(child["sample"]) for child in children]
-    return dict(zip(digests, truth.tolist(), strict=True))
+    ranked = record.ranked()
+    digests = [samples.digest(child.sample) for child in ranked.children]
+    return dict(zip(digests, ranked.truth.tolist(), strict=True))
 
 
-def rankings(record: Mapping[str, Any], digests: Sequence[str]) -> dict[str, np.ndarray]:
+def rankings(record: Gathered, digests: Sequence[str]) -> dict[str, np.ndarray]:
     """What ranks the children of a study: name to scores of every seed, ``(seeds, n)``."""
-    children, *_ = ranked_children(record)
-    by_digest = {samples.digest(child["sample"]): child for child in children}
+    by_digest = {samples.digest(child.sample): child for child in record.ranked().children}
     chosen = [by_digest[digest] for digest in digests]
-    numbers = [child["number"] for child in chosen]
+    numbers = [child.number for child in chosen]
     return {
-        **{f"most {key}": -np.array([[float(child[key]) for child in chosen]])
+        **{f"most {key}": -np.array([[float(getattr(child, key)) for child in chosen]])
            for key in ("params", "flops")},
         **{name: np.array([found["scores"] for found in by_seed.values()])[:, numbers]
-           for name, by_seed in record["supernets"].items()},
+           for name, by_seed in record.supernets.items()},
     }  # fmt: skip
 
 
@@ -103,13 +150,13 @@ def compare(
     return taus, percentiles(after - before, 0.95)
 
 
-def measure(records: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+def measure(records: Sequence[Gathered], seed: int) -> Schedules:
     """Hold the rankings of the first study against the ground truths of both.
 
     Parameters
     ----------
     records
-        What :func:`experiments.studies.ranking.statistics.gather` gives for two studies.
+        The results of two studies.
     seed
         Of the resamples of children.
 
@@ -131,33 +178,34 @@ def measure(records: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     for name, scores in rankings(records[0], common).items():
         with naming(name):
             taus, interval = compare(truths, scores, counts)
-        found[name] = {"seeds": len(scores), "tau": taus, "change_interval": interval}
-    return {
-        "children": common,
-        "steps": [record["plan"]["children"]["steps"] for record in records],
-        "truths": [truth.tolist() for truth in truths],
-        "between": dataclasses.asdict(ranking.rank(*truths, top_k=())),
-        "rankings": found,
-    }
+        found[name] = Change(len(scores), taus, interval)
+    return Schedules(
+        children=common,
+        steps=[record.plan.children.steps for record in records],
+        truths=[truth.tolist() for truth in truths],
+        between=ranking.rank(*truths, top_k=()),
+        rankings=found,
+        trained_on=sorted({name for record in records for name in record.trained_on}),
+    )
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(found: Schedules) -> str:
     """Write what :func:`measure` gives as text and a table."""
-    (n_before, n_after), between = found["steps"], found["between"]
-    before, after = map(np.array, found["truths"])
+    (n_before, n_after), between = found.steps, found.between
+    before, after = map(np.array, found.truths)
     return (
-        f"{len(found['children'])} children, trained from scratch for {n_before} and for {n_after} "
+        f"{len(found.children)} children, trained from scratch for {n_before} and for {n_after} "
         f"steps: mean loss {before.mean():.3f} and {after.mean():.3f} nats, standard deviation "
         f"{before.std(ddof=1):.3f} and {after.std(ddof=1):.3f}. Between the two, tau is "
-        f"{between['kendall_tau']:.3f} ({interval(between['tau_interval'])}). tau of rankings is "
+        f"{between.kendall_tau:.3f} ({interval(between.tau_interval)}). tau of rankings is "
         "the mean over seeds; the interval of its change is 95 %, over children, by a paired "
         "bootstrap.\n\n"
         + table(
             ["ranking", "seeds", f"tau, {n_before} steps", f"tau, {n_after} steps", "change",
              "95 %"],
-            [[name, one["seeds"], *(f"{tau:.3f}" for tau in one["tau"]),
-              f"{one['tau'][1] - one['tau'][0]:+.3f}", interval(one["change_interval"], "+")]
-             for name, one in found["rankings"].items()],
+            [[name, one.seeds, *(f"{tau:.3f}" for tau in one.tau),
+              f"{one.tau[1] - one.tau[0]:+.3f}", interval(one.change_interval, "+")]
+             for name, one in found.rankings.items()],
         )
     )  # fmt: skip
 
@@ -179,13 +227,13 @@ def main(arguments: list[str] | None = None) -> None:
     first, second = ({**child_settings(plan, {}), "children": None} for plan in plans)
     check_same(f"what {settings.plans[0]} trains", first, second)
     records = [
-        gather(Study(plan, runs, settings.cache, settings.data))
+        gather(Results(plan, runs, settings.cache, settings.data))
         for plan, runs in zip(plans, settings.runs, strict=True)
     ]
     found = measure(records, settings.seed)
-    found["trained_on"] = sorted({*records[0]["trained_on"], *records[1]["trained_on"]})
     path, _ = write_report(
-        f"schedule_{settings.plans[1].stem}", settings, arguments, found, markdown(found),
+        f"schedule_{settings.plans[1].stem}", settings, arguments, dataclasses.asdict(found),
+        markdown(found),
         program="experiments.studies.ranking.schedule",
     )  # fmt: skip
     print(path)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from nni.mutable import Sample
 from pytorch_lightning.trainer.states import TrainerFn
 
-from experiments.studies.gathered import gather, ranked_children
-from experiments.studies.plan import Plan
+from experiments.studies.command_line import add_study_options, check_supernets, open_study
+from experiments.studies.gathered import gather
 from experiments.studies.study import Study
 from nni_magic.analysis.ranking import rank
 from nni_magic.manager.trial import ManagedTrial, one_clear_message
@@ -57,12 +55,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("--plan", type=Path, required=True)
-    add("--runs", type=Path, required=True)
-    add("--data", type=Path, help="text or images of your own, in place of those of the plan")
-    add("--cache", type=Path, default=Path("experiments/runs/cache"))
-    add("--threads", type=int, default=0, help="of torch; 0: its choice")
+    add_study_options(parser)
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: its choice")
     return parser.parse_args(arguments)
 
 
@@ -76,21 +70,18 @@ def run(study: Study, trial: ManagedTrial) -> None:
         the ground truth.
     """
     name = str(trial.parameters.get("supernets"))
-    if name not in study.plan.supernets:
-        raise ValueError(
-            f"supernets is {name!r}; accepted are {', '.join(study.plan.supernets)}, as in the plan"
-        )
+    check_supernets(study.plan, [name])
     seed = study.plan.supernets[name].seeds[0]
     study.work(study.missing_children)
-    children, truth, _ = ranked_children(gather(study))
-    if len(children) < len(study.children):
+    ranked = gather(study).ranked()
+    if missing := len(study.children) - len(ranked.children):
         raise ValueError(
-            f"{len(study.children) - len(children)} children are being trained by another trial; "
+            f"{missing} children are being trained by another trial; "
             "trialConcurrency must be 1 until the first trial has ended"
         )
-    found = study.train_supernet(name, seed, [ReportTau(trial, study.children, truth)])
+    found = study.train_supernet(name, seed, [ReportTau(trial, study.children, ranked.truth)])
     write_json(study.supernet_file(name, seed), found)
-    ranking = rank(truth, found["scores"], top_k=())
+    ranking = rank(ranked.truth, found["scores"], top_k=())
     trial.report_final(
         ranking.kendall_tau,
         low=ranking.tau_interval[0], high=ranking.tau_interval[1], regret=ranking.regret,
@@ -103,9 +94,7 @@ def main() -> None:
     with one_clear_message():
         settings = parse_args()
         trial = ManagedTrial()
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        run(Study(Plan.read(settings.plan), settings.runs, settings.cache, settings.data), trial)
+        run(open_study(settings), trial)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ def prepare(
     Parameters
     ----------
     corpus_spec
-        See :mod:`nni_magic.tasks.language.corpus`; or a :class:`~nni_magic.tasks.language.corpus.Corpus`.
+        See :mod:`nni_magic.tasks.language.corpus`; or a
+        :class:`~nni_magic.tasks.language.corpus.Corpus`.
     cache_dir
         Folder for the tokenizer and the token files. Several processes may use it at once.
     vocab_size

@@ -2,64 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
 from nni.nas.evaluator.pytorch import DataLoader, Lightning
 
-from ...programs.options import add_options
 from ..domain import Domain
 from . import images
 from .classification import image_evaluator, image_search_evaluator
+from .settings import ImageSettings
 from .sources import FolderImages, ImageSource, MemoryImages
 
-__all__ = ["ImageDomain", "add_image_options"]
-
-
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the data and the training of a supernet need."""
-    add_options(parser)
-    parser.set_defaults(batch_size=64, learning_rate=0.1, weight_decay=4e-5)
-    train = parser.add_argument_group("training of images")
-    train.add_argument("--label-smoothing", type=float, default=0.1)
-    train.add_argument("--channels-last", action="store_true")
-
-    data = parser.add_argument_group("data")
-    data.add_argument("--dataset", default="digits", help=f"one of {', '.join(images.NAMES)}")
-    data.add_argument("--data", type=Path, help="folder of the data")
-    data.add_argument("--download", action="store_true", help="what is missing")
-    data.add_argument("--cache", type=Path, default=Path("experiments/runs/cache"))
-    data.add_argument("--resolution", type=int, help="in pixels; by default that of the data")
-    data.add_argument(
-        "--held-out", type=float, default=0.1, help="share of the training set to search on"
-    )
-    data.add_argument(
-        "--skip-unreadable", action="store_true", help="leave images out that cannot be read"
-    )
+__all__ = ["ImageDomain"]
 
 
 class ImageDomain(Domain):
     """Spaces of image classifiers; which one is left to a class of its own."""
 
+    settings: ImageSettings
     data: images.ImageData
+    row = "image"
     accuracy = "val_acc"
     packages = (*Domain.packages, "torchvision")
-
-    @staticmethod
-    def take_data(settings: argparse.Namespace, data: Path) -> None:
-        if settings.dataset == "digits":
-            others = ", ".join(name for name in images.NAMES if name != "digits")
-            raise ValueError(
-                f"data is {str(data)!r}, but dataset is 'digits', which come with scikit-learn; "
-                f"{others} have a folder"
-            )
-        settings.data = data
 
     def load(self) -> images.ImageData:
         settings = self.settings

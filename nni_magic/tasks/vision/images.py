@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
@@ -29,6 +30,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from .settings import ImageSettings
 from .sources import (
     FolderImages,
     ImageSource,
@@ -165,7 +167,7 @@ def prepare(
     name: str,
     *,
     root: Path | None = None,
-    cache: Path = Path("experiments/runs/cache"),
+    cache: Path = ImageSettings.cache,
     download: bool = False,
     resolution: int | None = None,
     held_out: float = 0.1,

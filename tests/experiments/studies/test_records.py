@@ -1,10 +1,15 @@
 """Settings in the files of results; with whole studies they are tested in test_study.py."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 from studies import plan_of
 
+from experiments.studies.plan import Plan
 from experiments.studies.records import child_settings, supernet_settings
 from nni_magic.programs.made_with import read_result
-from nni_magic.support.files import write_json
+from nni_magic.support.files import read_json, write_json
 
 SAMPLE = {"layer_1": "ffn"}
 
@@ -21,3 +26,56 @@ def test_children_do_not_depend_on_what_only_supernets_need(tmp_path):
     plan, other = plan_of(tmp_path), plan_of(tmp_path, epoch_steps=4)
     assert child_settings(plan, SAMPLE) == child_settings(other, SAMPLE)
     assert supernet_settings(plan, "spos") != supernet_settings(other, "spos")
+
+
+RECORDS = Path(__file__).parents[3] / "experiments" / "records"
+FAKE_DATA = SimpleNamespace(vocab_size=8, channels=1, resolution=28, classes="0123456789",
+                            max_length=8)  # fmt: skip
+
+
+def numbers(path):
+    """Name, or number of a child, and seed, as a record's file says them."""
+    name, _, seed = path.stem.rpartition("_seed")
+    return name, int(seed)
+
+
+@pytest.mark.parametrize("folder", sorted(RECORDS.iterdir()), ids=lambda folder: folder.name)
+def test_committed_records_are_accepted_for_the_same_training(folder, tmp_path):
+    plan = Plan.read(RECORDS.parent / "plans" / f"{folder.name}.yml")
+    domain = plan.make_domain(tmp_path)
+    domain.data = FAKE_DATA
+    drawn = plan.children.draw(domain.make_space())
+    for path in folder.glob("children/*.json"):
+        child, seed = int(numbers(path)[0]), numbers(path)[1]
+        assert seed in plan.children.seeds
+        assert read_result(path, child_settings(plan, drawn[child]))["seed"] == seed
+    for path in folder.glob("supernets/*.json"):
+        name, seed = numbers(path)
+        assert seed in plan.supernets[name].seeds
+        # Data of one's own are known by a digest, which only they can give.
+        data = {key: one for key, one in read_json(path)["made_with"].items() if key == "data"}
+        found = read_result(path, {**supernet_settings(plan, name), **data})
+        assert (found["supernets"], found["seed"]) == (name, seed)
+    assert list(folder.glob("*/*.json"))
+
+
+MEASURED = sorted(path for path in RECORDS.glob("*/*/*.json")
+                  if path.parent.name not in ("children", "supernets"))  # fmt: skip
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_committed_measurements_are_accepted_for_the_same_measurement(path):
+    plan = Plan.read(RECORDS.parent / "plans" / f"{path.parents[1].name}.yml")
+    made_with = read_json(path)["made_with"]
+    name, kind = numbers(path)[0], path.parent.name
+    ours = {
+        "interference": lambda: {
+            **supernet_settings(plan, name), "interference": made_with["interference"]
+        },
+        "in_training": lambda: {**supernet_settings(plan, name), "every": made_with["every"]},
+        "recency": lambda: {
+            "measured": supernet_settings(plan, name), "control": supernet_settings(plan, "spos"),
+            "children": made_with["children"], "seed": made_with["seed"],
+        },
+    }  # fmt: skip
+    assert read_result(path, ours[kind]())

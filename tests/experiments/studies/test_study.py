@@ -1,8 +1,6 @@
 """A study of rank correlation that really trains, is stopped, and goes on."""
 
 import json
-import multiprocessing
-import time
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from PIL import Image
 from studies import PLAN, plan_of
 
 from experiments.studies.ranking import __main__ as rank_correlation
-from experiments.studies.study import Study, claimed
+from experiments.studies.study import Study
 from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, read_checkpoint
 from nni_magic.support.files import read_json, write_json
 from nni_magic.tasks.language.corpus import open_corpus
@@ -157,7 +155,7 @@ def test_supernet_that_another_process_has_finished_is_not_trained(finished, mon
 def test_results_of_another_plan_are_named(finished, corpus, tmp_path, change, message):
     study = study_of(corpus, tmp_path / "other")
     study.plan = plan_of(tmp_path, corpus, **{**SMALL, **change})
-    study.children = study.plan.draw_children(study.domain.make_space())
+    study.children = study.plan.children.draw(study.domain.make_space())
     study.output = finished.output
     with pytest.raises(ValueError, match=message):
         study.work()
@@ -291,26 +289,3 @@ def test_images_are_scored_with_and_without_calibration(tmp_path):
     assert len(found["scores"]) == len(found["uncalibrated"]) == 3
     assert found["scores"] != found["uncalibrated"]
     assert 0 <= results(study)["children/000_seed0.json"]["val_accuracy"] <= 1
-
-
-def hold(path, held):
-    with claimed(path) as mine:
-        held.value = mine
-        time.sleep(60)
-
-
-def test_claim_is_of_one_process_and_ends_with_it(tmp_path):
-    context = multiprocessing.get_context("fork")
-    held = context.Value("i", -1)
-    other = context.Process(target=hold, args=(tmp_path / "a.json", held))
-    other.start()
-    while held.value < 0:
-        time.sleep(0.01)
-    assert held.value == 1
-    with claimed(tmp_path / "a.json") as mine, claimed(tmp_path / "b.json") as free:
-        assert not mine
-        assert free
-    other.kill()
-    other.join()
-    with claimed(tmp_path / "a.json") as mine:
-        assert mine

@@ -28,7 +28,7 @@ def arguments(corpus, tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(arguments):
     settings = program.parse_args(arguments)
-    study = Study(program.Plan.read(settings.plan), settings.runs, settings.cache)
+    study = program.open_study(settings)
     study.work(study.missing_supernets)
     program.main(arguments)
     [page] = settings.output.glob("interference_in_training_plan_cpu_*.md")
@@ -43,7 +43,7 @@ def test_watched_supernets_are_those_that_nobody_watches(page):
 
 def test_cosines_are_means_of_epochs(page, arguments):
     settings = program.parse_args(arguments)
-    measurements = program.Measurements(settings)
+    measurements = program.WatchedTrainings(program.open_study(settings), settings)
     one = read_json(measurements.file("magic_t", 1))
     cosines = {int(step): cosine for step, cosine in one["cosines"].items()}
     # Before the second step there is no pair, and a batch may have no token to predict.
@@ -61,8 +61,9 @@ def test_cosines_are_means_of_epochs(page, arguments):
 
 
 def test_epoch_without_a_cosine_is_named(page, arguments):
-    measurements = program.Measurements(program.parse_args(arguments))
-    with pytest.raises(ValueError, match=r"magic_t: .* in epoch 0; every is 1, and less measures"):
+    settings = program.parse_args(arguments)
+    measurements = program.WatchedTrainings(program.open_study(settings), settings)
+    with pytest.raises(ValueError, match=r"magic_t: every is 1; accepted are small.* in epoch 0"):
         measurements.by_epoch("magic_t", {"cosines": {"5": 0.5, "8": 0.7}})
 
 
@@ -77,17 +78,17 @@ def test_measurements_of_other_settings_are_refused(page, arguments):
 
 
 def test_without_all_measurements_nothing_is_reported(page, arguments, monkeypatch, capsys):
-    monkeypatch.setattr(program.Measurements, "work", lambda self: None)
+    monkeypatch.setattr(program.WatchedTrainings, "work", lambda self: None)
     at = arguments.index("--seeds")
     program.main([*arguments[:at], "--supernets", "magic_t", "--every", "1"])  # seed 2 is missing
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--supernets", "magic"], "supernets has 'magic'; accepted are magic_t, spos"),
-    (["--seeds", "0", "2"], "seeds has 2; accepted for spos are 0, 1"),
-    (["--seeds", "0"], r"seeds of spos are \[0\]; at least two are needed"),
-    (["--every", "5"], "every is 5; accepted are 1 to 4"),
+    (["--supernets", "magic"], "supernets is 'magic'; accepted are 'magic_t', 'spos'"),
+    (["--seeds", "0", "2"], "spos: seed is 2; accepted are 0, 1"),
+    (["--seeds", "0"], r"seeds of spos is \[0\]; accepted are two or more"),
+    (["--every", "5"], "every is 5; accepted are numbers from 1 to 4"),
 ])  # fmt: skip
 def test_unknown_supernets_and_seeds_raise(arguments, more, message):
     with pytest.raises(ValueError, match=message):
@@ -96,5 +97,5 @@ def test_unknown_supernets_and_seeds_raise(arguments, more, message):
 
 def test_seeds_that_the_baseline_has_not_raise(arguments):
     at = arguments.index("--seeds")
-    with pytest.raises(ValueError, match=r"magic_t are \[0, 1, 2\]; .* which has \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"magic_t is \[0, 1, 2\]; .* of spos, \[0, 1\]"):
         program.main([*arguments[:at], "--every", "1"])

@@ -10,6 +10,9 @@ import torch
 from studies import plan_of
 
 from experiments.studies.interference import __main__ as interference
+from experiments.studies.interference import measurements
+from experiments.studies.interference.measurements import InterferenceMeasurements
+from experiments.studies.interference.report import write
 from experiments.studies.study import Study
 from nni_magic.analysis.seeds import over_seeds
 from nni_magic.analysis.study import InterferenceStudy
@@ -96,7 +99,7 @@ def test_report_gives_means_over_seeds(folder):
 def test_report_says_how_far_the_supernets_are_trained(folder, corpus, run):
     study = Study(plan_of(folder, corpus, **CHANGES), folder / "runs", corpus / "cache")
     sampler = UniformSampler(study.domain.make_space(), seed=0)
-    children = [sampler.next() for _ in range(interference.N_SCORED)]
+    children = [sampler.next() for _ in range(measurements.N_SCORED)]
     losses = [np.mean(study.score(study.checkpoint("spos", seed), children)) for seed in (0, 1)]
     run()
     [page] = (folder / "out").glob("interference_plan_cpu_*.md")
@@ -119,13 +122,13 @@ def test_measurement_that_was_stopped_goes_on(folder, run, monkeypatch):
     record["settings"] = record["settings"][:1]
     path.write_text(json.dumps(record))
     measured = []
-    study = interference.interference_study
+    study = measurements.interference_study
 
     def watched(*args, **kwargs):
         measured.append((kwargs["shared_layers"], kwargs["differences"]))
         return study(*args, **kwargs)
 
-    monkeypatch.setattr(interference, "interference_study", watched)
+    monkeypatch.setattr(measurements, "interference_study", watched)
     run()
     assert measured == [([1], [3]), ([3], [1])]
     assert path.read_text() == finished
@@ -169,15 +172,15 @@ def test_measurement_without_settings_is_named(folder, run):
 
 
 def test_layers_that_do_not_exist_raise(run):
-    with pytest.raises(ValueError, match=r"differences is \[4\]: none fits into 4 layers"):
+    with pytest.raises(ValueError, match=r"differences is \[4\]; accepted are some that tog"):
         run("--differences", "4")
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--rows", "0"], "rows is 0; it must be at least 1"),
-    (["--rows", "1000000"], r"rows is 1000000; the training data have \d+"),
-    (["--repetitions", "1"], "repetitions is 1; it must be at least 2"),
-    (["--seed", "-1"], "seed is -1; it must be at least 0"),
+    (["--rows", "0"], "rows is 0; accepted are whole numbers of at least 1"),
+    (["--rows", "1000000"], r"rows is 1000000; accepted are up to \d+, the training data"),
+    (["--repetitions", "1"], "repetitions is 1; accepted are whole numbers of at least 2"),
+    (["--seed", "-1"], "seed is -1; accepted are whole numbers of at least 0"),
 ])  # fmt: skip
 def test_numbers_are_checked_before_anything_is_trained(corpus, tmp_path, words, message):
     plan_of(tmp_path, corpus, **CHANGES)
@@ -199,8 +202,8 @@ def test_images_are_measured_on_the_same_batch_whenever(tmp_path):
     assert measured.matrices.keys() == {(3, 1)}
     study = Study(plan, tmp_path / "runs", tmp_path / "cache")
     settings = interference.parse_args([*one_setting(tmp_path, tmp_path), "--rows", "6"])
-    measurements = interference.Measurements(study, settings)
-    (first, more), (again, _) = (measurements.batches(study.evaluator(2, 0, {})) for _ in range(2))
+    measured = InterferenceMeasurements(study, settings)
+    (first, more), (again, _) = (measured.batches(study.evaluator(2, 0, {})) for _ in range(2))
     assert first[0].shape[0] == 4 and more[0].shape[0] == 2
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
@@ -213,7 +216,7 @@ def test_nothing_measured_raises(corpus, tmp_path):
     ])  # fmt: skip
     study = Study(plan, settings.runs, corpus / "cache")
     with pytest.raises(ValueError, match=r"no supernet in .* is measured in full yet"):
-        interference.write(interference.Measurements(study, settings), [])
+        write(InterferenceMeasurements(study, settings), [])
 
 
 def test_some_supernets_of_a_plan_are_measured_with_their_tau(corpus, tmp_path):
@@ -225,7 +228,7 @@ def test_some_supernets_of_a_plan_are_measured_with_their_tau(corpus, tmp_path):
     words = one_setting(tmp_path, corpus)
     with pytest.raises(ValueError, match="supernet 'spos' of seed 0 is not trained yet"):
         interference.main([*words, "--supernets", "spos"])
-    with pytest.raises(ValueError, match="supernets has 'darts'; accepted are magic_t, spos"):
+    with pytest.raises(ValueError, match="supernets is 'darts'; accepted are 'magic_t', 'spos'"):
         interference.main([*words, "--supernets", "darts"])
     study = Study(plan, tmp_path / "runs", corpus / "cache")
     study.work()

@@ -7,7 +7,6 @@ import pytest
 from studies import plan_of
 
 from experiments.studies.ranking import recency as rank_recency
-from experiments.studies.study import Study
 from nni_magic.children.samples import candidates, distance
 from nni_magic.support.files import read_json
 from nni_magic.tasks.language.mlm import warmup_then_decay
@@ -36,7 +35,7 @@ def arguments(corpus, tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(arguments):
     settings = rank_recency.parse_args(arguments)
-    study = Study(rank_recency.Plan.read(settings.plan), settings.runs, settings.cache)
+    study = rank_recency.open_study(settings)
     study.work()
     rank_recency.main(arguments)
     return study
@@ -116,15 +115,15 @@ def test_measurement_with_other_settings_is_named(study, arguments, words, messa
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--supernets", "darts"], "supernets has 'darts'; accepted are constant, single, spos"),
-    (["--control", "darts"], "supernets has 'darts'; accepted are"),
-    (["--supernets", "single"], r"seeds of single are \[0\]; at least two are needed"),
-    (["--control", "single"], r"seeds of single are \[0\]; at least two are needed"),
-    (["--children", "0"], "children is 0; it must be at least 1"),
-    (["--seed", "-1"], "seed is -1; it must be at least 0"),
+    (["--supernets", "darts"], "supernets is 'darts'; accepted are 'constant', 'single', 'spos'"),
+    (["--control", "darts"], "supernets is 'darts'; accepted are"),
+    (["--supernets", "single"], r"seeds of single is \[0\]; accepted are two or more"),
+    (["--control", "single"], r"seeds of single is \[0\]; accepted are two or more"),
+    (["--children", "0"], "children is 0; accepted are whole numbers of at least 1"),
+    (["--seed", "-1"], "seed is -1; accepted are whole numbers of at least 0"),
 ])  # fmt: skip
 def test_what_cannot_be_reported_is_not_measured(study, arguments, words, message, monkeypatch):
-    monkeypatch.setattr(rank_recency, "measure", None)
+    monkeypatch.setattr(rank_recency.RecencyMeasurements, "measure", None)
     with pytest.raises(ValueError, match=message):
         rank_recency.main([*arguments, *words])
 

@@ -11,9 +11,10 @@ from nni.experiment.config import ExperimentConfig
 from nnictl import ENDED, NnictlExperiment, log_of
 from studies import plan_of
 
+from experiments.studies.claims import claimed
 from experiments.studies.plan import Plan
 from experiments.studies.ranking import trial as rank_trial
-from experiments.studies.study import Study, claimed
+from experiments.studies.study import Study
 from nni_magic.analysis.ranking import rank
 from nni_magic.support.files import read_json
 
@@ -71,7 +72,7 @@ def test_trial_reports_tau_and_shares_the_ground_truth(finished, tmp_path):
 
 
 def test_trial_of_unknown_supernets_raises(finished):
-    with pytest.raises(ValueError, match="supernets is 'darts'; accepted are magic_t, spos"):
+    with pytest.raises(ValueError, match="supernets is 'darts'; accepted are 'magic_t', 'spos'"):
         rank_trial.run(finished, Line(supernets="darts"))
 
 
@@ -157,7 +158,8 @@ def test_taus_are_the_final_results_under_nnictl(tmp_path, corpus):
     config = {
         "trialCodeDirectory": str(ROOT),
         "trialCommand": shlex.join([
-            sys.executable, "-m", "experiments.studies.ranking.trial", "--plan", str(tmp_path / "plan.yml"),
+            sys.executable, "-m", "experiments.studies.ranking.trial",
+            "--plan", str(tmp_path / "plan.yml"),
             "--runs", str(study.output), "--cache", str(corpus / "cache"), "--threads", "1",
         ]),
         "trialConcurrency": 1,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+from nni_magic.programs.strategy_trial import run
 from nnictl import ENDED, NnictlExperiment, log_of
 from training import QUIET
 
 from nni_magic.programs import bert, bert_score
-from nni_magic.programs.strategy_trial import run
 from nni_magic.search import ChildEvaluator
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.tasks.language.bert import Bert

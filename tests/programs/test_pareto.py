@@ -5,9 +5,9 @@ import json
 import shutil
 
 import pytest
+from nni_magic.programs.strategy_trial import run
 
 from nni_magic.programs import bert, bert_pareto
-from nni_magic.programs.strategy_trial import run
 from nni_magic.search import ChildEvaluator
 from nni_magic.tasks.language.bert import Bert
 

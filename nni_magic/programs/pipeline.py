@@ -1,4 +1,9 @@
-"""The whole pipeline as the trials of one ``nnictl`` experiment, whatever the space and the data.
+"""The whole pipeline as the trials of one ``nnictl`` experiment, whatever the task.
+
+::
+
+    nni-magic example bert_search .
+    nnictl create --config bert_search.yml
 
 A supernet is trained, its children are searched by evolution on inherited weights, and the best
 ones trained from scratch beside a hand-made baseline. Which of these a trial does is what
@@ -8,85 +13,62 @@ files.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
 from ..children.samples import candidates, check_sample, digest
 from ..export import export_child
 from ..manager.pipeline import Pipeline
-from ..manager.trial import ManagedTrial, one_clear_message
+from ..manager.trial import ManagedTrial
 from ..search import ChildEvaluator, Population
-from ..search.population import check_count
 from ..supernet.checkpoint import load_supernet
-from ..support.errors import naming
+from ..support.errors import check_choice, naming
 from ..support.records import provenance
 from ..tasks.domain import Domain
-from .options import add_retraining_options, plain
+from ..tasks.registry import Task
+from .options import flat, plain
+from .settings import PipelineSettings
 from .training import check_retraining, train_child, train_supernet
 
-__all__ = ["SearchPipeline", "add_pipeline_options", "check_search", "run_trial"]
+__all__ = ["Stages", "run_trial"]
 
 
-def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the search and the training of the best children need."""
-    parser.add_argument("--population", type=int, default=50, help="children of a generation")
-    add_retraining_options(parser, epochs=5)
-
-
-def check_search(settings: argparse.Namespace) -> None:
-    """Make sure that there will be children to search, before hours go into their supernet.
-
-    Raises
-    ------
-    ValueError
-        If a generation is empty, or progressive shrinking would leave one child alone.
-    """
-    check_count("population", settings.population)
-    if settings.n_drop:
-        raise ValueError(
-            f"n_drop is {settings.n_drop}; accepted is 0: progressive shrinking leaves one child, "
-            "and nothing to search; to shrink, run python -m nni_magic.programs.bert or "
-            "nni_magic.programs.proxyless"
-        )
-
-
-class SearchPipeline(ABC):
+class Stages:
     """What the stages of the pipeline do.
 
     Parameters
     ----------
     domain
-        The space and the data; its ``settings.output`` is the folder of this trial.
+        The space and the data.
+    settings
+        Those of the program.
     trial
         The line to the manager.
     folder
         Where the trials of the experiment share files.
+    output
+        Folder of this trial.
     """
 
-    baseline_name: str
-    """What the tuner calls the baseline."""
-
-    def __init__(self, domain: Domain, trial: ManagedTrial, folder: Path) -> None:
+    def __init__(
+        self,
+        domain: Domain,
+        settings: PipelineSettings,
+        trial: ManagedTrial,
+        folder: Path,
+        output: Path,
+    ) -> None:
         self.domain = domain
-        self.settings = domain.settings
+        self.settings = settings
         self.trial = trial
         self.folder = folder
-
-    @abstractmethod
-    def baseline(self) -> Sample:
-        """A child made by hand."""
-
-    def filter(self) -> Any:
-        """Constraint on the children that are searched."""
-        return self.domain.filter
+        self.output = output
 
     def run(self, pipeline: Pipeline) -> Mapping[str, float]:
         """Do the part that the tuner wants of this trial.
@@ -94,13 +76,11 @@ class SearchPipeline(ABC):
         Raises
         ------
         ValueError
-            If nothing could be searched, the space has no such baseline, or the best children could
-            not be trained.
+            If the space has no such baseline, or the best children could not be trained.
         """
-        check_search(self.settings)
-        with naming(f"baseline {self.baseline_name}"):
-            check_sample(self.baseline(), candidates(self.domain.make_space()))
-        check_retraining(self.domain)
+        with naming(f"baseline {self.domain.baseline_name}"):
+            check_sample(self.domain.baseline(), candidates(self.domain.make_space()))
+        check_retraining(self.domain, self.settings.retraining)
         return pipeline.run(
             train_supernet=self.train_supernet,
             population=self.population,
@@ -113,15 +93,17 @@ class SearchPipeline(ABC):
 
     def train_supernet(self) -> Mapping[str, float]:
         """Train it into the shared folder; its metric is the loss of the best child known."""
-        strategy = train_supernet(self.domain, self.domain.make_space(), self.trial, self.folder)
+        strategy = train_supernet(
+            self.domain, self.settings.supernet, self.domain.make_space(), self.trial, self.folder,
+            logs=self.output,
+        )  # fmt: skip
         return {"default": next(strategy.list_models()).metrics.final}
 
     def population(self) -> Population:
         """The children before the first generation."""
-        settings = self.settings
         return Population(
-            self.domain.make_space(), size=settings.population, seed=settings.seed,
-            filter=self.filter(),
+            self.domain.make_space(), size=self.settings.population,
+            seed=self.domain.settings.seed, filter=self.domain.filter_beside_baseline,
         )  # fmt: skip
 
     @cached_property
@@ -136,14 +118,13 @@ class SearchPipeline(ABC):
 
     def train_baseline(self, name: str) -> Mapping[str, float]:
         """Train the baseline as a found child is."""
-        if name != self.baseline_name:
-            raise ValueError(f"baseline is {name!r}; accepted is {self.baseline_name}")
-        return self._train(self.baseline(), "baseline", rank=1)
+        check_choice("baseline", name, (self.domain.baseline_name,))
+        return self._train(self.domain.baseline(), "baseline", rank=1)
 
     def _train(self, sample: Sample, kind: str, rank: int) -> Mapping[str, float]:
         checkpoint = self.folder / f"{kind}_{rank}_{digest(sample)}.ckpt"
         child, metrics = train_child(
-            self.domain, sample, self.trial, checkpoint, self.settings.output
+            self.domain, self.settings.retraining, sample, self.trial, checkpoint, self.output
         )
         if not self.trial.is_first_rank:
             return {}
@@ -157,9 +138,9 @@ class SearchPipeline(ABC):
             metric="test_loss",
             args=(self.domain.example(),),
             provenance=provenance(
-                seed=self.settings.seed,
+                seed=self.domain.settings.seed,
                 checkpoint=checkpoint,
-                settings=plain(self.settings),
+                settings=plain(flat(self.settings)),
                 data=self.domain.describe(),
             ),
         )
@@ -173,15 +154,20 @@ class SearchPipeline(ABC):
         }
 
 
-def run_trial(
-    parse: Callable[[], argparse.Namespace],
-    domain: type[Domain],
-    stages: type[SearchPipeline],
-) -> None:
-    """Run one trial as its program's ``main``."""
-    with one_clear_message():
-        settings = parse()
-        trial = ManagedTrial()
-        settings.output = Path(os.environ["NNI_OUTPUT_DIR"])
-        pipeline = Pipeline(trial)
-        stages(domain(settings), trial, pipeline.folder).run(pipeline)
+def run_trial(task: Task, settings: PipelineSettings) -> None:
+    """Do the part of the pipeline that the tuner wants of this trial.
+
+    Raises
+    ------
+    ValueError
+        If there is no experiment.
+    """
+    if "NNI_OUTPUT_DIR" not in os.environ:
+        raise ValueError(
+            "the pipeline's stages are the trials of an experiment: write one with nni-magic "
+            "example, and start it with nnictl create"
+        )
+    trial = ManagedTrial()
+    pipeline = Pipeline(trial)
+    output = Path(os.environ["NNI_OUTPUT_DIR"])
+    Stages(task.load()(settings.task), settings, trial, pipeline.folder, output).run(pipeline)

@@ -1,0 +1,99 @@
+"""The files of a study: where they lie, and which of them are of its plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nni.mutable import Sample
+
+from experiments.studies.plan import Plan
+from experiments.studies.records import child_settings, supernet_settings
+from nni_magic.programs.made_with import read_result
+
+__all__ = ["Results"]
+
+
+class Results:
+    """The results that a study has so far, a file for each.
+
+    Parameters
+    ----------
+    plan
+        What is trained.
+    output
+        Folder of the results: ``children/<number>_seed<seed>.json``,
+        ``supernets/<name>_seed<seed>.json`` and their checkpoints.
+    cache
+        Folder of prepared data.
+    data
+        File or folder of data to take in place of the plan's. Results tell which by a digest.
+
+    Raises
+    ------
+    ValueError
+        If the space has too few children.
+    """
+
+    def __init__(self, plan: Plan, output: Path, cache: Path, data: Path | None = None) -> None:
+        self.plan = plan
+        self.output = output
+        self.domain = plan.make_domain(cache, data)
+        self.other_data = {} if data is None else {"data": self.domain.data_settings()}
+        # This also loads the data, which seeds the process: not to be left until a training.
+        self.children = plan.children.draw(self.domain.make_space())
+
+    def child_file(self, child: int, seed: int) -> Path:
+        """Where the ground truth of a child lies."""
+        return self.output / "children" / f"{child:03}_seed{seed}.json"
+
+    def supernet_file(self, name: str, seed: int) -> Path:
+        """Where the scores of a supernet lie."""
+        return self.output / "supernets" / f"{name}_seed{seed}.json"
+
+    def checkpoint(self, name: str, seed: int) -> Path:
+        """Where the weights of a supernet lie, once they are complete."""
+        return self.supernet_file(name, seed).with_suffix(".ckpt")
+
+    def read_child(self, child: int, seed: int) -> dict[str, Any] | None:
+        """Read the ground truth of a child; ``None`` if it is not trained yet.
+
+        Raises
+        ------
+        ValueError
+            If the result is of another plan.
+        """
+        sample = self.children[child]
+        if not self.domain.trains_children:
+            return self.domain.published(sample)
+        return read_result(self.child_file(child, seed), self.made_child(sample))
+
+    def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
+        """Read the scores of a supernet, maybe of fewer children than the plan has by now.
+
+        Raises
+        ------
+        ValueError
+            If the result is of another plan.
+        """
+        return read_result(self.supernet_file(name, seed), self.made_supernet(name))
+
+    def made_child(self, sample: Sample) -> dict[str, Any]:
+        """What the ground truth of a child depends on, besides the seed."""
+        return child_settings(self.plan, sample) | self.other_data
+
+    def made_supernet(self, name: str) -> dict[str, Any]:
+        """What supernets and their scores depend on, besides the seed."""
+        return supernet_settings(self.plan, name) | self.other_data
+
+    def trained(self, name: str, seed: int) -> dict[str, Any]:
+        """Read the scores of a supernet that has to be there.
+
+        Raises
+        ------
+        ValueError
+            If it is not trained yet, or the result is of another plan.
+        """
+        if (found := self.read_supernet(name, seed)) is None:
+            raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
+        return found

@@ -1,0 +1,140 @@
+"""What the programs' settings are made of: the strategy, shrinking, a search, a retraining.
+
+The task's are in :mod:`nni_magic.tasks.settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..strategies.registry import METHODS, method
+from ..strategies.settings import SupernetSettings
+from ..support.errors import check_choice, check_count, check_number
+from ..tasks.settings import TaskSettings
+
+__all__ = ["PipelineRetraining", "Retraining", "Search", "Shrinking", "Supernet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supernet:
+    """How the supernet is trained: the strategy, and what is given of the strategies' settings.
+
+    Parameters
+    ----------
+    strategy
+        The method; it must be given, here or by the tuner.
+    given
+        Settings of strategies by name. Those of other strategies are let be, so that one tuner
+        can try several strategies with the settings of all.
+    """
+
+    strategy: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.strategy is not None:
+            check_choice("strategy", self.strategy, METHODS)
+
+    @property
+    def ignored(self) -> list[str]:
+        """What is given and no setting of the strategy."""
+        return sorted(self.given.keys() - {*method(str(self.strategy)).options})
+
+    def settings_for(self, task: TaskSettings) -> SupernetSettings:
+        """Settings of the strategy; what the task has by the same name is the task's.
+
+        Raises
+        ------
+        ValueError
+            If there is no such strategy, or a setting is not accepted.
+        """
+        check_choice("strategy", self.strategy, METHODS)
+        row = method(str(self.strategy))
+        own = {name: value for name, value in self.given.items() if name in row.options}
+        shared = {name: getattr(task, name) for name in row.options if hasattr(task, name)}
+        return row.settings(**{"metric": "val_loss", **own, **shared})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrinking:
+    """Settings of progressive shrinking.
+
+    Parameters
+    ----------
+    n_drop
+        Candidates deleted after an epoch; 0: none, the space stays whole.
+    evaluations
+        Children scored after an epoch when shrinking.
+    """
+
+    n_drop: int = 0
+    evaluations: int = 1000
+
+    def __post_init__(self) -> None:
+        check_count("n_drop", self.n_drop, at_least=0)
+        check_count("evaluations", self.evaluations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings of the search by evolution in the trial that trains the supernet.
+
+    Parameters
+    ----------
+    search_children
+        Children that are scored in all.
+    population
+        Children of a generation.
+    """
+
+    search_children: int = 1000
+    population: int = 50
+
+    def __post_init__(self) -> None:
+        check_count("search_children", self.search_children)
+        check_count("population", self.population)
+        if self.population > self.search_children:
+            raise ValueError(
+                f"population is {self.population}; accepted are 1 to search_children, "
+                f"which is {self.search_children}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """Settings of the training of a found child from scratch.
+
+    Parameters
+    ----------
+    retrain_epochs
+        Its epochs; 0: no child is trained.
+    retrain_learning_rate
+        The peak; by default that of the supernet.
+    """
+
+    retrain_epochs: int = 0
+    retrain_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        check_count("retrain_epochs", self.retrain_epochs, at_least=0)
+        if self.retrain_learning_rate is not None:
+            check_number("retrain_learning_rate", self.retrain_learning_rate, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineRetraining(Retraining):
+    """The same where the best children are always trained.
+
+    Parameters
+    ----------
+    retrain_epochs
+        Epochs of a found child and of the baseline.
+    """
+
+    retrain_epochs: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("retrain_epochs", self.retrain_epochs)

