@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import torch
 
-from experiments.benchmarks import step_time
+from experiments.benchmarks import step_time, timed_training
+from experiments.benchmarks.workloads import WORKLOADS, DigitsSpace
 
 METHODS = ["spos", "magic_at"]
 
@@ -68,6 +70,32 @@ def test_report_is_written(results, arguments):
     assert "MAGIC-AT" in page and "not measured" in page
 
 
+def test_nnis_side_draws_itself_and_trains_the_given_children(arguments, monkeypatch):
+    settings = step_time.parse_args(arguments)
+    draws = []
+    nnis = timed_training.RandomSamplingLightningModule.resample
+    monkeypatch.setattr(
+        timed_training.RandomSamplingLightningModule,
+        "resample",
+        lambda self: draws.append(nnis(self)),
+    )
+    torch.set_num_threads(1)
+    run = timed_training.train("cnn", "nni:magic_t", 5, settings, lambda: None)
+    workload = WORKLOADS["cnn"](settings)
+    expected = timed_training.draw_children(workload, "magic_t", 5, settings)
+    assert run.children == expected
+    assert len(draws) == len(expected) == 5
+    assert draws != expected
+
+
+def test_turns_are_handed_over_every_few_timed_steps(arguments):
+    settings = step_time.parse_args([*arguments, "--steps", "5"])
+    handed = []
+    run = timed_training.train("cnn", "spos", 0, settings, lambda: handed.append(1))
+    assert len(handed) == 3  # before the timed steps 1, 3 and 5
+    assert len(run.children) == 6
+
+
 def test_setting_below_one_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         step_time.parse_args([*arguments, "--steps", "0"])
@@ -88,3 +116,10 @@ def test_memory_is_reported_relative_to_spos():
     assert [check["verdict"] for check in checks] == ["met in every pair"] * 2
     page = step_time.report(settings, {"measurements": results, "targets": checks})
     assert "peak, MiB" in page and "1.05" in page
+
+
+def test_digits_space_maps_images_to_logits():
+    space = DigitsSpace(n_blocks=2, channels=4)
+    assert len(space.simplify()) == 2
+    child = space.freeze({"block_1": "conv5", "block_2": "separable3"})
+    assert child(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
