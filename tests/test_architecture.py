@@ -235,7 +235,8 @@ def test_children_are_arithmetic_without_torch():
     assert not any(name.startswith(("nni.nas", "nni.retiarii", "nni_magic")) for name in needed)
 
 
-LIGHT = ["nni_magic", "nni_magic.strategies.registry", "nni_magic.strategies.settings",
+LIGHT = ["nni_magic", "nni_magic.programs.main", "nni_magic.tasks.registry",
+         "nni_magic.strategies.registry", "nni_magic.strategies.settings",
          "nni_magic.support.errors", "nni_magic.support.private_names"]  # fmt: skip
 
 
