@@ -91,20 +91,21 @@ def environment(fresh, tmp_path):
     return {"PATH": f"{fresh}:{os.environ['PATH']}", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
 
-def declared():
-    """Names of distributions in ``setup.cfg``: what is always installed, and all with extras."""
+GROUPS = ("always", "nlp", "pareto", "onnx", "plots", "test")
+
+
+def requirements(groups=GROUPS):
+    """What ``setup.cfg`` asks for: ``always``, or with an extra."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    options, extras = config["options"], config["options.extras_require"]
-    groups = {name: _names(text) for name, text in extras.items()}
-    always = _names(options["install_requires"])
-    for_users = always.union(*(names for group, names in groups.items() if group != "test"))
-    return always, for_users, for_users | groups["test"]
+    texts = {**config["options.extras_require"], "always": config["options"]["install_requires"]}
+    assert set(texts) == set(GROUPS)
+    lines = [line for group in groups for line in texts[group].splitlines()]
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _names(text):
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return {_name(Requirement(line).name) for line in lines}
+def declared(*groups):
+    return {_name(requirement.name) for requirement in requirements(groups)}
 
 
 def _name(distribution):
@@ -132,12 +133,22 @@ def imported(folder, at_once):
 
 
 def test_direct_imports_are_declared():
-    always, for_users, everything = declared()
+    always = declared("always")
+    for_users = declared(*GROUPS[:-1])
+    everything = for_users | declared("test")
     for package in ("nni_magic", "search_spaces"):
         assert imported(package, at_once=False) - for_users == set()
     assert imported("nni_magic", at_once=True) - always <= {"tokenizers", "pymoo"}  # of extras
     assert imported("experiments", at_once=False) - everything == set()
     assert imported("tests", at_once=False) - everything == set()
+
+
+def test_tested_versions_are_accepted():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    tested = {_name(name): number for name, number in (line.split("==") for line in lines)}
+    for requirement in requirements():
+        if _name(requirement.name) in tested:  # setuptools is no library and is not pinned
+            assert requirement.specifier.contains(tested[_name(requirement.name)]), requirement
 
 
 def test_the_archive_holds_what_its_tests_need(unpacked):

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from scores import Images, images
 from spaces import ConvSpace, FlatSpace, set_path
 from training import (
+    ANCHORED,
     EVERY,
     QUIET,
     STRATEGIES,
@@ -24,6 +25,7 @@ from training import (
     train,
 )
 
+from nni_magic.losses.targets import AnchorTarget
 from nni_magic.search import ProgressiveShrinking
 
 every_strategy = pytest.mark.parametrize("name", EVERY)
@@ -89,7 +91,7 @@ class Known(pl.Callback):
     """What is known at the end of every epoch, and behind the first step of the next."""
 
     def __init__(self):
-        self.seen = []
+        self.seen, self.anchors = [], 0
 
     def on_train_epoch_end(self, trainer, module):
         self.note(module)  # before the shrinking
@@ -99,10 +101,13 @@ class Known(pl.Callback):
             self.note(module)
 
     def note(self, module):
-        children = [*module.validation.panel, *(sample for sample, _ in module.leaderboard.ranked())]
+        children = [*module.validation.panel]
+        children += [sample for sample, _ in module.leaderboard.ranked()]
         children += [module.sampler.current]
-        if (anchor := getattr(module, "anchor", None)) and anchor.sample:
-            children += [anchor.sample]
+        for term in module.terms:
+            if isinstance(getattr(term, "target", None), AnchorTarget) and term.target.ready:
+                self.anchors += 1
+                children += [term.target.anchor.sample]
         left = {label: list(choices) for label, choices in module.sampler.candidates.items()}
         self.seen.append((left, children))
 
@@ -113,6 +118,7 @@ def test_everything_known_holds_only_what_is_left(name):
     settings = {"anchor_interval": 1} if "magic_a" in name else {}
     strategy, *_ = run(name, epochs=6, n_drop=1, settings=settings, callbacks=[known])
     assert len(known.seen) == 12
+    assert (known.anchors > 0) == (name in ANCHORED)
     for left, children in known.seen:
         assert len(children) >= 2
         for child in children:
@@ -193,7 +199,7 @@ class Batches(Images):
 
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.seen, self.anchors = [], 0
 
     def training_step(self, batch, index):
         loss = super().training_step(batch, index)  # ends here when only the call is wanted
