@@ -48,9 +48,9 @@ def check_number(
     ValueError: dropout is 1.0; accepted are finite numbers of at least 0 and below 1
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and math.isfinite(value):
-        if at_least <= value <= at_most and above < value < below:
-            return
+    is_finite = is_number and math.isfinite(value)
+    if is_finite and at_least <= value <= at_most and above < value < below:
+        return
     if math.isfinite(at_least) and math.isfinite(at_most):
         accepted = f"numbers from {at_least:g} to {at_most:g}"
     else:
@@ -92,9 +92,10 @@ def naming(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_clear_message() -> Iterator[None]:
-    """End a program on a user's mistake with one line and status 1; other errors keep their traceback.
+    """End a program on a user's mistake with one line and status 1.
 
-    NNI copies what a trial prints into its log, and shows the trial as *failed*.
+    Other errors keep their traceback. NNI copies what a trial prints into its log, and shows the
+    trial as *failed*.
     """
     try:
         yield
