@@ -54,7 +54,7 @@ def check_number(
     if math.isfinite(at_least) and math.isfinite(at_most):
         accepted = f"numbers from {at_least:g} to {at_most:g}"
     else:
-        words = {"of at least": at_least, "of at most": at_most, "above": above, "below": below}
+        words = {"of at least": at_least, "above": above, "of at most": at_most, "below": below}
         bounds = [f"{word} {bound:g}" for word, bound in words.items() if math.isfinite(bound)]
         accepted = f"finite numbers {' and '.join(bounds)}".rstrip()
     raise ValueError(f"{name} is {value!r}; accepted are {accepted}")

@@ -64,9 +64,12 @@ def results_of(folder):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--batch-size 4000", r"batch_size must be at most the number of training rows, \d+, got"),
+        ("--batch-size 4000", "batch_size is 4000; accepted are 1 to the number of training rows"),
         ("--k 9", "k is 9, but it must be from 1 to 8"),
-        ("--tokenizer nowhere.json", "tokenizer must be a tokenizer.json file, got 'nowhere.json'"),
+        (
+            "--tokenizer nowhere.json",
+            "tokenizer is 'nowhere.json'; accepted is a tokenizer.json file",
+        ),
     ],
 )
 def test_number_out_of_range_is_named(more, message, arguments, trial):
