@@ -216,7 +216,7 @@ def test_trials_with_mistakes_fail_and_report_nothing(bad):
 @pytest.mark.parametrize(
     "message",
     [
-        r"error: strategy is 'no_such_strategy'; accepted are spos, magic_t, magic_a, magic_at",
+        r"error: strategy is 'no_such_strategy'; accepted are 'spos', 'magic_t', 'magic_a'",
         r"error: corpus_spec names '\S+/missing', which does not exist",
         r"error: k is 9, but it must be from 1 to 8",
     ],
