@@ -5,11 +5,11 @@ import json
 import pytest
 import scipy.stats
 import torch
+from nni_magic.programs.strategy_trial import run
 
 from experiments.benchmarks import search_methods
 from nni_magic.manager.trial import ManagedTrial
 from nni_magic.programs import bert
-from nni_magic.programs.strategy_trial import run
 from nni_magic.tasks.language.bert import Bert
 from search_spaces import BertSpace
 
