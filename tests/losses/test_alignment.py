@@ -503,7 +503,7 @@ def test_mask_of_a_name_that_only_the_call_knows():
     ],
 )
 def test_mask_of_a_name_that_the_model_does_not_have_is_refused(space, name, taken):
-    message = f"mask_argument is '{name}', but forward of {space.__name__} takes {taken}; .* None"
+    message = f"mask_argument is '{name}'; accepted are .* {taken} of {space.__name__}'s f.* None"
     with pytest.raises(ValueError, match=message):
         masked_run(space, mask_argument=name)
 

@@ -167,7 +167,7 @@ def test_wrong_argument_is_named(words, message):
         ("--batch-size 0", "batch_size must be an int of at least 1, got 0"),
         ("--batch-size 4000", r"batch_size must be at most the number of training rows, \d+, got"),
         ("--warmup-steps 33", "warmup_steps must be between 0 and total_steps=32, got 33"),
-        ("--k 9", "k is 9, but it must be from 1 to 8"),
+        ("--k 9", "k is 9; accepted are whole numbers from 1 to 8"),
         ("--k 0", "k is 0; accepted are whole numbers of at least 1"),
         ("--align-every 0", "align_every is 0; accepted are whole numbers of at least 1"),
         ("--alignment-weight -1", "alignment_weight is -1.0; it must not be negative"),

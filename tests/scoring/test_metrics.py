@@ -277,7 +277,7 @@ def test_score_is_the_returned_loss_when_none_is_logged(in_dict):
 
 def test_score_without_any_loss_raises_and_names_what_is_logged():
     with pytest.raises(
-        ValueError, match=r"a validation loss is not logged.*\['entropy', 'val_acc'"
+        ValueError, match=r"metric is None; accepted .* logs, \['entropy', 'val_acc'"
     ):
         trained(Silent(loss=False))
 
@@ -287,7 +287,7 @@ def test_score_of_an_unknown_metric_raises_at_the_start_and_names_those_there_ar
     steps = []
     evaluator.on_train_batch_end = lambda *args: steps.append(args)
     with pytest.raises(
-        ValueError, match=r"metric 'val_f1' is not logged.*\['val_acc', 'val_loss'\]"
+        ValueError, match=r"metric is 'val_f1'; acc.* logs, \['val_acc', 'val_loss'\]"
     ):
         trained(evaluator, metric="val_f1")
     assert steps == []

@@ -99,7 +99,8 @@ class Known(pl.Callback):
             self.note(module)
 
     def note(self, module):
-        children = [*module.validation.panel, *(sample for sample, _ in module.leaderboard.ranked())]
+        known = [scored.sample for scored in module.leaderboard.ranked()]
+        children = [*module.validation.panel, *known]
         children += [module.sampler.current]
         if (anchor := getattr(module, "anchor", None)) and anchor.sample:
             children += [anchor.sample]
@@ -291,7 +292,7 @@ def test_shrinks_a_chain_under_autocast(name, caplog):
 
 def test_too_few_epochs_are_refused_before_the_first_step():
     watch = Watch()
-    with pytest.raises(ValueError, match=r"after each of 2 epochs that makes 4 deletions, but 6"):
+    with pytest.raises(ValueError, match="at least 3, as 2 epochs have to make the 6 del"):
         run("spos", watch, epochs=2)
     assert watch.steps == []
 

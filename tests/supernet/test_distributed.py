@@ -8,7 +8,10 @@ from torch import nn
 from nni_magic.supernet.distributed import require_choices, require_unused_parameters
 from nni_magic.supernet.routing import Router
 
-REFUSAL = r"DDP without find_unused_parameters.*pass strategy='ddp_find_unused_parameters_true'"
+REFUSAL = (
+    "find_unused_parameters is False under DDP; accepted is True, "
+    ".*pass strategy='ddp_find_unused_parameters_true'"
+)
 
 
 @pytest.mark.parametrize(
@@ -34,5 +37,5 @@ def test_sync_batchnorm_in_place_of_one_of_variable_width_is_refused():
     by_label = Router(net).by_label
     net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
     assert type(net.norm) is nn.SyncBatchNorm
-    with pytest.raises(ValueError, match=r"modules that choose \['width'\].*sync_batchnorm=False"):
+    with pytest.raises(ValueError, match=r"sync_batchnorm is True; accepted is False.*\['width'\]"):
         require_choices(net, by_label)
