@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from scores import Images, images
 from spaces import ConvSpace, FlatSpace, set_path
 from training import (
+    ANCHORED,
     EVERY,
     QUIET,
     STRATEGIES,
@@ -88,8 +89,8 @@ def test_shrinks_to_one_child_and_exports_it(name):
 class Known(pl.Callback):
     """What is known at the end of every epoch, and behind the first step of the next."""
 
-    def __init__(self):
-        self.seen = []
+    def __init__(self, anchored):
+        self.anchored, self.seen = anchored, []
 
     def on_train_epoch_end(self, trainer, module):
         self.note(module)  # before the shrinking
@@ -102,7 +103,7 @@ class Known(pl.Callback):
         known = [scored.sample for scored in module.leaderboard.ranked()]
         children = [*module.validation.panel, *known]
         children += [module.sampler.current]
-        if (anchor := getattr(module, "anchor", None)) and anchor.sample:
+        if self.anchored and (anchor := anchor_of(module)).sample:
             children += [anchor.sample]
         left = {label: list(choices) for label, choices in module.sampler.candidates.items()}
         self.seen.append((left, children))
@@ -110,7 +111,7 @@ class Known(pl.Callback):
 
 @every_strategy
 def test_everything_known_holds_only_what_is_left(name):
-    known = Known()
+    known = Known(anchored=name in ANCHORED)
     settings = {"anchor_interval": 1} if "magic_a" in name else {}
     strategy, *_ = run(name, epochs=6, n_drop=1, settings=settings, callbacks=[known])
     assert len(known.seen) == 12
