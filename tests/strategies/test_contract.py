@@ -80,7 +80,7 @@ def test_same_seed_gives_the_same_children_and_losses(name, kind):
     ("name", "kind", "stop_after"),
     [
         *itertools.product(STRATEGIES, [BERT, CNN], [1, 4, 6, 7, 11]),
-        *((name, CNN, 7) for name in ABLATIONS),
+        *((name, CNN, 7) for name in [*ABLATIONS, "twins"]),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in itertools.product(ABLATIONS, [BERT, CNN], [1, 4, 6, 11])
