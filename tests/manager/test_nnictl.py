@@ -218,7 +218,7 @@ def test_trials_with_mistakes_fail_and_report_nothing(bad):
     [
         r"error: strategy is 'no_such_strategy'; accepted are 'spos', 'magic_t', 'magic_a'",
         r"error: corpus_spec names '\S+/missing', which does not exist",
-        r"error: k is 9, but it must be from 1 to 8",
+        r"error: k is 9; accepted are whole numbers from 1 to 8",
     ],
 )
 def test_mistake_gives_one_clear_line_in_a_trials_log(bad, message):

@@ -12,7 +12,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from PIL import Image
 from reading import command_of, domain_of, settings_of
-from training import QUIET, Watch
+from training import anchor_of, QUIET, Watch
 
 from nni_magic.programs.example import examples, run, write
 from nni_magic.programs.options import replaced
@@ -185,8 +185,8 @@ def test_base_preset_takes_real_steps(corpus):
     assert all(0 < loss < 1000 for _, loss in watch.steps)
     module = strategy.oneshot_module
     assert len(watch.steps[0][0]) == 26
-    assert module.anchor.sample is not None
-    assert len(module.alignment.layers) == 6  # of 26, every fourth
+    assert anchor_of(module).sample is not None
+    assert len(module.terms[0].layers) == 6  # of 26, every fourth
     moved = {
         name.split(".")[0]
         for name, value in space.layers[3].named_parameters()
@@ -227,8 +227,8 @@ def test_imagenet_preset_takes_real_steps_on_images_of_full_resolution(tmp_path)
     assert len(watch.steps) == 2
     assert all(0 < loss < 1000 for _, loss in watch.steps)
     module = strategy.oneshot_module
-    assert module.anchor.sample is not None
-    assert len(module.alignment.layers) == 5  # of 21, every fourth
+    assert anchor_of(module).sample is not None
+    assert len(module.terms[0].layers) == 5  # of 21, every fourth
     for child, _ in watch.steps:
         assert len(child) == 21
         assert domain.costs(child)["flops"] <= 600e6
