@@ -12,7 +12,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from PIL import Image
 from reading import command_of, domain_of, settings_of
-from training import anchor_of, QUIET, Watch
+from training import QUIET, Watch, anchor_of
 
 from nni_magic.programs.example import examples, run, write
 from nni_magic.programs.options import replaced
