@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ..children.samples import candidates, check_sample
-from ..supernet.chain import Step, answering, chain_of, single_step
+from ..supernet.chain import ChainStep, answering, chain_of, single_step
 from ..supernet.hidden_states import Call, choice_blocks
 from .frozen import FrozenTraining
 from .shared_weights import shared_weights
@@ -233,7 +233,7 @@ class SharedGradients:
         return ""
 
 
-def _run(steps: Sequence[Step], child: Sample, state: Any, call: Call) -> Any:
+def _run(steps: Sequence[ChainStep], child: Sample, state: Any, call: Call) -> Any:
     for step in steps:
         if step.key(child) is not None:
             step.route(child)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ..supernet.calibration import Statistics, tracking_norms
-from ..supernet.chain import Step
+from ..supernet.chain import ChainStep
 from ..supernet.hidden_states import Call
 from .prefixes import PrefixTree
 
@@ -51,7 +51,7 @@ class ChainRunner:
 
     def __init__(
         self,
-        steps: Sequence[Step],
+        steps: Sequence[ChainStep],
         calls: Sequence[Call],
         calibration: Sequence[Call] = (),
         *,
@@ -158,7 +158,7 @@ class ChainRunner:
         return results
 
 
-def prefix_tree(steps: Sequence[Step], samples: Sequence[Sample]) -> PrefixTree:
+def prefix_tree(steps: Sequence[ChainStep], samples: Sequence[Sample]) -> PrefixTree:
     """Which children run the same, up to which step of a chain."""
     return PrefixTree.of([[step.key(sample) for step in steps] for sample in samples])
 

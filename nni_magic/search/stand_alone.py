@@ -17,7 +17,7 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import nn
 
 from ..children.samples import Candidates, candidates
-from ..supernet.chain import Step, chain_of
+from ..supernet.chain import ChainStep, chain_of
 from ..supernet.connection import as_supernet
 
 __all__ = ["StandAloneStep", "own_copy", "stand_alone_child", "stand_alone_steps"]
@@ -66,7 +66,7 @@ class StandAloneStep:
         Name of the module that it runs; where it runs no module, its index in the chain.
     """
 
-    step: Step
+    step: ChainStep
     candidates: Candidates
     place: str | int
 

@@ -34,14 +34,14 @@ from torch import nn
 from .hidden_states import Call
 from .routing import Part, Router
 
-__all__ = ["Step", "answering", "chain_of", "single_step"]
+__all__ = ["ChainStep", "answering", "chain_of", "single_step"]
 
 HUB = {ProxylessNAS: "stem", MobileNetV3Space: "stem", ShuffleNetSpace: "first_conv"}
 HUB_LAYERS = {ProxylessNAS: "blocks", MobileNetV3Space: "blocks", ShuffleNetSpace: "features"}
 
 
 @dataclass
-class Step:
+class ChainStep:
     """One step of a chain.
 
     Parameters
@@ -91,12 +91,12 @@ class Step:
         return choice.freeze({label: sample[str(label)] for label in choice.simplify()})
 
 
-def single_step(model: nn.Module) -> list[Step]:
+def single_step(model: nn.Module) -> list[ChainStep]:
     """The chain of a model about which nothing is known: the model."""
-    return [Step(lambda call: model(*call.args, **call.kwargs), [model], Router.of(model))]
+    return [ChainStep(lambda call: model(*call.args, **call.kwargs), [model], Router.of(model))]
 
 
-def chain_of(model: nn.Module) -> list[Step]:
+def chain_of(model: nn.Module) -> list[ChainStep]:
     """The steps of a supernet, in the order in which they run."""
     for known in HUB:
         if isinstance(model, known):
@@ -109,19 +109,19 @@ def chain_of(model: nn.Module) -> list[Step]:
     router, last = Router.of(model), [head] if isinstance(head, nn.Module) else rest
     return [
         _first_step(stem, model, rest),
-        *(Step(layer, [layer], router, _named(layer, model)) for layer in layers),
-        Step(head, last, router, _named(head, model)),
+        *(ChainStep(layer, [layer], router, _named(layer, model)) for layer in layers),
+        ChainStep(head, last, router, _named(head, model)),
     ]
 
 
-def _first_step(stem: Callable[..., Any], model: nn.Module, rest: list[nn.Module]) -> Step:
+def _first_step(stem: Callable[..., Any], model: nn.Module, rest: list[nn.Module]) -> ChainStep:
     signature, named = inspect.signature(model.forward), _named(stem, model)
 
     def run(call: Call) -> Any:
         first = next(iter(signature.bind(*call.args, **call.kwargs).arguments.values()))
         return stem(first, **named(call))
 
-    return Step(run, [stem] if isinstance(stem, nn.Module) else rest, Router.of(model))
+    return ChainStep(run, [stem] if isinstance(stem, nn.Module) else rest, Router.of(model))
 
 
 def _named(part: Callable[..., Any], model: nn.Module) -> Callable[[Call], dict[str, Any]]:
@@ -137,7 +137,7 @@ def _named(part: Callable[..., Any], model: nn.Module) -> Callable[[Call], dict[
     return given
 
 
-def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Step]:
+def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[ChainStep]:
     """Steps of a model whose ``forward`` is the stem, a sequence of layers, and a rest."""
     stem, layers = getattr(model, stem_name), getattr(model, layers_name)
     rest = [child for child in model.children() if child is not stem and child is not layers]
@@ -150,16 +150,16 @@ def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Step]
     return [
         _first_step(stem, model, rest),
         *(step for layer in layers for step in _layer_steps(layer, router)),
-        Step(head, rest, router),
+        ChainStep(head, rest, router),
     ]
 
 
-def _layer_steps(layer: nn.Module, router: Router) -> Iterator[Step]:
+def _layer_steps(layer: nn.Module, router: Router) -> Iterator[ChainStep]:
     if isinstance(layer, PathSamplingRepeat):
         for position, block in enumerate(layer.blocks):
-            yield Step(block, [block], router, repeat=layer, position=position)
+            yield ChainStep(block, [block], router, repeat=layer, position=position)
     else:
-        yield Step(layer, [layer], router)
+        yield ChainStep(layer, [layer], router)
 
 
 def _same(state: Any) -> Any:
