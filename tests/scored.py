@@ -9,7 +9,8 @@ from nni.nas.space import RawFormatModelSpace
 from spaces import ConvSpace
 from torch import nn
 from torch.utils.data import TensorDataset
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision
 
 from nni_magic.strategies import SPOS
 
@@ -45,6 +46,23 @@ class Evaluator(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Collected(Evaluator):
+    """Logs a collection whose members share their state."""
+
+    def __init__(self):
+        super().__init__()
+        self.metrics = MetricCollection(
+            {
+                "precision": MulticlassPrecision(10, average="macro"),
+                "f1": MulticlassF1Score(10, average="macro"),
+            }
+        )
+
+    def report(self, logits, loss, labels):
+        self.metrics.update(logits, labels)
+        self.log_dict(self.metrics)
 
 
 def loader(**kwargs):

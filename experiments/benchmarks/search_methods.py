@@ -2,8 +2,8 @@ r"""Evolution against random search: the best child found, after equally many ch
 
 ::
 
-    python -m nni_magic.programs.bert --strategy magic_at --threads 1 --epochs 5 --epoch-steps 80 \
-        --output runs/magic_at
+    nni-magic train bert --strategy magic_at --threads 1 --epochs 5 --epoch-steps 80 \
+        --warmup-epochs 2 --output runs/magic_at
     python -m experiments.benchmarks.search_methods --checkpoint runs/magic_at/supernet.ckpt
 
 Both search the children of one trained supernet by their validation loss with inherited weights,

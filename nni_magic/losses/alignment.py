@@ -108,8 +108,8 @@ class PaddingMask:
         known = (None, MASK_ARGUMENT, *names)
         if argument not in known and Parameter.VAR_KEYWORD not in kinds.values():
             raise ValueError(
-                f"mask_argument is {argument!r}, but forward of {type(model).__name__} takes "
-                f"{names}; name one of these, or None to align without a mask"
+                f"mask_argument is {argument!r}; accepted are the arguments {names} of "
+                f"{type(model).__name__}'s forward, and None to align without a mask"
             )
 
     def __call__(self, call: Call) -> Tensor | None:
@@ -179,8 +179,8 @@ class Alignment(LossTerm):
         epochs = trainer.current_epoch + epochs_left(trainer)
         if epochs <= self.warmup_epochs and not trainer.fast_dev_run:
             raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs}, but training ends after {epochs:.0f} "
-                f"epochs, so that nothing would be aligned; pass less than {epochs:.0f}"
+                f"warmup_epochs is {self.warmup_epochs}; accepted are less than {epochs:.0f}, the "
+                "epochs after which training ends, so that something is aligned"
             )
 
     def before_step(self, batch: Any, batch_idx: int) -> None:

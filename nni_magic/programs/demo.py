@@ -46,6 +46,19 @@ def free_port(preferred: int) -> int:
     raise OSError("no port is free")
 
 
+def nnictl(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``nnictl``; what it prints is in the result.
+
+    What is installed beside this Python comes first: ``nnictl``, and ``nni-magic`` in the trials.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(
+        ["nnictl", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
+
+
 def create(config: Path, port: int) -> str:
     """Start the experiment with ``nnictl create``; gives its id.
 
@@ -54,20 +67,15 @@ def create(config: Path, port: int) -> str:
     RuntimeError
         If ``nnictl`` refuses, with what it printed.
     """
-    command = ["nnictl", "create", "--config", str(config), "--port", str(port)]
-    # What is installed beside this Python comes first: nnictl, and nni-magic in the trials.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, "PATH": path}
+    command = ["create", "--config", str(config), "--port", str(port)]
     for _ in range(5):  # NNI gives its manager only 4 s to answer, and a busy machine is slower
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-        )
+        done = nnictl(*command)
         plain = re.sub(r"\x1b\[\d*m", "", done.stdout)
         if "Create experiment failed" not in plain:
             break
     found = re.search(r"nnictl stop (\w+)", plain)
     if done.returncode != 0 or found is None:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{plain}")
+        raise RuntimeError(f"nnictl {' '.join(command)} failed:\n{plain}")
     return found.group(1)
 
 
@@ -147,7 +155,7 @@ def run(settings: DemoSettings) -> None:
         if keep:
             print(f"The manager stays up at {page}; end it with: nnictl stop {experiment_id}")
         else:
-            subprocess.run(["nnictl", "stop", experiment_id], capture_output=True, check=True)
+            nnictl("stop", experiment_id).check_returncode()
     sys.exit(0 if good else 1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ..strategies.registry import METHODS
 from ..support.errors import check_choice, check_count, check_number
@@ -122,6 +122,7 @@ class ParetoSettings:
     population: int = Search.population
 
     def __post_init__(self) -> None:
+        check_choice("cost", self.cost, get_args(Cost))
         check_count("generations", self.generations)
         check_count("population", self.population)
 

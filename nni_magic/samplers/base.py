@@ -27,6 +27,7 @@ from ..children.budgeted import BudgetedDraws, draws_inside
 from ..children.constraints import Constraint, as_constraint, check_budgets
 from ..children.samples import Candidates
 from ..supernet.step import Step, Turn
+from ..support.errors import check_choice
 
 __all__ = ["Probe", "Sampler"]
 
@@ -210,15 +211,16 @@ class Sampler(abc.ABC):
         """
         kept = dict(self.candidates)
         for label, choices in allowed.items():
-            if label not in kept:
-                raise ValueError(f"unknown label {label!r}; the labels are {sorted(kept)}")
+            check_choice("label", label, kept)
             if isinstance(choices, str):
-                raise TypeError(f"label {label!r} allows {choices!r}; give a list of choices")
+                raise TypeError(
+                    f"allowed[{label!r}] is {choices!r}; accepted are collections of choices"
+                )
             kept[label] = [choice for choice in kept[label] if choice in choices]
             if not kept[label]:
                 raise ValueError(
-                    f"label {label!r} would lose its last candidate: "
-                    f"none of {list(choices)} is left in {self.candidates[label]}"
+                    f"allowed[{label!r}] is {list(choices)!r}; accepted are choices that leave one "
+                    f"at least of {self.candidates[label]}"
                 )
         self._reseat(kept)
         self.candidates = kept

@@ -73,8 +73,11 @@ class GradualSampler(Sampler):
         super().__init__(space, seed=seed, filter=filter)
         # The lazy walk also picks labels of which the only choice stays.
         n = sum(lazy or len(choices) > 1 for choices in self.candidates.values())
-        if not 1 <= k <= max(1, n):
-            raise ValueError(f"k is {k}, but it must be from 1 to {n}, the number of labels")
+        if k not in range(1, max(1, n) + 1):
+            raise ValueError(
+                f"k is {k!r}; accepted are whole numbers from 1 to {max(1, n)}, the number of "
+                "labels to pick from"
+            )
         self.k = k
         self.lazy = lazy
 

@@ -9,6 +9,7 @@ from typing import Any
 from nni.mutable import LabeledMutable, Mutable, Sample
 
 from ..children.samples import Candidates
+from ..support.errors import check_count
 from .gradual import GradualSampler
 
 __all__ = ["InterleavedSampler"]
@@ -45,8 +46,7 @@ class InterleavedSampler(GradualSampler):
         lazy: bool = False,
         walks: int,
     ) -> None:
-        if walks < 1:
-            raise ValueError(f"walks is {walks}; it must be at least 1")
+        check_count("walks", walks)
         self.walks = walks
         super().__init__(space, seed=seed, filter=filter, k=k, lazy=lazy)
 

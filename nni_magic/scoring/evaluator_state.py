@@ -14,13 +14,16 @@ __all__ = ["evaluating", "kept_metrics", "logged_to"]
 
 @contextlib.contextmanager
 def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
-    """Hand what the evaluator logs to a function."""
-    own = evaluator.log
-    evaluator.log = log  # type: ignore[method-assign]
+    """Hand what the evaluator logs to a function while the block runs."""
+    own = evaluator.__dict__.get("log")  # NNI puts the wrapper's there, in a fit
+    evaluator.__dict__["log"] = log
     try:
         yield
     finally:
-        evaluator.log = own  # type: ignore[method-assign]
+        if own is None:
+            del evaluator.__dict__["log"]
+        else:
+            evaluator.__dict__["log"] = own
 
 
 @contextlib.contextmanager

@@ -39,8 +39,8 @@ def listed(
         The child.
     calibrated
         Makes the stand-alone child of a sample, for a space with BatchNorm; see
-        :meth:`nni_magic.scoring.scorer.Scorer.child`. Without BatchNorm NNI's own way is left as
-        it is.
+        :meth:`nni_magic.scoring.scorer.Scorer.child`. Without BatchNorm it is not used: NNI freezes
+        the space as it always does.
     """
     model = space.freeze(sample)
     if tracking_norms([space.model_space]):

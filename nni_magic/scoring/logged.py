@@ -48,10 +48,10 @@ class Logged:
         if name in self.metrics:
             return float(self.metrics[name].compute())
         if name not in self.values:
-            wanted = f"metric {metric!r}" if metric else "a validation loss"
             raise ValueError(
-                f"{wanted} is not logged by the evaluator's validation_step; "
-                f"it logs {sorted({*self.values, *self.metrics})}: name one of these as metric"
+                f"metric is {metric!r}; accepted are the names that the evaluator's "
+                f"validation_step logs, {sorted({*self.values, *self.metrics})}, and None where it "
+                "logs val_loss or returns the loss"
             )
         weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]
         return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)

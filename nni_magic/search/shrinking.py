@@ -191,11 +191,10 @@ class ProgressiveShrinking:
         epochs = epochs_left(trainer)
         if epochs * self.n_drop < needed:
             raise ValueError(
-                f"the shrinking cannot end: n_drop is {self.n_drop}, and after each of "
-                f"{epochs:.0f} epochs that makes {epochs * self.n_drop:.0f} deletions, but "
-                f"{needed} are needed until one child is left: train "
-                f"{math.ceil(needed / self.n_drop)} epochs, or pass "
-                f"n_drop={math.ceil(needed / max(1, epochs))}"
+                f"n_drop is {self.n_drop}; accepted are whole numbers of at least "
+                f"{math.ceil(needed / max(1, epochs))}, as {epochs:.0f} epochs have to make the "
+                f"{needed} deletions that leave one child; or train "
+                f"{math.ceil(needed / self.n_drop)} epochs"
             )
 
     def shrink(self, module: Any, epochs: int) -> None:

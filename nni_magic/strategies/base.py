@@ -81,9 +81,9 @@ class SupernetStrategy(RandomOneShot):
         super().__init__(filter=filter, mutation_hooks=mutation_hooks)
         known = [field.name for field in dataclasses.fields(self.settings_class)]
         if unknown := [name for name in settings if name not in known]:
+            accepted = ", ".join(inspect.signature(type(self)).parameters)
             raise TypeError(
-                f"{type(self).__name__} has no setting {unknown[0]!r}; accepted are "
-                f"{', '.join(['filter', 'shrinking', 'mutation_hooks', *known])}"
+                f"{type(self).__name__} has no setting {unknown[0]!r}; accepted are {accepted}"
             )
         self.settings = self.settings_class(**settings)
         if self.settings.seed is None:
@@ -94,10 +94,15 @@ class SupernetStrategy(RandomOneShot):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let the signature show the settings with their defaults."""
         super().__init_subclass__(**kwargs)
-        own = inspect.signature(cls.__init__).parameters.values()
-        fixed = [p for p in own if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+        named = {
+            name: parameter
+            for owner in reversed(cls.__mro__)
+            if issubclass(owner, SupernetStrategy)
+            for name, parameter in inspect.signature(owner.__init__).parameters.items()
+            if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        }
         shown = inspect.signature(cls.settings_class).parameters.values()
-        cls.__signature__ = inspect.Signature([*fixed, *shown])
+        cls.__signature__ = inspect.Signature([*named.values(), *shown])
 
     @property
     def seed(self) -> int:

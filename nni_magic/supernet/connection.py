@@ -37,13 +37,13 @@ def check_evaluator(evaluator: Any) -> None:
     """
     if not isinstance(evaluator, Lightning):
         raise TypeError(
-            f"evaluator is a {type(evaluator).__name__}; children are run with NNI's Lightning "
-            "evaluator or one derived from it, such as Classification"
+            f"evaluator is a {type(evaluator).__name__}; accepted are NNI's Lightning and what is "
+            "derived from it, such as Classification"
         )
     if (size := evaluator.trainer.world_size) > 1:
         raise ValueError(
-            f"the evaluator's trainer has {size} devices; children are run in one process: "
-            "pass devices=1"
+            f"devices of the evaluator's trainer is {size}; accepted is 1, as children are run in "
+            "one process"
         )
 
 

@@ -22,7 +22,7 @@ def require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
         return
     if not strategy._ddp_kwargs.get("find_unused_parameters", False):
         raise ValueError(
-            "the trainer's strategy is DDP without find_unused_parameters, but a step trains one "
+            "find_unused_parameters is False under DDP; accepted is True, as a step trains one "
             "child and leaves the other candidates unused: "
             "pass strategy='ddp_find_unused_parameters_true'"
         )
@@ -47,6 +47,6 @@ def require_choices(module: nn.Module, by_label: Mapping[str, Iterable[nn.Module
     lost = [label for label, parts in by_label.items() if not present.issuperset(map(id, parts))]
     if lost:
         raise ValueError(
-            f"the trainer has replaced modules that choose {lost}: torch's SyncBatchNorm has no "
-            "variable width, pass sync_batchnorm=False"
+            "sync_batchnorm is True; accepted is False, as torch's SyncBatchNorm has no variable "
+            f"width, and the trainer has replaced modules that choose {lost}"
         )

@@ -27,7 +27,10 @@ class EvaluatorHooks(RandomSamplingLightningModule):
     def on_after_batch_transfer(self, *args: Any, **kwargs: Any) -> Any:
         return self.training_module.on_after_batch_transfer(*args, **kwargs)
 
-    # Optimizer and schedule
+    # Backward, optimizer and schedule
+
+    def backward(self, *args: Any, **kwargs: Any) -> None:
+        self.training_module.backward(*args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         self.training_module.optimizer_step(*args, **kwargs)

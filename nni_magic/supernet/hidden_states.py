@@ -126,15 +126,14 @@ def select_layers(
         chosen = numbered[align_every - 1 :: align_every]
         if not chosen:
             raise ValueError(
-                f"align_every is {align_every}, but the model has {len(chain)} layers "
-                f"({', '.join(numbered)}), so none would be aligned: "
-                f"pass align_every from 1 to {len(chain)}, or aligned_layers"
+                f"align_every is {align_every}; accepted are 1 to {len(chain)}, the number of "
+                f"layers ({', '.join(numbered)}), so that one is aligned; or pass aligned_layers"
             )
         return {name: chain[name] for name in chosen}
     if not layers:
         raise ValueError(
-            f"aligned_layers is {layers!r}, so none would be aligned; accepted are the numbers 1 "
-            f"to {len(chain)} of the layers {', '.join(numbered)}, and names of modules"
+            f"aligned_layers is {layers!r}; accepted are one or more of the numbers 1 to "
+            f"{len(chain)} of the layers {', '.join(numbered)}, and of the names of modules"
         )
     modules = dict(model.named_modules())
     selected = {}

@@ -48,13 +48,13 @@ def check_number(
     ValueError: dropout is 1.0; accepted are finite numbers of at least 0 and below 1
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    inside = is_number and at_least <= value <= at_most and above < value < below
-    if inside and math.isfinite(value):
+    is_finite = is_number and math.isfinite(value)
+    if is_finite and at_least <= value <= at_most and above < value < below:
         return
     if math.isfinite(at_least) and math.isfinite(at_most):
         accepted = f"numbers from {at_least:g} to {at_most:g}"
     else:
-        words = {"of at least": at_least, "of at most": at_most, "above": above, "below": below}
+        words = {"of at least": at_least, "above": above, "of at most": at_most, "below": below}
         bounds = [f"{word} {bound:g}" for word, bound in words.items() if math.isfinite(bound)]
         accepted = f"finite numbers {' and '.join(bounds)}".rstrip()
     raise ValueError(f"{name} is {value!r}; accepted are {accepted}")
@@ -94,9 +94,8 @@ def naming(name: str) -> Iterator[None]:
 def one_clear_message() -> Iterator[None]:
     """End a program on a user's mistake with one line and status 1.
 
-    Other errors keep their traceback.
-
-    NNI copies what a trial prints into its log, and shows the trial as *failed*.
+    Other errors keep their traceback. NNI copies what a trial prints into its log, and shows the
+    trial as *failed*.
     """
     try:
         yield

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
+from ..support.errors import check_count
 from .loading import EpochSampler
 
 __all__ = [
@@ -57,11 +58,10 @@ def check_steps(total_steps: int, warmup_steps: int) -> None:
     ValueError
         Otherwise.
     """
-    if total_steps < 1:
-        raise ValueError(f"total_steps must be at least 1, got {total_steps}")
+    check_count("total_steps", total_steps)
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(
-            f"warmup_steps must be between 0 and total_steps={total_steps}, got {warmup_steps}"
+            f"warmup_steps is {warmup_steps}; accepted are 0 to total_steps, which is {total_steps}"
         )
 
 
@@ -157,7 +157,7 @@ def search_evaluator(
     parameters are those of :func:`training_evaluator`; ``train`` is for BatchNorm, whose
     statistics are taken anew on it for every child.
     """
-    _check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
@@ -175,16 +175,11 @@ def search_evaluator(
 
 def _training_loader(train: Any, seed: int, *, batch_size: int, **options: Any) -> DataLoader:
     """Make a loader that shuffles by seed and epoch; see :func:`training_evaluator`."""
-    _check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     if batch_size > len(train):
         raise ValueError(
-            f"batch_size must be at most the number of training rows, {len(train)}, "
-            f"got {batch_size}"
+            f"batch_size is {batch_size}; accepted are 1 to the number of training rows, "
+            f"{len(train)}"
         )
     sampler = EpochSampler(len(train), seed)
     return DataLoader(train, batch_size=batch_size, sampler=sampler, drop_last=True, **options)
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be an int of at least 1, got {batch_size!r}")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from ..support.errors import check_count
+
 __all__ = ["EpochSampler"]
 
 
@@ -26,10 +28,8 @@ class EpochSampler(Sampler[int]):
 
     def __init__(self, n_items: int, seed: int = 0) -> None:
         """See the class."""
-        if n_items < 1:
-            raise ValueError(f"n_items must be at least 1, got {n_items}")
-        if seed < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
+        check_count("n_items", n_items)
+        check_count("seed", seed, at_least=0)
         self.n_items = n_items
         self.seed = seed
         self.epoch = 0

@@ -16,7 +16,7 @@ from nnictl import ENDED, NnictlExperiment, log_of, processes_of
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "--epochs 2 --epoch-steps 3 --batch-size 4 --warmup-steps 2 --warmup-epochs 1 "
-    "--anchor-interval 2 --search-children 4 --population 2 --search-batches 1"
+    "--anchor-interval 2 --search-children 4 --population 2 --validation-batches 1"
 )
 CACHES = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 
@@ -41,7 +41,8 @@ def files_of_the_project():
 def run_experiment(folder, options, parameters, n_trials, concurrency=1):
     """Create, wait, read back and stop; every file of it lies in ``folder``."""
     write_corpus(folder / "corpus")
-    command = f"{sys.executable} -m nni_magic.programs.bert --cache {folder / 'cache'} {SMALL} {options}"
+    program = f"{sys.executable} -m nni_magic.programs train bert"
+    command = f"{program} --cache {folder / 'cache'} {SMALL} {options}"
     config = {
         "trialCodeDirectory": str(ROOT),
         "trialCommand": command,
@@ -215,9 +216,9 @@ def test_trials_with_mistakes_fail_and_report_nothing(bad):
 @pytest.mark.parametrize(
     "message",
     [
-        r"error: strategy is 'no_such_strategy'; accepted are spos, magic_t, magic_a, magic_at",
+        r"error: strategy is 'no_such_strategy'; accepted are 'spos', 'magic_t', 'magic_a'",
         r"error: corpus_spec names '\S+/missing', which does not exist",
-        r"error: k is 9, but it must be from 1 to 8",
+        r"error: k is 9; accepted are whole numbers from 1 to 8",
     ],
 )
 def test_mistake_gives_one_clear_line_in_a_trials_log(bad, message):

@@ -13,6 +13,7 @@ import yaml
 from nni.experiment.data import TrialJob
 
 from nni_magic.programs import demo
+from nni_magic.programs.settings import DemoSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -196,6 +197,28 @@ def test_create_says_that_a_port_is_busy(environment):
             demo.create(config(environment), port)
 
 
+def test_missing_experiment_is_named():
+    with pytest.raises(FileNotFoundError, match=r"experiment is 'nowhere.yml'; accepted is the pa"):
+        demo.run(DemoSettings(experiment=Path("nowhere.yml")))
+
+
+def test_example_is_written_into_the_users_folder_once(tmp_path, monkeypatch):
+    started = []
+
+    def refuse(path, port):
+        started.append(path)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(demo, "create", refuse)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="enough"):
+            demo.run(DemoSettings(folder=tmp_path, port=0))
+        path = tmp_path / "bert_search.yml"
+        path.write_text(path.read_text() + "# mine\n")
+    assert started == [path, path]
+    assert path.read_text().count("# mine") == 2
+
+
 @pytest.mark.slow
 def test_demo_runs_from_start_to_stop(environment):
     corpus = environment / "corpus"
@@ -203,16 +226,17 @@ def test_demo_runs_from_start_to_stop(environment):
     for number in range(8):
         (corpus / f"{number}.txt").write_text(f"document {number} says some words again " * 60)
     command = (
-        f"{sys.executable} -m nni_magic.programs.bert --corpus {corpus} --cache {environment / 'cache'} "
-        "--epochs 2 --epoch-steps 3 --batch-size 4 --warmup-steps 2 --search-children 4 "
-        "--population 2 --search-batches 1"
+        f"{sys.executable} -m nni_magic.programs train bert --corpus {corpus} "
+        f"--cache {environment / 'cache'} --epochs 2 --epoch-steps 3 --batch-size 4 "
+        "--warmup-steps 2 --search-children 4 --population 2 --validation-batches 1"
     )
     strategies = {"_type": "choice", "_value": ["magic_t", "none"]}
     path = config(
         environment, trialCommand=command, maxTrialNumber=5, searchSpace={"strategy": strategies}
     )
     done = subprocess.run(
-        [sys.executable, "-m", "nni_magic.programs.demo", "--config", str(path), "--port", "0"],
+        [sys.executable, "-m", "nni_magic.programs", "demo", "--experiment", str(path),
+         "--port", "0"],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout  # one of the two trials failed

@@ -237,7 +237,7 @@ def test_wrong_yaml_file_is_named(tmp_path, text, message):
 
 
 def test_missing_yaml_file_is_named():
-    with pytest.raises(FileNotFoundError, match="config is 'nowhere.yml'; accepted is a YAML"):
+    with pytest.raises(FileNotFoundError, match=r"config is 'nowhere.yml'; accepted is a YAML"):
         train("--config", "nowhere.yml")
 
 

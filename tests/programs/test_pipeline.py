@@ -1,25 +1,38 @@
-"""The pipeline's trial program on the BERT space, one stage after the other in this process."""
+"""The pipeline's trial program on text and on images, one stage after the other in this process."""
 
 import json
-import shlex
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
-import yaml
-from nni.experiment.config import ExperimentConfig
+from nni.nas.space import model_context
+from reading import domain_of, settings_of
 
 from nni_magic.children.samples import distance
+from nni_magic.export import FORMATS, export_child
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.programs import bert_search
+from nni_magic.programs import pipeline as programs_pipeline
+from nni_magic.programs.pipeline import Stages, run_trial
 from nni_magic.programs.reports import pipeline_table
-from nni_magic.tasks.language.bert import Bert
+from nni_magic.tasks.registry import TASKS
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
     "--strategy magic_at --epochs 2 --epoch-steps 4 --batch-size 4 --warmup-steps 2 "
-    "--warmup-epochs 1 --anchor-interval 2 --population 6 --search-batches 1 --retrain-epochs 1"
+    "--warmup-epochs 1 --anchor-interval 2 --population 6 --validation-batches 1 --retrain-epochs 1"
 )
+IMAGES = (
+    "--strategy magic_t --epochs 1 --epoch-steps 2 --batch-size 16 --warmup-steps 1 "
+    "--population 3 --validation-batches 1 --retrain-epochs 1 --channels-last"
+)
+
+
+def stages_of(settings, trial, folder, parameters):
+    """The pipeline of a trial with these parameters, and its stages."""
+    output = folder / "trial"
+    output.mkdir(exist_ok=True)
+    trial.parameters = parameters
+    pipeline = Pipeline(trial, folder / "shared")
+    return pipeline, Stages(domain_of(settings), settings, trial, pipeline.folder, output)
 
 
 @pytest.fixture
@@ -28,12 +41,8 @@ def work(corpus, tmp_path, trial):
 
     def make(more="", **parameters):
         where = ["--corpus", str(corpus), "--cache", str(corpus / "cache")]
-        settings = bert_search.parse_args([*where, *SMALL.split(), *more.split()])
-        settings.output = tmp_path / "trial"
-        settings.output.mkdir(exist_ok=True)
-        trial.parameters = parameters
-        pipeline = Pipeline(trial, tmp_path / "shared")
-        return pipeline, bert_search.BertPipeline(Bert(settings), trial, pipeline.folder)
+        settings = settings_of("pipeline", "bert", [*where, *SMALL.split(), *more.split()])
+        return stages_of(settings, trial, tmp_path, parameters)
 
     return make
 
@@ -68,7 +77,7 @@ def test_stages_follow_each_other_to_the_final_table(work, tmp_path):
 
 def test_children_have_no_more_parameters_than_the_baseline(work):
     _, stages = work(stage="search", generation=1)
-    baseline = stages.baseline()
+    baseline = stages.domain.baseline()
     assert list(baseline.values()) == ["mha4", "ffn"] * 4
     children = stages.population().ask()
     space = stages.domain.make_space()
@@ -83,44 +92,93 @@ def test_children_have_no_more_parameters_than_the_baseline(work):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--strategy darts", "strategy is 'darts'; accepted are spos, magic_t, magic_a, magic_at"),
-        ("--preset huge", "preset is 'huge'; accepted are base, compression, analysis, tiny"),
-        ("--population many", "argument --population: invalid int value: 'many'"),
+        (
+            "--strategy darts",
+            "strategy is 'darts'; accepted are 'spos', 'magic_t', 'magic_a', 'mag",
+        ),
+        ("--preset huge", "preset is 'huge'; accepted are 'base', 'compression', 'analysis', 'ti"),
+        ("--population many", "population is 'many'; accepted are whole numbers"),
+        ("--population 0", "population is 0; accepted are whole numbers of at least 1"),
+        ("--retrain-epochs 0 --warmup-steps 0", "retrain_epochs is 0; accepted are whole numbers"),
+        ("--retrain-epochs 1 --warmup-steps 5", "warmup_steps is 5; accepted are 0 to 4, because "),
+        ("--n-drop 12", "unrecognized arguments: --n-drop 12"),
     ],
 )
 def test_wrong_setting_is_named(words, message):
     with pytest.raises(ValueError, match=message):
-        bert_search.parse_args([*SMALL.split(), *words.split()])
+        settings_of("pipeline", "bert", f"{SMALL} {words}")
+
+
+def test_strategy_must_be_given():
+    with pytest.raises(ValueError, match="strategy is None; accepted are 'spos', 'magic_t'"):
+        settings_of("pipeline", "bert", "")
+
+
+def test_stages_without_an_experiment_are_refused(monkeypatch):
+    monkeypatch.delenv("NNI_OUTPUT_DIR", raising=False)
+    with pytest.raises(ValueError, match="are the trials of an experiment: write one with nni-mag"):
+        run_trial(TASKS["bert"], settings_of("pipeline", "bert", SMALL))
 
 
 def test_unknown_baseline_is_named(work):
-    with pytest.raises(ValueError, match="baseline is 'gpt'; accepted is bert"):
+    with pytest.raises(ValueError, match="baseline is 'gpt'; accepted are 'bert'"):
         run(work, stage="retrain", baseline="gpt")
 
 
-def test_search_that_leaves_no_text_to_test_on_is_refused_at_the_start(work):
-    with pytest.raises(ValueError, match=r"search_batches is 99 of 4 rows, .*none is left to test"):
-        run(work, more="--search-batches 99", stage="supernet")
-
-
-@pytest.mark.parametrize(("more", "message"), [
-    ("--n-drop 12", r"n_drop is 12; accepted is 0: .* one child.* python -m nni_magic.programs.bert"),
-    ("--population 0", "population is 0; accepted are whole numbers of at least 1"),
-    ("--retrain-epochs 0 --warmup-steps 0", "retrain_epochs is 0; accepted are whole numbers of at"),
-])  # fmt: skip
-def test_search_or_retraining_that_cannot_be_is_refused_at_the_start(work, tmp_path, more, message):
-    with pytest.raises(ValueError, match=message):
-        run(work, more=more, stage="supernet")
+def test_search_that_leaves_no_text_to_test_on_is_refused_at_the_start(work, tmp_path):
+    with pytest.raises(ValueError, match=r"validation_batches is 99 of 4 rows, .*none is left"):
+        run(work, more="--validation-batches 99", stage="supernet")
     assert not (tmp_path / "shared" / "supernet.ckpt").exists()
 
 
-def test_shipped_experiment_has_trials_enough():
-    path = ROOT / "experiments" / "bert_search.yml"
-    ExperimentConfig.load(path).validate()
-    config = yaml.safe_load(path.read_text())
-    words = shlex.split(config["trialCommand"])
-    assert words[:3] == ["python", "-m", "nni_magic.programs.bert_search"]
-    assert bert_search.parse_args(words[3:]).strategy == "magic_at"
-    given = config["tuner"]["classArgs"]
-    needed = 1 + given["generations"] + given["top_k"] + len(given["baselines"])
-    assert config["maxTrialNumber"] >= 2 * needed
+# Images
+
+
+def run_images(trial, tmp_path, more="", **parameters):
+    settings = settings_of("pipeline", "proxyless", f"{IMAGES} {more}")
+    pipeline, stages = stages_of(settings, trial, tmp_path, parameters)
+    return stages, stages.run(pipeline)
+
+
+# Programs of a convolutional child take half a minute to write.
+@pytest.mark.parametrize("formats", [(), pytest.param(tuple(FORMATS), marks=pytest.mark.slow)])
+def test_stages_on_images_follow_each_other_to_the_final_table(
+    formats, trial, tmp_path, monkeypatch
+):
+    export = partial(export_child, formats=formats)
+    monkeypatch.setattr(programs_pipeline, "export_child", export)
+    run_images(trial, tmp_path, stage="supernet")
+    _, searched = run_images(trial, tmp_path, stage="search", generation=1)
+    assert searched["children"] == 3
+    work, found = run_images(trial, tmp_path, stage="retrain", rank=1)
+    assert found["flops"] <= work.domain.filter["max"]
+    _, baseline = run_images(trial, tmp_path, stage="retrain", baseline="mobilenet_v2")
+    assert baseline["flops"] == 401_600
+
+    [folder] = (tmp_path / "shared" / "children").iterdir()
+    record = json.loads((folder / "child.json").read_text())
+    assert (record["params"], record["score"]) == (found["params"], found["default"])
+    assert record["provenance"]["data"]["unreadable"] == []
+    with model_context(record["sample"]):
+        child = work.domain.make_space()
+    child.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    models = [child.eval()]
+    if formats:
+        models.append(torch.export.load(folder / "child.pt2").module())
+    images, labels = work.domain.data.test.__getitems__(range(360))
+    for model in models:
+        hits = (model(images).argmax(1) == labels).float().mean().item()
+        assert found["accuracy"] == pytest.approx(hits, abs=1 / 360)
+    table = pipeline_table(tmp_path / "shared")
+    assert "found, rank 1" in table
+    assert "8 mb6_3x3" in table
+
+
+def test_unknown_baseline_of_images_is_named(trial, tmp_path):
+    with pytest.raises(ValueError, match="baseline is 'bert'; accepted are 'mobilenet_v2'"):
+        run_images(trial, tmp_path, stage="retrain", baseline="bert")
+
+
+def test_candidates_without_the_baselines_are_refused_at_the_start(trial, tmp_path):
+    with pytest.raises(ValueError, match=r"baseline mobilenet_v2: .* is 'mb6_3x3'; accepted are"):
+        run_images(trial, tmp_path, more="--candidates mb3_3x3 mb3_5x5", stage="supernet")

@@ -1,4 +1,4 @@
-"""The BERT trial: its settings, its files, and a real kill in mid-run."""
+"""The trial that compares strategies, on text and on images: its files, a real kill in mid-run."""
 
 import csv
 import json
@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from counting import n_multiply_adds
+from reading import domain_of, settings_of
 
 from nni_magic.children.samples import digest
-from nni_magic.programs import bert
+from nni_magic.programs import train
+from nni_magic.programs.main import main
 from nni_magic.search import ChildEvaluator
+from nni_magic.tasks.registry import TASKS
+from nni_magic.tasks.vision.sources import MemoryImages
 from search_spaces import BertSpace
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +64,12 @@ def results_of(folder):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--batch-size 4000", r"batch_size must be at most the number of training rows, \d+, got"),
+        ("--batch-size 4000", "batch_size is 4000; accepted are 1 to the number of training rows"),
         ("--k 9", "k is 9, but it must be from 1 to 8"),
-        ("--tokenizer nowhere.json", "tokenizer must be a tokenizer.json file, got 'nowhere.json'"),
+        (
+            "--tokenizer nowhere.json",
+            "tokenizer is 'nowhere.json'; accepted is a tokenizer.json file",
+        ),
     ],
 )
 def test_number_out_of_range_is_named(more, message, arguments, trial):
@@ -78,8 +86,8 @@ def test_strategy_must_be_given(trial):
 
 
 def test_run_writes_what_it_found(arguments, trial, tmp_path):
-    chosen = bert.parse_args(arguments("magic_at"))
-    results = run(chosen, trial)
+    words = arguments("magic_at")
+    results = run(words, trial)
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == {
         "best_child.json", "results.json", "metrics.csv", "supernet.ckpt",
@@ -91,7 +99,9 @@ def test_run_writes_what_it_found(arguments, trial, tmp_path):
     assert results["settings"]["output"] == str(folder)
     assert (results["children"], results["random_children"], results["steps"]) == (6, 3, 32)
 
-    vocab_size = json.loads(next((chosen.cache).glob("tokenizer-*.json")).read_text())
+    vocab_size = json.loads(
+        next(settings_of("train", "bert", words).task.cache.glob("tokenizer-*.json")).read_text()
+    )
     space = BertSpace.preset("tiny", vocab_size=len(vocab_size["model"]["vocab"]))
     child = space.freeze(best["sample"])
     assert best["params"] == sum(p.numel() for p in child.parameters())
@@ -133,10 +143,10 @@ def test_shrinking_run_ends_with_one_child_and_its_history(arguments, trial, tmp
 
 
 def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):
-    chosen = bert.parse_args(arguments("magic_at"))
-    first = run(chosen, trial)
+    words = arguments("magic_at")
+    first = run(words, trial)
     curve = (tmp_path / "out" / "metrics.csv").read_text()
-    second = run(chosen, trial)
+    second = run(words, trial)
     assert {k: v for k, v in first.items() if k not in MOVING} == {
         k: v for k, v in second.items() if k not in MOVING
     }
@@ -144,9 +154,9 @@ def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):
 
 
 def test_diverged_training_is_said_and_nothing_is_written(arguments, trial, tmp_path):
-    chosen = bert.parse_args(arguments("spos", more="--learning-rate 1e30"))
+    words = arguments("spos", more="--learning-rate 1e30")
     with pytest.raises(ValueError, match=r"6 of 6 children have no finite .*learning_rate is 1e\+"):
-        run(chosen, trial)
+        run(words, trial)
     assert not (tmp_path / "out" / "results.json").exists()
 
 
@@ -157,11 +167,11 @@ def test_other_ranks_only_train(arguments, trial, tmp_path, monkeypatch):
 
 
 def test_mistake_on_the_command_line_gives_one_line_and_status_1(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["bert", "--epochs", "many"])
+    monkeypatch.setattr(sys, "argv", ["nni-magic", "train", "bert", "--epochs", "many"])
     with pytest.raises(SystemExit) as ended:
-        bert.main()
+        main()
     assert ended.value.code == 1
-    assert capsys.readouterr().out == "error: argument --epochs: invalid int value: 'many'\n"
+    assert capsys.readouterr().out == "error: epochs is 'many'; accepted are whole numbers\n"
 
 
 # A killed run
@@ -234,3 +244,72 @@ def test_settings_of_the_search_may_change_when_a_run_is_started_again(trial, fi
     after = results_of(tmp_path / "out")
     assert after["settings"]["search_children"] == 8
     assert after["random_children_loss"] == before["random_children_loss"]
+
+
+# Images
+
+
+IMAGES = (
+    "--strategy spos --epochs 1 --epoch-steps 2 --batch-size 16 --warmup-steps 1 "
+    "--search-children 4 --population 2 --validation-batches 1 --retrain-epochs 1"
+)
+
+
+def of_images(more):
+    return settings_of("train", "proxyless", f"{IMAGES} {more}")
+
+
+@pytest.mark.parametrize("budget", ["1M", "1k"])
+def test_budget_outside_of_the_space_is_told_with_both_figures(budget, trial, tmp_path):
+    chosen = of_images(f"--budget {budget} --output {tmp_path}")
+    with pytest.raises(ValueError, match=r"budget.* smallest child has 94,688 .* largest 670,400"):
+        train.run(domain_of(chosen), chosen, trial)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--epoch-steps 99", r"epoch_steps is 99, but the training data have 80 steps of 16 rows"),
+        ("--resolution 3", "resolution is 3, too small for the strides, which reduce it by 4"),
+    ],
+)
+def test_setting_that_does_not_fit_is_named(more, message, trial, tmp_path):
+    chosen = of_images(f"{more} --output {tmp_path}")
+    with pytest.raises(ValueError, match=message):
+        train.run(domain_of(chosen), chosen, trial)
+
+
+def test_run_tests_the_best_child_once(trial, tmp_path, monkeypatch):
+    finals = []
+    monkeypatch.setattr(trial, "report_final", lambda *a, **k: finals.append((a, k)))
+    chosen = of_images(f"--channels-last --output {tmp_path}")
+    domain = domain_of(chosen)
+    read, real, source = [], MemoryImages.read, domain.data.test.source
+
+    def watched(self, indices, transform):
+        read.extend(indices.tolist() if self is source else [])
+        return real(self, indices, transform)
+
+    monkeypatch.setattr(MemoryImages, "read", watched)
+    results = train.run(domain, chosen, trial)
+    assert sorted(read) == list(range(360))
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert results["images"] == {"train": 1293, "validation": 144, "test": 360}
+    best, tested = results["best_child"], results["retrained"]
+    assert best["digest"] == digest(best["sample"])
+    assert best["flops"] == n_multiply_adds(domain.make_space(), best["sample"])
+    assert best["flops"] <= domain.filter["max"]
+    assert 0 <= tested["accuracy"] <= 1
+    assert finals == [
+        ((tested["loss"],),
+         {"accuracy": tested["accuracy"], "val_loss": best["val_loss"], "params": best["params"],
+          "flops": best["flops"], "random_children_loss": results["random_children_loss"]}),
+    ]  # fmt: skip
+    checkpoint = tmp_path / "retrained" / f"{best['digest']}.ckpt"
+    weights = torch.load(checkpoint, weights_only=True)["state_dict"]
+    with torch.no_grad():
+        child = domain.make_space().freeze(best["sample"]).eval()
+        child.load_state_dict({k.removeprefix("_model."): v for k, v in weights.items()})
+        images, labels = domain.data.test.__getitems__(range(360))
+        hits = (child(images).argmax(1) == labels).float().mean().item()
+    assert tested["accuracy"] == pytest.approx(hits)

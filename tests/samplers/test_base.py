@@ -1,208 +1,15 @@
-"""Path samplers: exact transition matrices by enumeration, and long runs against chi-square."""
+"""What all samplers share; constraints, restriction and state have files of their own."""
 
-import itertools
-from collections import Counter
-
-import nni
-import numpy as np
 import pytest
 from nni.mutable import MutableList, Numerical
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import chi2_contingency, chisquare
-from spaces import CellSpace, ConvSpace, FlatSpace, MixedSpace, NestedSpace, supernet
+from spaces import CellSpace, ConvSpace, FlatSpace, MixedSpace, NestedSpace
 from walks import (
-    UNEQUAL,
-    differing,
-    distribution,
-    every,
-    flat,
-    key,
-    total_variation,
-    transition_matrix,
     walk,
 )
 
 from nni_magic.children import samples
 from nni_magic.samplers import GradualSampler, Sampler, UniformSampler
-
-# Uniform sampler
-
-
-def test_uniform_proposal_is_exactly_uniform_whatever_the_last_sample():
-    sampler = UniformSampler(UNEQUAL, seed=0)
-    for current in [None, {"a": 2, "b": 1, "c": 3, "d": 0}]:
-        found = distribution(sampler, current)
-        assert found.keys() == {key(sample) for sample in every(sampler.candidates)}
-        np.testing.assert_allclose(list(found.values()), 1 / 24)
-
-
-def test_uniform_draws_are_uniform_and_independent():
-    sampler = UniformSampler(UNEQUAL, seed=1)
-    drawn = walk(sampler, 4000)
-    for label in "abc":
-        counts = Counter(sample[label] for sample in drawn)
-        assert chisquare([counts[choice] for choice in sampler.candidates[label]]).pvalue > 1e-3
-    pairs = [(a["a"], b["c"]) for a, b in itertools.pairwise(drawn)]  # of successive draws
-    pairs2 = [(sample["a"], sample["c"]) for sample in drawn]
-    for observed in (pairs, pairs2):
-        table = np.zeros((3, 4))
-        np.add.at(table, tuple(zip(*observed, strict=True)), 1)
-        assert chi2_contingency(table).pvalue > 1e-3
-
-
-def test_uniform_adjacent_samples_differ_in_the_expected_number_of_labels():
-    n_labels, n_candidates, n = 8, 4, 3000
-    sampler = UniformSampler(flat(n_labels, n_candidates), seed=2)
-    distances = [sampler.distance(a, b) for a, b in itertools.pairwise(walk(sampler, n))]
-    expected = n_labels * (n_candidates - 1) / n_candidates
-    deviation = (n_labels * (n_candidates - 1) / n_candidates**2 / n) ** 0.5
-    assert abs(np.mean(distances) - expected) < 4 * deviation
-
-
-# The walk in flat spaces, exactly
-
-
-@pytest.mark.parametrize("lazy", [False, True], ids=["walk", "lazy"])
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_walk_has_the_uniform_distribution_as_stationary(k, lazy):
-    _, matrix = transition_matrix(GradualSampler(UNEQUAL, seed=0, k=k, lazy=lazy))
-    np.testing.assert_allclose(matrix.sum(0), 1)  # uniform @ matrix == uniform
-    if not (k == 3 and not lazy):  # label b has two choices and would alternate
-        assert connected_components(matrix, connection="strong")[0] == 1
-
-
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_walk_step_is_uniform_over_label_sets_and_other_choices(k):
-    sampler = GradualSampler(UNEQUAL, seed=0, k=k)
-    current = {"a": 1, "b": 0, "c": 2, "d": 0}
-    sizes = {"a": 3, "b": 2, "c": 4}
-    label_sets = list(itertools.combinations(sizes, k))
-    found = distribution(sampler, current)
-    for sample in every(sampler.candidates):
-        changed = tuple(sorted(differing(sample, current)))
-        expected = 0
-        if changed in label_sets:
-            expected = 1 / len(label_sets) / np.prod([sizes[label] - 1 for label in changed])
-        assert found[key(sample)] == pytest.approx(expected)
-
-
-def test_lazy_walk_step_redraws_a_label_from_all_its_choices():
-    sampler = GradualSampler(flat(3, 3), seed=0, lazy=True)
-    current = {"a": 0, "b": 1, "c": 2}
-    found = distribution(sampler, current)
-    assert found.pop(key(current)) == pytest.approx(1 / 3)
-    assert len(found) == 6
-    np.testing.assert_allclose(list(found.values()), 1 / 9)
-
-
-@pytest.mark.parametrize("k", [1, 2])
-@pytest.mark.parametrize("lazy", [False, True], ids=["walk", "lazy"])
-def test_walk_starts_from_a_uniform_sample(k, lazy):
-    found = distribution(GradualSampler(UNEQUAL, seed=0, k=k, lazy=lazy), None)
-    assert len(found) == 24
-    np.testing.assert_allclose(list(found.values()), 1 / 24)
-
-
-@pytest.mark.parametrize("n_labels, n_candidates", [(2, 4), (3, 3), (5, 2)])
-def test_lazy_walk_mixes_within_the_bound(n_labels, n_candidates):
-    sampler = GradualSampler(flat(n_labels, n_candidates), seed=0, lazy=True)
-    states, matrix = transition_matrix(sampler)
-    uniform = np.full(len(states), 1 / len(states))
-    reached = np.eye(len(states))
-    informative = 0
-    for t in range(1, 8 * n_labels):
-        reached = reached @ matrix
-        bound = n_labels * np.exp(-t / n_labels)
-        assert total_variation(reached, uniform).max() <= bound
-        informative += bound < 0.1
-    assert informative > 5  # times at which the bound says something
-
-
-def test_walk_on_two_candidates_has_period_two():
-    states, matrix = transition_matrix(GradualSampler(flat(3, 2), seed=0))
-    parity = np.array([sum(state.values()) % 2 for state in states])
-    for t in range(1, 6):
-        reached = np.linalg.matrix_power(matrix, t)
-        same_half = parity[:, None] == parity[None, :]
-        assert (reached[same_half] > 0).any() == (t % 2 == 0)
-        assert (reached[~same_half] > 0).any() == (t % 2 == 1)
-    assert np.isclose(np.linalg.eigvalsh(matrix), -1).sum() == 1
-
-
-@pytest.mark.parametrize("k", [1, 2])
-def test_lazy_walk_on_two_candidates_converges(k):
-    states, matrix = transition_matrix(GradualSampler(flat(3, 2), seed=0, k=k, lazy=True))
-    moduli = np.sort(np.abs(np.linalg.eigvalsh(matrix)))
-    assert moduli[-1] == pytest.approx(1)
-    assert moduli[-2] < 1 - 1e-6
-    reached = np.linalg.matrix_power(matrix, 200)
-    np.testing.assert_allclose(reached, 1 / len(states))
-
-
-def test_long_walk_visits_all_samples_equally_often():
-    sampler = GradualSampler(flat(2, 3), seed=4)
-    thinned = walk(sampler, 9 * 20 * 20)[::20]  # far apart enough to count as independent
-    counts = Counter(map(key, thinned))
-    assert chisquare([counts[key(sample)] for sample in every(sampler.candidates)]).pvalue > 1e-3
-
-
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_walk_changes_exactly_k_labels(k):
-    path = walk(GradualSampler(FlatSpace(4, 3), seed=1, k=k), 100)
-    assert {len(differing(a, b)) for a, b in itertools.pairwise(path)} == {k}
-
-
-def test_lazy_walk_changes_at_most_k_labels_and_sometimes_none():
-    path = walk(GradualSampler(FlatSpace(4, 3), seed=1, k=2, lazy=True), 200)
-    assert {len(differing(a, b)) for a, b in itertools.pairwise(path)} == {0, 1, 2}
-
-
-# The walk in conditional spaces
-
-
-@pytest.mark.parametrize("space", [NestedSpace, MixedSpace])
-def test_walk_visits_conditional_samples_in_proportion_to_their_active_labels(space):
-    space = space()
-    states, matrix = transition_matrix(GradualSampler(space, seed=0))
-    n_active = np.array([len(samples.active_labels(space, state)) for state in states])
-    assert len(set(n_active)) > 1
-    stationary = n_active / n_active.sum()
-    np.testing.assert_allclose(stationary @ matrix, stationary, atol=1e-12)
-    assert connected_components(matrix, connection="strong")[0] == 1  # so there is no other
-
-
-@pytest.mark.parametrize("k", [1, 2])
-def test_lazy_walk_is_uniform_over_conditional_samples(k):
-    states, matrix = transition_matrix(GradualSampler(NestedSpace(), seed=0, k=k, lazy=True))
-    uniform = np.full(len(states), 1 / len(states))
-    np.testing.assert_allclose(uniform @ matrix, uniform)
-    assert connected_components(matrix, connection="strong")[0] == 1
-
-
-@pytest.mark.parametrize("convert", [lambda space: space, supernet], ids=["space", "supernet"])
-@pytest.mark.parametrize("k", [1, 2])
-def test_walk_changes_k_active_labels_and_no_inactive_one(k, convert):
-    sampler = GradualSampler(convert(MixedSpace(n_chosen=2)), seed=3, k=k)
-    for a, b in itertools.pairwise(walk(sampler, 150)):
-        changed = differing(a, b)
-        assert len(changed) == k
-        assert changed <= {"depth", "kernel", "inputs", *(f"op_{n + 1}" for n in range(a["depth"]))}
-        assert sampler.distance(a, b) == k
-
-
-def test_walk_is_the_same_on_the_space_and_on_its_simplified_form_if_nothing_is_conditional():
-    space = FlatSpace(4, 3)
-    assert walk(GradualSampler(space, seed=5), 20) == walk(
-        GradualSampler(space.simplify(), seed=5), 20
-    )
-
-
-def test_walk_with_fewer_active_labels_than_k_changes_all_of_them():
-    sampler = GradualSampler(NestedSpace(), seed=0, k=3)
-    changes = Counter()
-    for a, b in itertools.pairwise(walk(sampler, 60)):
-        changes[a["outer"], len(differing(a, b))] += 1
-    assert set(changes) == {("plain", 2), ("nested", 3)}
+from nni_magic.supernet.step import Step, Turn
 
 
 @pytest.mark.parametrize("space", [ConvSpace, MixedSpace, NestedSpace, CellSpace])
@@ -221,22 +28,6 @@ def test_distance_ignores_labels_inactive_in_both_samples():
 
 
 # Errors
-
-
-@pytest.mark.parametrize("k", [0, -1, 4])
-def test_walk_k_out_of_range_raises(k):
-    with pytest.raises(ValueError, match=f"k is {k}, but it must be from 1 to 3"):
-        GradualSampler(FlatSpace(3), seed=0, k=k)
-
-
-def test_walk_k_counts_labels_that_can_change():
-    space = {name: nni.choice(name, values) for name, values in
-             (("a", [1, 2]), ("b", [1, 2, 3]), ("c", [1]))}  # fmt: skip
-    path = walk(GradualSampler(space, seed=0, k=2), 20)
-    assert {len(differing(a, b)) for a, b in itertools.pairwise(path)} == {2}
-    with pytest.raises(ValueError, match="k is 3, but it must be from 1 to 2"):
-        GradualSampler(space, seed=0, k=3)
-    GradualSampler(space, seed=0, k=3, lazy=True)
 
 
 @pytest.mark.parametrize("sampler", [UniformSampler, GradualSampler])
@@ -260,3 +51,54 @@ def test_sampler_of_another_method_only_proposes():
     assert sampler.next() == {"block_1": 0, "block_2": 0}
     sampler.restrict({"block_1": [1, 2]})
     assert sampler.next() == {"block_1": 1, "block_2": 0}
+
+
+# What a step trains
+
+
+def test_turns_are_the_next_child_alone_with_full_weight():
+    sampler, same = (UniformSampler(FlatSpace(), seed=0) for _ in range(2))
+    for _ in range(5):
+        assert sampler.turns(probe=None) == [Turn(same.next())]
+        assert sampler.current == same.current
+
+
+def test_telling_a_sampler_that_does_not_learn_changes_nothing():
+    sampler = UniformSampler(FlatSpace(), seed=0)
+    [turn] = sampler.turns(probe=None)
+    before = sampler.state_dict()
+    sampler.tell(Step([turn]))
+    assert sampler.state_dict() == before
+    assert not sampler.watches_gradients
+
+
+def test_children_are_named_by_their_active_labels():
+    sampler = UniformSampler(NestedSpace(), seed=0)
+    plain = {"outer": "plain", "inner": 0, "tail": 0}
+    assert sampler.name(plain) == sampler.name({**plain, "inner": 2})
+    assert sampler.name(plain) == samples.digest({"outer": "plain", "tail": 0})
+    nested = {**plain, "outer": "nested"}
+    assert sampler.name(nested) != sampler.name({**nested, "inner": 2})
+
+
+@pytest.mark.parametrize("seed", [7, [7, 2, 5]])
+def test_reset_starts_again_from_a_seed(seed):
+    sampler = UniformSampler(FlatSpace(), seed=seed)
+    first = walk(sampler, 10)
+    sampler.reset(8)
+    assert walk(sampler, 10) != first
+    sampler.reset(seed)
+    assert walk(sampler, 10) == first
+
+
+def test_sample_given_is_the_callers_to_keep():
+    sampler = GradualSampler(FlatSpace(), seed=0)
+    given = sampler.next()
+    kept = dict(given)
+    given["block_1"] = "changed"
+    assert sampler.current == kept
+
+
+def test_choices_in_a_string_are_refused():
+    with pytest.raises(TypeError, match=r"allowed\['block_1'\] is 'conv3'; accepted are collec"):
+        UniformSampler(ConvSpace(), seed=0).restrict({"block_1": "conv3"})

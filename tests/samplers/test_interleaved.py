@@ -89,5 +89,5 @@ def test_state_of_other_walks_is_refused():
 
 
 def test_no_walks_are_refused():
-    with pytest.raises(ValueError, match="walks is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="walks is 0; accepted are whole numbers of at least 1"):
         InterleavedSampler(FlatSpace(), seed=0, walks=0)

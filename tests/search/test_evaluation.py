@@ -212,7 +212,7 @@ def test_score_is_a_function_of_the_outputs(space):
 
 def test_unknown_metric_is_named_with_those_there_are():
     evaluate = evaluator_for(trained(ChainSpace), lightning(), metric="val_f1")
-    with pytest.raises(ValueError, match=r"'val_f1' is not logged.*\['val_acc', 'val_loss'\]"):
+    with pytest.raises(ValueError, match=r"metric is 'val_f1'; .* logs, \['val_acc', 'val_loss'\]"):
         evaluate(population(evaluate._model)[:2])
 
 

@@ -207,12 +207,12 @@ def test_no_validation_data(loaders):
 
 
 def test_an_evaluator_that_is_not_lightnings():
-    with pytest.raises(TypeError, match=r"evaluator is a FunctionalEvaluator; .* NNI's Lightning"):
+    with pytest.raises(TypeError, match="evaluator is a FunctionalEvaluator; accepted are NNI's L"):
         ChildEvaluator(ConvSpace(), FunctionalEvaluator(print))
 
 
 def test_several_devices():
-    with pytest.raises(ValueError, match=r"trainer has 2 devices; .* pass devices=1"):
+    with pytest.raises(ValueError, match=r"devices of the .* trainer is 2; accepted is 1"):
         ChildEvaluator(ConvSpace(), lightning(devices=2))
 
 

@@ -147,8 +147,8 @@ def test_a_schedule_that_ends_is_accepted(settings):
 def test_a_schedule_that_cannot_end_is_refused(settings, epochs):
     n_drop = math.ceil(78 / max(1, epochs))
     message = (
-        rf"n_drop is 5, and after each of {epochs} epochs that makes {5 * epochs} deletions, "
-        rf"but 78 are needed .* train 16 epochs, or pass n_drop={n_drop}$"
+        rf"n_drop is 5; accepted are whole numbers of at least {n_drop}, as {epochs} epochs have "
+        r"to make the 78 deletions .*; or train 16 epochs$"
     )
     with pytest.raises(ValueError, match=message):
         ProgressiveShrinking(n_drop=5).begin(papers(**settings))
@@ -159,7 +159,7 @@ def test_a_resumed_schedule_counts_what_is_left(max_epochs, max_steps):
     module = papers(max_epochs=max_epochs, max_steps=max_steps, epoch=10, step=104)
     shrinking = ProgressiveShrinking(n_drop=5)
     shrinking.load_state_dict({"history": [{"epoch": 10}]})
-    with pytest.raises(ValueError, match="after each of 6 epochs that makes 30 deletions, but 78"):
+    with pytest.raises(ValueError, match="at least 13, as 6 epochs have to make the 78 deletions"):
         shrinking.begin(module)
     module.sampler.restrict({f"block_{n}": [0] for n in range(1, 17)})
     shrinking.begin(module)  # 30 are left for six epochs

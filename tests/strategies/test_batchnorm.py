@@ -177,5 +177,5 @@ def test_synchronised_norms_change_nothing_in_one_process(name):
 
 
 def test_synchronised_norms_of_variable_width_are_refused():
-    with pytest.raises(ValueError, match=r"replaced modules that choose \['width'\].*sync_batchno"):
+    with pytest.raises(ValueError, match=r"sync_batchnorm is True; accepted is False.*\['width'\]"):
         run("spos", WidthSpace, trainer={"strategy": Synchronised("cpu")})

@@ -60,7 +60,8 @@ def check(name, make_space, shape):
     scored = Evolution(seed=0, generations=2, population=4, filter=budget).search(
         strategy.supernet, ChildEvaluator(strategy.supernet, evaluator(shape, Watch()))
     )
-    for child in [*trained, *best, *strategy._module.validation.panel, *(child for child, _ in scored)]:
+    panel = strategy._module.validation.panel
+    for child in [*trained, *best, *panel, *(child for child, _ in scored)]:
         assert flops.profile(child) <= bound
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from spaces import ConvSpace
 
-from nni_magic.samplers import GradualSampler
+from nni_magic.samplers import GradualSampler, UniformSampler
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, BATCHES, IMAGES = 2, 3, 48
-RUNS = ("magic_t", "magic_at", "drawn", "shrunk")
+RUNS = ("magic_t", "magic_at", "drawn", "shrunk", "twins")
 
 # Rank 1 runs the whole script too. Its strategies have seeds of their own, which must not count.
 SCRIPT = """
@@ -43,9 +43,10 @@ class Record(pl.Callback):
         self.steps = []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        anchor = anchor_of(module) if module.terms else None
+        anchor = anchor_of(module) if "AT" in module.method else None
         self.steps.append({{
             "child": module.child,
+            "turns": [turn.child for turn in module.turns],
             "rows": [row_of[float(image.sum())] for image in batch[0]],
             "anchor": anchor and (anchor.sample, anchor.last_score, anchor.replacements),
         }})
@@ -83,6 +84,7 @@ for run, strategy in {{
     "magic_at": make("magic_at", seed=3 + RANK, **ALIGNED),
     "drawn": make("magic_at", seed=None, **ALIGNED),
     "shrunk": make("magic_at", seed=3 + RANK, shrinking=shrinking, **ALIGNED),
+    "twins": make("twins", seed=3 + RANK),
 }}.items():
     record = Record()
     torch.manual_seed(5)
@@ -164,6 +166,14 @@ def test_children_are_those_of_the_first_ranks_seed(ranks):
     for rank in ranks:
         assert of_steps(rank, "magic_t", "child") == walk(3)
         assert of_steps(rank, "magic_t", "child") != walk(4)
+
+
+def test_ranks_take_the_same_children_in_every_turn(ranks):
+    sampler = UniformSampler(ConvSpace(), seed=3)
+    expected = [[sampler.next(), sampler.next()] for _ in range(EPOCHS * BATCHES)]
+    for rank in ranks:
+        assert of_steps(rank, "twins", "turns") == expected
+    assert all(len(turns) == 1 for turns in of_steps(ranks[0], "magic_at", "turns"))
 
 
 @pytest.mark.parametrize("run", ["magic_at", "drawn", "shrunk"])

@@ -50,5 +50,5 @@ def test_k_out_of_range(k):
 
 
 def test_k_beyond_the_space_fails_at_start():
-    with pytest.raises(ValueError, match="k is 5, but it must be from 1 to 4"):
+    with pytest.raises(ValueError, match="k is 5; accepted are whole numbers from 1 to 4"):
         train(make("magic_t", k=5), ConvSpace(), classification(Watch()))

@@ -8,62 +8,6 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from training import QUIET, STRATEGIES, DictModule, Tokens, Watch, bert, dict_evaluator, make, train
 
-HOOKS = [
-    "configure_gradient_clipping", "lr_scheduler_step", "on_after_backward",
-    "on_after_batch_transfer", "on_before_backward", "on_before_batch_transfer",
-    "on_before_optimizer_step", "on_before_zero_grad", "on_fit_end", "on_fit_start",
-    "on_load_checkpoint", "on_save_checkpoint", "on_train_batch_end", "on_train_batch_start",
-    "on_train_end", "on_train_epoch_end", "on_train_epoch_start", "on_train_start",
-    "on_validation_batch_end", "on_validation_batch_start", "on_validation_end",
-    "on_validation_epoch_end", "on_validation_epoch_start", "on_validation_start",
-    "optimizer_step", "optimizer_zero_grad", "transfer_batch_to_device",
-]  # fmt: skip
-
-
-def called_by_lightning(module, wrap):
-    """Names of the hooks that reach a module when it is trained, stopped and resumed."""
-    seen = set()
-
-    class Noting(DictModule):
-        def configure_optimizers(self):
-            optimizer = super().configure_optimizers()
-            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
-
-    for name in HOOKS:
-
-        def hook(self, *args, _name=name, **kwargs):
-            seen.add(_name)
-            return getattr(super(Noting, self), _name)(*args, **kwargs)
-
-        setattr(Noting, name, hook)
-    wrap(Noting())
-    return seen
-
-
-def test_every_hook_reaches_the_evaluator(tmp_path):
-    path = tmp_path / "last.ckpt"
-
-    def alone(module):
-        module.set_model(bert().freeze({f"layer_{i}": "ffn" for i in range(1, 5)}))
-        loaders = [DataLoader(Tokens(), batch_size=6)] * 2
-        pl.Trainer(max_epochs=1, **QUIET).fit(module, *loaders)
-        module.trainer.save_checkpoint(path)
-        pl.Trainer(max_epochs=2, **QUIET).fit(module, *loaders, ckpt_path=path, weights_only=False)
-
-    def wrapped(module):
-        for checkpoint in (None, path):
-            evaluator = Lightning(
-                module,
-                Trainer(max_epochs=2 if checkpoint else 1, **QUIET),
-                train_dataloaders=DataLoader(Tokens(), batch_size=6),
-                val_dataloaders=DataLoader(Tokens(), batch_size=6),
-            )
-            train(make("magic_at", warmup_epochs=0), bert(), evaluator, checkpoint)
-            evaluator.trainer.save_checkpoint(path)
-
-    assert called_by_lightning(DictModule, alone) == set(HOOKS)
-    assert called_by_lightning(DictModule, wrapped) == set(HOOKS)
-
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_skipped_batch_is_skipped(name):

@@ -1,51 +1,100 @@
-"""The registry: every row is true of its class, and names are unique."""
+"""All methods by name: rows, a row more, and what reading them loads."""
 
-import inspect
-from dataclasses import fields, replace
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import nni_magic.strategies
 from nni_magic.strategies.base import SupernetStrategy
-from nni_magic.strategies.registry import METHODS, method, register
+from nni_magic.strategies.registry import METHODS, Method, method, register
+from nni_magic.strategies.settings import SupernetSettings
+
+ROOT = Path(__file__).parents[2]
+EXPECTED = {
+    "spos": "SPOS", "magic_t": "MagicT", "magic_a": "MagicA", "magic_at": "MagicAT",
+    "average_alignment": "AverageAlignment", "percentile_anchor": "PercentileAnchor",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
-def test_a_row_is_true_of_its_class(row):
+@pytest.fixture
+def methods():
+    """Puts the rows back afterwards."""
+    before = dict(METHODS)
+    yield METHODS
+    METHODS.clear()
+    METHODS.update(before)
+
+
+def test_rows_are_the_methods_in_order():
+    assert {name: row.strategy.split(":")[1] for name, row in METHODS.items()} == EXPECTED
+    assert all(row.name == name for name, row in METHODS.items())
+    analysis = [name for name, row in METHODS.items() if row.for_analysis]
+    assert analysis == ["average_alignment", "percentile_anchor"]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_row_loads_the_strategy_that_takes_its_settings(name):
+    row = method(name)
     strategy = row.load()
     assert issubclass(strategy, SupernetStrategy)
-    assert strategy.__name__ in nni_magic.strategies.__all__
-    assert getattr(nni_magic.strategies, strategy.__name__) is strategy
-    assert strategy(seed=3).settings == row.settings(seed=3)
-    assert row.options == tuple(field.name for field in fields(row.settings))
-    assert row.source.split(",")[0].split()[0] in inspect.getmodule(strategy).__doc__
-    assert row.summary and row.summary[-1] != "."
+    assert strategy is getattr(nni_magic.strategies, EXPECTED[name])
+    assert strategy.settings_class is row.settings
+    own = strategy(seed=1).settings
+    assert type(own) is row.settings
+    assert row.options == tuple(dataclasses.asdict(own))
+    assert row.source and row.summary and not row.summary.endswith(".")
 
 
-def test_methods_are_found_by_name():
-    assert method("magic_t") is METHODS["magic_t"]
-    with pytest.raises(ValueError, match="strategy is 'darts'; accepted are 'spos', 'magic_t', "):
+def test_options_are_all_settings():
+    assert method("spos").options == (
+        "seed", "metric", "mode", "validation_batches", "calibration_batches",
+        "validation_children",
+    )  # fmt: skip
+    assert set(method("magic_t").options) - set(method("spos").options) == {"k", "lazy", "walks"}
+    both = {*method("magic_t").options, *method("magic_a").options}
+    assert set(method("magic_at").options) == both
+
+
+def test_package_offers_the_rows_classes_and_nothing_else():
+    assert set(nni_magic.strategies.__all__) == set(EXPECTED.values())
+    with pytest.raises(AttributeError, match="strategies' has no attribute 'Darts'"):
+        nni_magic.strategies.Darts  # noqa: B018
+
+
+def test_method_of_another_project_is_known_by_its_name(methods):
+    row = Method("twins", "twins:Twins", SupernetSettings, "of the tests", "two children a step")
+    register(row)
+    register(row)  # a module may be imported twice
+    assert list(methods) == [*EXPECTED, "twins"]
+    assert method("twins").load().__name__ == "Twins"
+
+
+def test_name_that_is_taken_is_refused(methods):
+    row = dataclasses.replace(method("spos"), summary="another one")
+    with pytest.raises(ValueError, match=r"method 'spos' is nni_magic.strategies.spos:SPOS; names"):
+        register(row)
+    assert methods["spos"].summary != "another one"
+
+
+def test_unknown_method_is_named_with_those_there_are():
+    accepted = ", ".join(map(repr, EXPECTED))
+    with pytest.raises(ValueError, match=f"^strategy is 'darts'; accepted are {accepted}$"):
         method("darts")
 
 
-def test_a_name_is_given_once():
-    row = METHODS["spos"]
-    register(row)
-    with pytest.raises(ValueError, match=r"method 'spos' is nni_magic\.strategies\.spos:SPOS; .*"):
-        register(replace(row, summary="another one"))
-    assert METHODS["spos"] is row
-
-
-def test_a_new_row_is_known(monkeypatch):
-    monkeypatch.delitem(METHODS, "percentile_anchor")
-    with pytest.raises(ValueError, match="strategy is 'percentile_anchor'"):
-        method("percentile_anchor")
-    row = replace(METHODS["spos"], name="mine")
-    register(row)
-    assert method("mine").load() is METHODS["spos"].load()
-    del METHODS["mine"]
-
-
-def test_an_unknown_strategy_is_no_attribute():
-    with pytest.raises(AttributeError, match="has no attribute 'Darts'"):
-        nni_magic.strategies.Darts  # noqa: B018
+@pytest.mark.parametrize(
+    "module", ["nni_magic", "nni_magic.strategies.registry", "nni_magic.strategies.settings"]
+)
+def test_reading_loads_neither_torch_nor_nni(module):
+    heavy = "{'torch', 'nni', 'pytorch_lightning'}"
+    code = f"import sys, {module}; print({heavy} & {{*sys.modules}})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "set()"

@@ -1,64 +1,147 @@
-"""Settings of strategies: checked when they are made, frozen, with every default once."""
+"""Settings of the strategies: defaults that stand once, ranges, and what is refused."""
 
-from dataclasses import FrozenInstanceError, fields, replace
+import dataclasses
+import inspect
 
 import pytest
 
-from nni_magic.strategies.registry import METHODS
-from nni_magic.strategies.settings import (
-    AlignmentSettings,
-    AverageAlignmentSettings,
-    GradualSettings,
-    MagicASettings,
-    MagicATSettings,
-    PercentileAnchorSettings,
-    SupernetSettings,
-)
+from nni_magic.strategies.base import SupernetStrategy
+from nni_magic.strategies.registry import METHODS, method
+from nni_magic.strategies.settings import MagicASettings, MagicATSettings, SupernetSettings
+
+# As documented; a change here is a change for every user.
+COMMON = {
+    "seed": None, "metric": None, "mode": "min", "validation_batches": 4, "calibration_batches": 4,
+    "validation_children": 8,
+}  # fmt: skip
+WALK = {"k": 1, "lazy": False, "walks": 1}
+ALIGNED = {
+    "alignment_weight": 0.5, "align_every": 4, "aligned_layers": None,
+    "mask_argument": "attention_mask", "warmup_epochs": 3,
+}  # fmt: skip
+BEST = {"anchor": None, "anchor_gradient": False, "anchor_interval": 100, "anchor_candidates": 16}
+DEFAULTS = {
+    "spos": COMMON,
+    "magic_t": {**COMMON, **WALK},
+    "magic_a": {**COMMON, **ALIGNED, **BEST},
+    "magic_at": {**COMMON, **WALK, **ALIGNED, **BEST},
+    "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},
+    "percentile_anchor": {
+        **COMMON, **ALIGNED, "percentile": 0, "tolerance": 10, "anchor_candidates": 100,
+    },
+}  # fmt: skip
+every_method = pytest.mark.parametrize("name", DEFAULTS)
 
 
-@pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
-def test_settings_are_frozen_and_have_defaults(row):
-    settings = row.settings()
-    with pytest.raises(FrozenInstanceError, match="seed"):
+def test_every_method_is_here():
+    assert DEFAULTS.keys() == METHODS.keys()
+
+
+@every_method
+def test_defaults(name):
+    assert dataclasses.asdict(method(name).settings()) == DEFAULTS[name]
+
+
+@every_method
+def test_signature_of_the_strategy_shows_them(name):
+    parameters = inspect.signature(method(name).load()).parameters
+    shown = {p.name: p.default for p in parameters.values()}
+    assert DEFAULTS[name].items() <= shown.items()
+    extra = {"filter", "shrinking", "mutation_hooks", "score_children"}
+    assert (
+        {"filter", "shrinking", "mutation_hooks"} <= shown.keys() - DEFAULTS[name].keys() <= extra
+    )
+    kinds = {p.kind for p in parameters.values() if p.name != "filter"}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@every_method
+def test_unknown_setting_is_named_with_those_there_are(name):
+    strategy = method(name).load()
+    own = ["score_children"] if name == "percentile_anchor" else []
+    known = ["filter", "shrinking", "mutation_hooks", *own, *method(name).options]
+    message = f"^{strategy.__name__} has no setting 'warmup'; accepted are {', '.join(known)}$"
+    with pytest.raises(TypeError, match=message):
+        strategy(warmup=3)
+
+
+@every_method
+def test_settings_are_frozen_and_by_name_alone(name):
+    settings = method(name).settings()
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'seed'"):
         settings.seed = 1
-    assert replace(settings, seed=1).seed == 1
-    assert {field.name for field in fields(settings)} == set(row.options)
+    assert dataclasses.replace(settings, seed=1).seed == 1
+    with pytest.raises(TypeError, match="takes 1 positional argument but 2 were given"):
+        method(name).settings(1)
+
+
+def test_strategy_keeps_the_settings_that_it_was_given():
+    settings = MagicATSettings(seed=5, k=2, walks=3, anchor={"op": 1}, aligned_layers=[2, "head"])
+    given = dataclasses.asdict(settings)
+    assert method("magic_at").load()(**given).settings == settings
+
+
+def test_strategy_of_a_user_shows_the_settings_of_its_own():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class More(SupernetSettings):
+        more: int = 7
+
+    class Own(SupernetStrategy):
+        settings_class = More
+
+    assert inspect.signature(Own).parameters["more"].default == 7
+    assert Own(seed=1, more=8).settings == More(seed=1, more=8)
+
+
+COUNTS = [
+    ("spos", "validation_batches", 1), ("spos", "calibration_batches", 0),
+    ("spos", "validation_children", 1), ("magic_t", "k", 1), ("magic_t", "walks", 1),
+    ("magic_a", "align_every", 1), ("magic_a", "warmup_epochs", 0),
+    ("magic_a", "anchor_interval", 1), ("magic_a", "anchor_candidates", 1),
+    ("average_alignment", "n_children", 1), ("percentile_anchor", "anchor_candidates", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting", "least"), COUNTS)
+def test_counts_are_whole_and_large_enough(name, setting, least):
+    assert getattr(method(name).settings(**{setting: least}), setting) == least
+    for wrong in (least - 1, 1.5, True, "2", None):
+        message = rf"^{setting} is {wrong!r}; accepted are whole numbers of at least {least}$"
+        with pytest.raises(ValueError, match=message):
+            method(name).settings(**{setting: wrong})
+
+
+NUMBERS = [
+    ("magic_a", "alignment_weight", (0, 0.5, 1e6), "finite numbers of at least 0"),
+    ("percentile_anchor", "percentile", (0, 33.3, 100), "numbers from 0 to 100"),
+    ("percentile_anchor", "tolerance", (0, 5, 100), "numbers from 0 to 100"),
+]
+
+
+@pytest.mark.parametrize(("name", "setting", "right", "accepted"), NUMBERS)
+def test_numbers_are_finite_and_in_bounds(name, setting, right, accepted):
+    for value in right:
+        assert getattr(method(name).settings(**{setting: value}), setting) == value
+    for wrong in (-0.1, float("nan"), float("inf"), True, "1"):
+        with pytest.raises(ValueError, match=rf"^{setting} is {wrong!r}; accepted are {accepted}$"):
+            method(name).settings(**{setting: wrong})
+
+
+@every_method
+def test_mode_is_one_of_two(name):
+    with pytest.raises(ValueError, match=r"^mode is 'best'; accepted are 'min', 'max'$"):
+        method(name).settings(mode="best")
+
+
+def test_settings_of_both_are_checked_in_magic_at():
+    with pytest.raises(ValueError, match="walks is 0"):
+        MagicATSettings(walks=0)
+    with pytest.raises(ValueError, match="anchor_interval is 0"):
+        MagicATSettings(anchor_interval=0)
+    assert issubclass(MagicATSettings, MagicASettings)
 
 
 @pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
 def test_every_setting_is_described(row):
     described = "".join(kind.__doc__ for kind in row.settings.__mro__ if kind is not object)
     assert [name for name in row.options if f"\n    {name}\n" not in described] == []
-
-
-def test_magic_at_has_the_settings_of_both():
-    names = {kind: {field.name for field in fields(kind)} for kind in (
-        GradualSettings, MagicASettings, MagicATSettings)}  # fmt: skip
-    assert names[MagicATSettings] == names[GradualSettings] | names[MagicASettings]
-
-
-@pytest.mark.parametrize(("kind", "given", "message"), [
-    (SupernetSettings, {"mode": "best"}, "mode is 'best'; accepted are 'min', 'max'"),
-    (SupernetSettings, {"validation_batches": 0}, "validation_batches is 0; .* at least 1"),
-    (SupernetSettings, {"calibration_batches": -1}, "calibration_batches is -1; .* at least 0"),
-    (SupernetSettings, {"validation_children": 1.5}, "validation_children is 1.5; .* whole"),
-    (GradualSettings, {"k": 0}, "k is 0; accepted are whole numbers of at least 1"),
-    (GradualSettings, {"k": True}, "k is True; accepted are whole numbers of at least 1"),
-    (GradualSettings, {"walks": 0}, "walks is 0; accepted are whole numbers of at least 1"),
-    (AlignmentSettings, {"alignment_weight": -0.5}, "alignment_weight is -0.5; .* at least 0"),
-    (AlignmentSettings, {"align_every": 0}, "align_every is 0; .* at least 1"),
-    (AlignmentSettings, {"warmup_epochs": -1}, "warmup_epochs is -1; .* at least 0"),
-    (MagicASettings, {"anchor_interval": 0}, "anchor_interval is 0; .* at least 1"),
-    (MagicASettings, {"anchor_candidates": 0}, "anchor_candidates is 0; .* at least 1"),
-    (MagicATSettings, {"k": "two"}, "k is 'two'; accepted are whole numbers of at least 1"),
-    (MagicATSettings, {"anchor_interval": 0}, "anchor_interval is 0; .* at least 1"),
-    (AverageAlignmentSettings, {"n_children": 0}, "n_children is 0; .* at least 1"),
-    (PercentileAnchorSettings, {"percentile": 101}, "percentile is 101; .* from 0 to 100"),
-    (PercentileAnchorSettings, {"tolerance": -1}, "tolerance is -1; .* from 0 to 100"),
-    (PercentileAnchorSettings, {"anchor_candidates": 0}, "anchor_candidates is 0; .* at least 1"),
-])  # fmt: skip
-def test_what_cannot_be_is_refused(kind, given, message):
-    with pytest.raises(ValueError, match=message):
-        kind(**given)
-    with pytest.raises(ValueError, match=message):
-        replace(kind(), **given)

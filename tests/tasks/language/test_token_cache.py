@@ -37,13 +37,15 @@ def test_pack_document_equals_a_loop(length, n_tokens):
 
 
 def test_pack_document_refuses_short_rows():
-    with pytest.raises(ValueError, match="max_length must be at least 8, got 7"):
+    with pytest.raises(
+        ValueError, match="max_length is 7; accepted are whole numbers of at least 8"
+    ):
         pack_document([1], 7, SPECIAL)
 
 
 @pytest.mark.parametrize("value", ["64", 64.0, True])
 def test_max_length_of_another_type(value):
-    with pytest.raises(TypeError, match="max_length must be an int"):
+    with pytest.raises(ValueError, match=f"max_length is {value!r}; accepted are whole numbers"):
         pack_document([1], value, SPECIAL)
 
 

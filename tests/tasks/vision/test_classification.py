@@ -124,10 +124,13 @@ def test_channels_last_changes_the_order_of_weights_and_no_result():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"total_steps": 0}, "total_steps must be at least 1, got 0"),
-        ({"warmup_steps": 11}, "warmup_steps must be between 0 and total_steps=10, got 11"),
-        ({"momentum": 1}, r"momentum must be in \(0, 1\), got 1"),
-        ({"label_smoothing": 1}, r"label_smoothing must be in \[0, 1\), got 1"),
+        ({"total_steps": 0}, "total_steps is 0; accepted are whole numbers of at least 1"),
+        ({"warmup_steps": 11}, "warmup_steps is 11; accepted are 0 to total_steps, which is 10"),
+        ({"momentum": 1}, "momentum is 1; accepted are finite numbers above 0 and below 1"),
+        (
+            {"label_smoothing": 1},
+            "label_smoothing is 1; accepted are finite numbers of at least 0 and b",
+        ),
     ],
 )
 def test_settings_out_of_range(settings, message):

@@ -150,11 +150,11 @@ def test_images_in_memory_take_another_resolution():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "mnist"}, "dataset is 'mnist'; accepted are digits, fashion_mnist, cifar10"),
-        ({"name": "imagefolder"}, "data must be given for imagefolder: the folder of train and"),
-        ({"held_out": 0}, r"held_out must be in \(0, 1\), got 0"),
+        ({"name": "mnist"}, "dataset is 'mnist'; accepted are 'digits', 'fashion_mnist', 'cif"),
+        ({"name": "imagefolder"}, "data is None; accepted is a folder with train and"),
+        ({"held_out": 0}, "held_out is 0; accepted are finite numbers above 0 and below 1"),
         ({"held_out": 0.001}, r"held_out is 0.001 of 1437 images of 10 classes, and both parts"),
-        ({"resolution": 0}, "resolution is 0; it must be at least 1"),
+        ({"resolution": 0}, "resolution is 0; accepted are whole numbers of at least 1"),
     ],
 )
 def test_wrong_setting_is_named(settings, message):

@@ -11,7 +11,7 @@ from experiments.studies.interference import measurements as module
 from experiments.studies.interference.measurements import N_SCORED, InterferenceMeasurements
 from experiments.studies.study import Study
 from nni_magic.analysis.interference import InterferenceStudy, interference_study
-from nni_magic.samplers.base import UniformSampler
+from nni_magic.samplers import UniformSampler
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.files import read_json, write_json
 

@@ -1,19 +1,17 @@
 """Children scored by a metric of the evaluator: torchmetrics, plain values, returned losses."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
-from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning, Trainer
+from nni.nas.evaluator.pytorch import Classification, Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from scored import (
     BATCH,
     CHILD,
-    IMAGES,
     LABELS,
     OTHER,
+    Collected,
     Evaluator,
     accuracy_by_hand,
     loader,
@@ -23,20 +21,13 @@ from scored import (
 )
 from spaces import ConvSpace
 from torch import nn
-from torch.utils.data import TensorDataset
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision
 
+from nni_magic.scoring.logged import FUNCTION, RETURNED, Logged
 from nni_magic.strategies import SPOS
-from nni_magic.supernet.resume import isolated_randomness, seed_generators
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def module():
-    """One trained supernet for the tests that only look at it."""
-    return trained()
 
 
 def test_score_of_a_torchmetric_is_computed_over_all_batches():
@@ -63,37 +54,6 @@ def test_score_with_nnis_own_evaluator():
     assert module.scorer(CHILD) == pytest.approx(accuracy_by_hand(module, CHILD))
 
 
-def test_score_keeps_the_state_of_torchmetrics(module):
-    """Scoring between two updates must not show in what the evaluator's metric computes."""
-    evaluator = module.training_module
-    logits = logits_by_hand(module, CHILD)
-    expected = (logits[:12].argmax(1) == LABELS[:12]).double().mean().item()
-    evaluator.accuracy.reset()
-    evaluator.accuracy.update(logits[:5], LABELS[:5])
-    module.scorer(OTHER)
-    evaluator.accuracy.update(logits[5:12], LABELS[5:12])
-    module.scorer(OTHER)
-    assert evaluator.accuracy.compute().item() == pytest.approx(expected)
-    assert evaluator.accuracy.update_count == 2
-
-
-class Collected(Evaluator):
-    """Logs a collection whose members share their state."""
-
-    def __init__(self):
-        super().__init__()
-        self.metrics = MetricCollection(
-            {
-                "precision": MulticlassPrecision(10, average="macro"),
-                "f1": MulticlassF1Score(10, average="macro"),
-            }
-        )
-
-    def report(self, logits, loss, labels):
-        self.metrics.update(logits, labels)
-        self.log_dict(self.metrics)
-
-
 @pytest.mark.parametrize("name", ["precision", "f1"])
 def test_score_of_a_member_of_a_collection(name):
     module = trained(Collected(), metric=name, mode="max")
@@ -101,22 +61,6 @@ def test_score_of_a_member_of_a_collection(name):
     expected = metric(logits_by_hand(module, CHILD), LABELS).item()
     assert expected > 0
     assert module.scorer(CHILD) == pytest.approx(expected)
-
-
-def test_score_keeps_the_state_of_a_collection():
-    module = trained(Collected(), metric="f1", mode="max")
-    evaluator = module.training_module
-    logits = logits_by_hand(module, CHILD)
-    expected = copy.deepcopy(evaluator.metrics)
-    for collection in (expected, evaluator.metrics):
-        collection.reset()
-        collection.update(logits[:5], LABELS[:5])
-        if collection is evaluator.metrics:
-            module.scorer(OTHER)
-        collection.update(logits[5:], LABELS[5:])
-    assert evaluator.metrics.compute() == expected.compute()
-    assert evaluator.metrics.precision.compute() == expected.precision.compute()
-    assert evaluator.metrics.f1.compute() == expected.f1.compute()
 
 
 def test_score_of_a_metric_that_keeps_lists():
@@ -149,32 +93,6 @@ def test_loss_that_is_logged_as_a_torchmetrics_object_is_the_score():
 
     module = trained(Object())
     assert module.scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD), rel=1e-5)
-
-
-@pytest.mark.parametrize("used", [0, 1, 3])
-def test_held_out_batches_do_not_depend_on_what_was_read_before(used):
-    """Of a loader that shuffles by its own generator, and of data augmented by NumPy."""
-
-    class Augmented(TensorDataset):
-        def __getitem__(self, index):
-            image, label = super().__getitem__(index)
-            return image + np.random.rand(), label
-
-    generator = torch.Generator().manual_seed(5)
-    val = DataLoader(Augmented(IMAGES, LABELS), batch_size=BATCH, shuffle=True, generator=generator)
-    for _ in range(used):
-        list(val)
-    module = trained(val=val)
-    module.scorer.reset()
-    state = generator.get_state()
-    with isolated_randomness():
-        images, _ = module.scorer.held_out()[0]
-    assert torch.equal(generator.get_state(), state)
-    with isolated_randomness():
-        seed_generators(0)
-        fresh = torch.Generator().manual_seed(0)
-        expected, _ = next(iter(DataLoader(val.dataset, BATCH, shuffle=True, generator=fresh)))
-    assert torch.equal(images, expected)
 
 
 def test_score_weighs_by_the_batch_size_that_the_evaluator_names():
@@ -277,7 +195,7 @@ def test_score_is_the_returned_loss_when_none_is_logged(in_dict):
 
 def test_score_without_any_loss_raises_and_names_what_is_logged():
     with pytest.raises(
-        ValueError, match=r"a validation loss is not logged.*\['entropy', 'val_acc'"
+        ValueError, match=r"metric is None; accepted .* logs, \['entropy', 'val_acc'"
     ):
         trained(Silent(loss=False))
 
@@ -287,7 +205,52 @@ def test_score_of_an_unknown_metric_raises_at_the_start_and_names_those_there_ar
     steps = []
     evaluator.on_train_batch_end = lambda *args: steps.append(args)
     with pytest.raises(
-        ValueError, match=r"metric 'val_f1' is not logged.*\['val_acc', 'val_loss'\]"
+        ValueError, match=r"metric is 'val_f1'; acc.* logs, \['val_acc', 'val_loss'\]"
     ):
         trained(evaluator, metric="val_f1")
     assert steps == []
+
+
+# Without a training
+
+
+def logged(*pairs, batch_size=None):
+    """Values logged under the name ``loss``, each with the batch that it is of."""
+    found = Logged()
+    for value, rows in pairs:
+        found.batch = torch.zeros(rows, 2)
+        options = {} if batch_size is None else {"batch_size": batch_size}
+        found("loss", value, on_epoch=True, **options)
+    return found
+
+
+def test_value_is_a_sum_with_the_sum_of_the_batches_sizes():
+    assert logged((2.0, 3), (torch.tensor(4.0), 1)).value("loss") == (10.0, 4)
+
+
+def test_value_is_weighed_by_the_size_that_is_named():
+    assert logged((2.0, 3), (4.0, 1), batch_size=10).value("loss") == (60.0, 20)
+
+
+def test_value_of_a_torchmetrics_object_is_what_it_computes():
+    found, metric = Logged(), MeanMetric()
+    found("mean", metric)
+    metric.update(torch.tensor([1.0, 2.0, 6.0]))
+    assert found.has("mean") and not found.has("loss")
+    assert found.value("mean") == 3.0
+
+
+def test_value_by_default_is_the_validation_loss_and_else_what_is_returned():
+    found = logged()
+    found.batch = torch.zeros(4, 1)
+    found(RETURNED, torch.tensor(0.5))
+    assert found.value(None) == (2.0, 4)
+    found("val_loss", 0.25)
+    assert found.value(None) == (1.0, 4)
+
+
+def test_value_of_a_function_is_that_noted_for_it():
+    found = logged()
+    found.batch = torch.zeros(2, 1)
+    found(FUNCTION, 3.0)
+    assert found.value(lambda outputs, batch: 0.0) == (6.0, 2)

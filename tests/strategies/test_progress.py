@@ -1,0 +1,126 @@
+"""The state of a training: in plain types, whole, and refused where it is of another version."""
+
+import copy
+
+import pytest
+import torch
+from spaces import ConvSpace, FlatSpace
+from training import Watch, classification, make, train
+
+from nni_magic import __version__
+from nni_magic.search import ProgressiveShrinking
+from nni_magic.strategies.progress import load_state, state_of
+from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, FORMAT, load_supernet, read_checkpoint
+
+KEYS = {
+    "format", "version", "method", "seed", "sampler", "turns", "child_step", "panel", "leaderboard",
+    "replay", "shrinking", "terms",
+}  # fmt: skip
+
+
+def run(name, watch, checkpoint=None, space=ConvSpace, **settings):
+    torch.manual_seed(11)
+    return train(make(name, **settings), space(), classification(watch), checkpoint)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A training stopped after 8 of 18 steps: its checkpoint and its module."""
+    path = tmp_path_factory.mktemp("stopped") / "now.ckpt"
+    return path, run("magic_at", Watch(8, path)).oneshot_module
+
+
+def test_checkpoint_holds_the_whole_state_in_plain_types(stopped):
+    path, module = stopped
+    state = read_checkpoint(path)[CHECKPOINT_KEY]  # with weights_only
+    assert state.keys() == KEYS
+    assert (state["format"], state["version"]) == (FORMAT, __version__)
+    assert state["method"] == "MagicAT with GradualSampler"
+    assert (state["seed"], state["child_step"], state["shrinking"]) == (3, 7, None)
+    assert state["turns"] == [{"child": module.child, "weight": 1.0, "rows": None}]
+    assert state["panel"] == module.validation.panel and len(state["panel"]) == 3
+    assert state["terms"].keys() == {"alignment_loss"}
+    assert state["terms"]["alignment_loss"]["anchor"]["sample"] is not None
+    assert state["sampler"]["current"] == module.child
+
+
+def test_state_comes_back_the_same(stopped):
+    path, _ = stopped
+    state = read_checkpoint(path)[CHECKPOINT_KEY]
+    given = copy.deepcopy(state)
+    module = run("magic_at", Watch(1, path.with_name("other.ckpt"))).oneshot_module
+    assert state_of(module)["turns"] != state["turns"]
+    load_state(module, state)
+    found = state_of(module)
+    for key in KEYS - {"replay", "terms"}:  # these two are taken over when the fit begins
+        assert found[key] == given[key], key
+    assert module.resumes
+
+
+def test_state_of_shrinking_is_kept_where_there_is_one(tmp_path):
+    settings = {"n_drop": 4, "evaluations": 8}
+    path = tmp_path / "shrunk.ckpt"
+    run("spos", Watch(8, path), shrinking=(first := ProgressiveShrinking(**settings)))
+    assert len(first.history) == 1
+    state = read_checkpoint(path)[CHECKPOINT_KEY]
+    module = run("spos", Watch(1, tmp_path / "other.ckpt"),
+                 shrinking=(other := ProgressiveShrinking(**settings))).oneshot_module  # fmt: skip
+    load_state(module, state)
+    assert repr(other.history) == repr(first.history)  # nan is not nan
+
+
+def test_state_of_another_space_is_refused(stopped):
+    path, _ = stopped
+    with pytest.raises(ValueError, match=r"another model space; labels .*\['block_4'\]"):
+        run("magic_at", Watch(), path, space=lambda: ConvSpace(3))
+
+
+# Checkpoints of version 0.3 and before, whose state had another form and no number
+
+
+@pytest.fixture(params=["magic_at", "magic_t"])
+def old(request, tmp_path):
+    """A checkpoint as version 0.3 wrote it."""
+    path = tmp_path / "old.ckpt"
+    strategy = run(request.param, Watch(8, path))
+    checkpoint = torch.load(path, weights_only=True)
+    state = checkpoint[CHECKPOINT_KEY]
+    [turn] = state["turns"]
+    anchor = state["terms"].get("alignment_loss", {})
+    kept = ("method", "seed", "sampler", "child_step", "panel", "leaderboard", "replay")
+    checkpoint[CHECKPOINT_KEY] = {
+        **{key: state[key] for key in kept}, "child": turn["child"], "shrinking": None, **anchor,
+    }  # fmt: skip
+    torch.save(checkpoint, path)
+    return request.param, path, strategy.supernet
+
+
+def test_old_checkpoint_is_not_resumed(old):
+    name, path, _ = old
+    watch = Watch()
+    message = (
+        f"written by nni-magic 0.3 or before, and {__version__} cannot continue its training, "
+        "only search and export it; go on with that version"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(name, watch, path)
+    assert watch.steps == []
+
+
+def test_old_checkpoint_is_searched(old):
+    _, path, net = old
+    loaded = load_supernet(path, ConvSpace())
+    assert loaded.state_dict().keys() == net.state_dict().keys()
+    for key, weights in net.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], weights), key
+    with pytest.raises(ValueError, match="another space"):
+        load_supernet(path, FlatSpace(4))
+
+
+@pytest.mark.parametrize("form", [0, FORMAT + 1])
+def test_checkpoint_of_another_form_is_named_with_its_version(stopped, form, tmp_path):
+    checkpoint = torch.load(stopped[0], weights_only=True)
+    checkpoint[CHECKPOINT_KEY].update(format=form, version="9.9")
+    torch.save(checkpoint, path := tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"written by nni-magic 9.9, and .* cannot continue"):
+        run("magic_at", Watch(), path)

@@ -1,0 +1,177 @@
+"""Every hook of Lightning reaches the evaluator as often as without a strategy."""
+
+import inspect
+from collections import Counter
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
+from pytorch_lightning.core import hooks
+from spaces import FlatSpace
+from torch import nn
+from torch.utils.data import TensorDataset
+from training import QUIET, DictModule, Tokens, bert, make, train
+
+from nni_magic.supernet.evaluator_hooks import EvaluatorHooks
+
+CHILD = {f"layer_{n}": "ffn" for n in range(1, 5)}
+EPOCHS, BATCHES = 2, 4
+
+OF_THE_MODULE = {  # of LightningModule itself; its hook classes have the others
+    "backward", "configure_callbacks", "configure_gradient_clipping", "configure_optimizers",
+    "lr_scheduler_step", "optimizer_step", "optimizer_zero_grad",
+}  # fmt: skip
+# ``configure_sharded_model`` is an old name of ``configure_model``; a module has one of them.
+HOOKS = OF_THE_MODULE | {
+    name
+    for owner in vars(hooks).values()
+    if inspect.isclass(owner) and owner.__module__ == hooks.__name__
+    for name, member in vars(owner).items()
+    if inspect.isfunction(member) and name not in ("__init__", "configure_sharded_model")
+}
+NOT_YET = {
+    "on_validation_model_eval": "the wrapper's own sets the mode of all modules",
+    "on_validation_model_train": "the same",
+    "on_validation_model_zero_grad": "the wrapper's own clears the gradients of all modules",
+    "configure_callbacks": "callbacks that an evaluator's module configures are not attached",
+    "configure_model": "the wrapper's own does nothing",
+    "prepare_data": "the wrapper's own does nothing; a DataModule's is called",
+}
+"""Hooks that do not reach the evaluator, and why."""
+OFTENER = {
+    "on_before_batch_transfer": "the batches on which children are scored are moved, too",
+    "transfer_batch_to_device": "the same",
+    "on_after_batch_transfer": "the same",
+}
+"""Hooks that reach the evaluator more often than without a strategy, and why."""
+
+
+class Regression(LightningModule):
+    """SGD on the mean squared error."""
+
+    rate = 0.1
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.mse_loss(self.model(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.training_step(batch, batch_idx))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.rate)
+
+
+def regression(module):
+    generator = torch.Generator().manual_seed(1)
+    data = TensorDataset(*(torch.randn(16, 4, generator=generator) for _ in range(2)))
+    return Lightning(
+        module, Trainer(max_epochs=1, **QUIET),
+        train_dataloaders=DataLoader(data, batch_size=4),
+        val_dataloaders=DataLoader(data, batch_size=16),
+    )  # fmt: skip
+
+
+class Scheduled(DictModule):
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+
+def counting(calls):
+    """An evaluator's module that counts the calls of all its hooks."""
+
+    class Counting(Scheduled):
+        pass
+
+    def counted(name):
+        def hook(self, *args, **kwargs):
+            calls[name] += 1
+            return getattr(super(Counting, self), name)(*args, **kwargs)
+
+        return hook
+
+    for name in HOOKS:
+        setattr(Counting, name, counted(name))
+    return Counting()
+
+
+def loader():
+    return DataLoader(Tokens(), batch_size=6)
+
+
+def trained_alone(path):
+    """Calls of the hooks under plain Lightning, of a run that is stopped and resumed."""
+    module = counting(calls := Counter())
+    module.set_model(bert().freeze(CHILD))
+    for epochs in (1, EPOCHS):
+        checkpoint = {} if epochs == 1 else {"ckpt_path": path, "weights_only": False}
+        trainer = pl.Trainer(max_epochs=epochs, **QUIET)
+        trainer.fit(module, loader(), loader(), **checkpoint)
+        trainer.save_checkpoint(path)
+    return calls
+
+
+def trained_by(name, path):
+    """Calls of the hooks of the same evaluator under a strategy."""
+    module = counting(calls := Counter())
+    for epochs in (1, EPOCHS):
+        evaluator = Lightning(
+            module, Trainer(max_epochs=epochs, **QUIET),
+            train_dataloaders=loader(), val_dataloaders=loader(),
+        )  # fmt: skip
+        settings = {} if name == "spos" else {"warmup_epochs": 0}
+        train(make(name, **settings), bert(), evaluator, None if epochs == 1 else path)
+        evaluator.trainer.save_checkpoint(path)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return trained_alone(tmp_path_factory.mktemp("alone") / "last.ckpt")
+
+
+@pytest.fixture(scope="module", params=["spos", "magic_at"])
+def under_a_strategy(request, tmp_path_factory):
+    return trained_by(request.param, tmp_path_factory.mktemp("strategy") / "last.ckpt")
+
+
+def test_hooks_are_called_as_often_as_without_a_strategy(alone, under_a_strategy):
+    same = HOOKS - NOT_YET.keys() - OFTENER.keys()
+    assert {name: under_a_strategy[name] for name in same} == {name: alone[name] for name in same}
+    called = {name for name in same if alone[name]}
+    assert len(called) >= 28  # of training, validation, optimizer and checkpoint
+    assert alone["optimizer_step"] == alone["backward"] == EPOCHS * BATCHES
+
+
+def test_differences_are_those_documented(alone, under_a_strategy):
+    """An entry that is not needed any more is to be taken off its list."""
+    assert {name for name in HOOKS if under_a_strategy[name] < alone[name]} == NOT_YET.keys()
+    assert {name for name in HOOKS if under_a_strategy[name] > alone[name]} == OFTENER.keys()
+
+
+def test_all_hooks_of_the_wrapper_are_lightnings():
+    own = {name for name in vars(EvaluatorHooks) if not name.startswith("__")}
+    assert own <= HOOKS
+
+
+class Doubling(Regression):
+    """Goes back from twice the loss."""
+
+    def backward(self, loss, *args, **kwargs):
+        super().backward(2 * loss, *args, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["spos", "twins", "twins_by_turn"])
+def test_backward_is_the_evaluators(name):
+    """With SGD twice the loss is twice the learning rate."""
+    nets = []
+    for module, rate in ((Doubling(), 0.05), (Regression(), 0.1)):
+        torch.manual_seed(5)
+        module.rate = rate
+        nets.append(FlatSpace())
+        train(make(name), nets[-1], regression(module))
+    before = nets[0].state_dict()
+    assert before.keys() == nets[1].state_dict().keys()
+    for key, weights in nets[1].state_dict().items():
+        torch.testing.assert_close(before[key], weights, msg=key)

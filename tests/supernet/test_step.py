@@ -1,0 +1,79 @@
+"""Turns of a step, their state, and the rows of a batch."""
+
+from collections import namedtuple
+from dataclasses import FrozenInstanceError, dataclass
+
+import pytest
+import torch
+
+from nni_magic.supernet.step import Step, Turn, rows_of
+
+CHILD = {"block_1": "conv", "depth": 2, "inputs": [0, 2]}
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        Turn(CHILD),
+        Turn(CHILD, weight=0.25),
+        Turn(CHILD, rows=slice(2, 4)),
+        Turn(CHILD, 0.0, slice(None, 3)),
+        Turn(CHILD, 1.0, slice(1, None, 2)),
+    ],
+)
+def test_turn_comes_back_from_a_file_of_plain_types(turn, tmp_path):
+    torch.save(turn.state_dict(), tmp_path / "turn.pt")
+    found = Turn.of(torch.load(tmp_path / "turn.pt", weights_only=True))
+    assert found == turn
+    assert found.rows == turn.rows
+
+
+def test_turn_trains_on_the_whole_batch_with_full_weight():
+    turn = Turn(CHILD)
+    assert (turn.weight, turn.rows) == (1.0, None)
+    with pytest.raises(FrozenInstanceError):
+        turn.weight = 2.0
+
+
+def test_steps_share_no_lists():
+    first, second = Step([Turn(CHILD)]), Step([Turn(CHILD)])
+    first.losses.append(torch.zeros(()))
+    first.calls.append([])
+    assert (second.losses, second.calls, second.gradient_norm) == ([], [], None)
+
+
+Pair = namedtuple("Pair", "images labels")
+
+
+@dataclass
+class Batch:
+    ids: torch.Tensor
+    name: str
+
+
+def test_rows_of_cuts_tensors_in_any_nesting():
+    ids = torch.arange(12).reshape(6, 2)
+    batch = {"ids": ids, "more": [ids[:, 0], (ids,)], "pair": Pair(ids, ids + 1), "n": 6}
+    found = rows_of(batch, slice(1, 3))
+    expected = torch.tensor([[2, 3], [4, 5]])
+    assert torch.equal(found["ids"], expected)
+    assert torch.equal(found["more"][0], expected[:, 0])
+    assert isinstance(found["more"][1], tuple) and torch.equal(found["more"][1][0], expected)
+    assert isinstance(found["pair"], Pair) and torch.equal(found["pair"].labels, expected + 1)
+    assert found["n"] == 6
+
+
+def test_rows_of_cuts_dataclasses():
+    found = rows_of(Batch(torch.arange(4), "rows"), slice(2, None))
+    assert isinstance(found, Batch)
+    assert (found.ids.tolist(), found.name) == ([2, 3], "rows")
+
+
+def test_rows_of_leaves_scalars_and_the_batch_itself():
+    scale = torch.tensor(2.0)
+    batch = [torch.arange(4), scale]
+    assert rows_of(batch, None) is batch
+    first, second = rows_of(batch, slice(0, 2))
+    assert first.tolist() == [0, 1]
+    assert torch.equal(second, scale)
+    assert len(batch[0]) == 4
