@@ -58,7 +58,8 @@ def made(kind: type[Kind], settings: Any, name: str, **sections: Any) -> Kind:
             if settings.get(key) is None and _is_required(field):
                 raise ValueError(f"{key} is missing; accepted are values of type {field.type}")
         try:
-            parsed = _parser(kind, *sections).parse_object(dict(settings)).as_dict()
+            parser = _parser(kind, *sections)  # type: ignore[arg-type]
+            parsed = parser.parse_object(dict(settings)).as_dict()
         except ArgumentError as error:
             raise _of_type(error, settings, fields) from None
         return kind(**parsed, **sections)
