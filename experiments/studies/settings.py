@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -56,13 +57,20 @@ def made(kind: type[Kind], settings: Any, name: str, **sections: Any) -> Kind:
         for key, field in fields.items():
             if settings.get(key) is None and _is_required(field):
                 raise ValueError(f"{key} is missing; accepted are values of type {field.type}")
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(kind, skip=set(sections))
         try:
+            parser = _parser(kind, *sections)  # type: ignore[arg-type]
             parsed = parser.parse_object(dict(settings)).as_dict()
         except ArgumentError as error:
             raise _of_type(error, settings, fields) from None
         return kind(**parsed, **sections)
+
+
+@cache
+def _parser(kind: type, *made_already: str) -> ArgumentParser:
+    """Build the parser of a dataclass, once: it takes much longer than to use it."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, skip=set(made_already))
+    return parser
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

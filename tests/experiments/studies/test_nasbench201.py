@@ -190,9 +190,7 @@ def test_interference_in_cells_is_refused_before_anything_is_trained(study, fold
 
 def test_published_ground_truth_has_no_schedule(study, folder):
     plan = str(study.output.parent / "plan.yml")
-    with pytest.raises(
-        ValueError, match="domain is 'nasbench201'; accepted are others"
-    ):
+    with pytest.raises(ValueError, match="domain is 'nasbench201'; accepted are others"):
         rank_schedule.main(
             ["--plans", plan, plan, "--runs", "a", "b", "--data", str(folder), "--threads", "1"]
         )

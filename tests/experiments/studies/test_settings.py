@@ -70,3 +70,9 @@ def test_sections_are_taken_as_they_are():
 def test_bad_setting_is_named(settings, message):
     with pytest.raises(ValueError, match=message):
         made(Schedule, settings, "x")
+
+
+def test_defaults_are_no_ones_but_the_settings_own():
+    first, second = made(Schedule, {"steps": 1}, "x"), made(Schedule, {"steps": 1}, "x")
+    assert first.options == {}
+    assert first.options is not second.options
