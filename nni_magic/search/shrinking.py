@@ -265,9 +265,7 @@ class ProgressiveShrinking:
         self.history = list(state["history"])
 
 
-def _ranked(
-    children: Sequence[Sample], scores: Sequence[float], mode: Mode
-) -> list[ScoredChild]:
+def _ranked(children: Sequence[Sample], scores: Sequence[float], mode: Mode) -> list[ScoredChild]:
     """Children with a finite score, best first; the others are counted and named in the log."""
     scored = [ScoredChild(*each) for each in zip(children, scores, strict=True)]
     finite = [known for known in scored if math.isfinite(known.score)]
