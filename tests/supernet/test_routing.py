@@ -154,16 +154,6 @@ def test_copy_of_a_supernet_has_a_router_of_its_own():
     assert path_of(other) == path_of(net) == {"blocks.0": 0, "blocks.1": 1, "blocks.2": 2}
 
 
-def test_child_that_cannot_be_set_is_set_again_the_next_time():
-    net = supernet(FlatSpace())
-    router = Router(net)
-    router.set(CHILD)
-    with pytest.raises(ValueError, match="9"):
-        router.set({**CHILD, "block_2": 9})
-    router.set(CHILD)
-    assert path_of(net) == {"blocks.0": 0, "blocks.1": 1, "blocks.2": 2}
-
-
 def test_space_that_becomes_a_supernet_later_gets_its_router_then():
     space = FlatSpace()
     assert Router.of(space).by_label == {}
