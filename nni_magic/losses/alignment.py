@@ -135,9 +135,10 @@ class Alignment(LossTerm):
         Name of the argument of the model's ``forward`` that is the padding mask. When the
         evaluator passes it, padding is left out; otherwise every position counts.
     warmup_epochs
-        Epochs before there is a target, to check that training goes on for longer.
+        Epochs before the target has something to align with; needed only to check, at the start,
+        that training goes on for longer.
     gradient
-        Let gradients through the target's pass as well, for study.
+        Whether gradients flow through the target's pass too, for study.
     """
 
     name = "alignment_loss"

@@ -17,8 +17,8 @@ __all__ = ["CallReplay"]
 class CallReplay:
     """Hidden states of any child for the inputs that the model was called with.
 
-    The pass ends behind the last layer wanted, has dropout off, and uses batch statistics without
-    writing BatchNorm's buffers. It leaves the supernet's path on that child.
+    The pass ends after the last layer wanted. Dropout is off, and BatchNorm uses the batch's
+    statistics without writing its buffers. The supernet's path stays on that child.
 
     Parameters
     ----------

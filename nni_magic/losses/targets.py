@@ -48,10 +48,10 @@ class Target(ABC):
     def restricted(
         self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
     ) -> None:
-        """Called when only some candidates stay; see :class:`nni_magic.losses.term.LossTerm`."""
+        """Called after candidates were deleted; see :class:`nni_magic.losses.term.LossTerm`."""
 
     def validated(self) -> Sequence[Sample] | None:
-        """Children that validation should score in place of the panel; ``None`` for the panel."""
+        """Give the children that validation should score; ``None`` for the usual panel."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,12 +63,12 @@ class Target(ABC):
 
 
 class AnchorTarget(Target):
-    """One child, the anchor; a method says when it changes, in :meth:`renew_anchor`.
+    """Aligns with one child, the anchor; a method says in :meth:`renew_anchor` when it changes.
 
     Parameters
     ----------
     candidates
-        Random children among which an anchor is elected.
+        Number of random children among which an anchor is elected.
     warmup_epochs
         Epochs without an anchor.
 

@@ -37,7 +37,7 @@ class TrainingSupernet(Protocol):
     resumes : bool
         Whether the fit continues from a checkpoint.
     log_is_due : bool
-        Whether what this step logs is read.
+        Whether anything reads what this step logs.
     """
 
     trainer: Any
@@ -70,7 +70,7 @@ class LossTerm(ABC):
     name : str
         The term is logged as ``supernet/<name>``.
     weight : float
-        The term is added so many times.
+        Factor with which the term is added.
     """
 
     name: str
@@ -101,7 +101,7 @@ class LossTerm(ABC):
     def restricted(
         self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
     ) -> None:
-        """Called when only some candidates stay.
+        """Called after candidates were deleted.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class LossTerm(ABC):
         """
 
     def validated(self) -> Sequence[Sample] | None:
-        """Children that validation should score in place of the panel; ``None`` for the panel."""
+        """Give the children that validation should score; ``None`` for the usual panel."""
         return None
 
     def state_dict(self) -> dict[str, Any]:

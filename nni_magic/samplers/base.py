@@ -100,9 +100,9 @@ class Sampler(abc.ABC):
         self.reseated = 0
 
     def draw(self, candidates: Candidates) -> Sample:
-        """Draw a sample uniformly from anywhere, inside the filter's budget where it has one.
+        """Draw a uniform sample, within the filter's budget if it has one.
 
-        See :mod:`nni_magic.children.budgeted`. Other constraints may reject the sample.
+        See :mod:`nni_magic.children.budgeted`. Other constraints may still reject the sample.
         """
         if self._draws is None or self._draws[0] is not candidates:
             self._draws = candidates, draws_inside(self.filter, candidates)
@@ -191,8 +191,8 @@ class Sampler(abc.ABC):
     def restrict(self, allowed: Mapping[str, Collection[Any]]) -> None:
         """Keep only some candidates, as progressive shrinking does.
 
-        When the current sample holds a candidate that is gone, its labels concerned are drawn
-        anew at once, or all of them if that gives no valid sample; it is counted in
+        When the current sample holds a deleted candidate, it is replaced at once: the labels
+        concerned are drawn anew, or all labels if that gives no valid sample. This is counted in
         :attr:`reseated` and logged.
 
         Parameters

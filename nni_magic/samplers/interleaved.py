@@ -16,7 +16,7 @@ __all__ = ["InterleavedSampler"]
 
 
 class InterleavedSampler(GradualSampler):
-    """Walks of MAGIC-T [Xu2022] that are advanced in turn, each from a start of its own.
+    """Several walks of MAGIC-T [Xu2022] that take turns, each from a start of its own.
 
     Sample t belongs to walk t mod ``walks``: it differs in ``k`` active labels from sample
     t - ``walks``, and from the ``walks`` - 1 samples in between like two random ones. So the
@@ -28,7 +28,7 @@ class InterleavedSampler(GradualSampler):
         See :class:`nni_magic.samplers.gradual.GradualSampler`; with one walk the samples are
         its samples.
     walks
-        How many.
+        Number of walks.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Stream(IntEnum):
     COVERING = 3
     """Children that together hold all candidates, to check the shapes of hidden states."""
     SHRINKING = 4
-    """Children that tell the promise of candidates."""
+    """Children whose scores give the promise of candidates, in progressive shrinking."""
     PERCENTILE = 5
     """Children among which an anchor of a chosen quality is found."""
     AVERAGE = 6
@@ -30,7 +30,7 @@ class Stream(IntEnum):
 
 
 class ChildDraws:
-    """Draws valid children uniformly, as often as asked, always the same from the same place.
+    """Draws valid children uniformly: the same from the same seed, stream and place.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class ChildDraws:
         return list(drawn.values())
 
     def _sampler(self) -> UniformSampler:
-        """The sampler, made anew only when other candidates are left: that takes milliseconds."""
+        """Give the sampler, made anew only after deletions: making one takes milliseconds."""
         if self._uniform is None or self._uniform.candidates != self._trained.candidates:
             self._uniform = UniformSampler(self._space, seed=0, filter=self._trained.filter)
             self._uniform.restrict(self._trained.candidates)

@@ -1,4 +1,4 @@
-"""Keep what belongs to the evaluator as it was while its steps are run for our own ends."""
+"""Run the evaluator's steps for our own ends, and leave all that belongs to it as it was."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterat
 
 @contextlib.contextmanager
 def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
-    """Bring the state of a module's metrics back; gives the metrics."""
+    """Restore the state of a module's metrics when the block ends; gives the metrics."""
     metrics = [metric for metric in module.modules() if isinstance(metric, TorchMetric)]
     states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
     try:
@@ -43,7 +43,7 @@ def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
 
 @contextlib.contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, then every submodule back to the mode that it had."""
+    """Evaluation mode while the block runs; every submodule then has its own mode again."""
     modes = [(submodule, submodule.training) for submodule in module.modules()]
     module.eval()
     try:

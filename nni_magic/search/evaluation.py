@@ -45,7 +45,7 @@ class ChildScores:
 
     Called with samples, it gives their scores in the same order, and remembers them until the
     weights change. A supernet that is no chain, see :mod:`nni_magic.supernet.chain`, runs one child
-    at a time, to the same result.
+    at a time, with the same result.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ChildScores:
         Attached to a trainer, such as that of a strategy's Lightning module in training.
     memory
         Bytes of hidden states and outputs held at once, at least those of one child; children
-        that do not fit wait. What an operator needs inside comes on top.
+        that do not fit wait. What operators allocate inside comes on top.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class ChildEvaluator(ChildScores):
         Validation batches that make a score.
     calibration_batches
         Training batches on which a child's BatchNorm statistics are taken anew; with 0 the
-        supernet's are used as they are, which fit no child. Of no meaning without BatchNorm.
+        supernet's are used as they are, which fit no child. It has no effect without BatchNorm.
     memory
         See :class:`ChildScores`.
 

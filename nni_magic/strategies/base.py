@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SupernetStrategy(RandomOneShot):
-    """Base of the strategies; see the module's docstring for what a subclass gives.
+    """Base of the strategies; see the module's docstring for what a subclass provides.
 
     Parameters
     ----------
@@ -68,7 +68,8 @@ class SupernetStrategy(RandomOneShot):
 
     settings_class: ClassVar[type[SupernetSettings]] = SupernetSettings
     turn_by_turn = False
-    """Whether every turn of a step is gone back through before the next; see :mod:`.turns`."""
+    """Whether every turn of a step has a backward pass of its own, before the next turn is run; see
+    :class:`nni_magic.strategies.turns.TurnRunner`."""
 
     def __init__(
         self,
@@ -131,9 +132,7 @@ class SupernetStrategy(RandomOneShot):
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module = self._module
         module.training_data = train_dataloader_fn()
-        return resumable(
-            module.training_data, lambda: batches_done(module.trainer), module.replay
-        )
+        return resumable(module.training_data, lambda: batches_done(module.trainer), module.replay)
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         # Not to continue, as validation always starts over, but to be iterated late: inside the

@@ -84,8 +84,8 @@ class MagicA(SupernetStrategy):
     """Train a supernet whose children have hidden states like the best child's.
 
     Parameters are those of :class:`nni_magic.strategies.base.SupernetStrategy`, with
-    :class:`nni_magic.strategies.settings.MagicASettings`. With ``warmup_epochs`` over the first
-    anchor is elected.
+    :class:`nni_magic.strategies.settings.MagicASettings`. The first anchor is elected after
+    ``warmup_epochs``.
     """
 
     settings_class = MagicASettings

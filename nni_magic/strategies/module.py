@@ -64,7 +64,7 @@ class SupernetModule(EvaluatorHooks):
     shrinking
         Deletes candidates after every epoch.
     turn_by_turn
-        Run the backward pass of every turn before the next turn's forward pass.
+        Whether the backward pass of every turn is run before the next turn's forward pass.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class SupernetModule(EvaluatorHooks):
         return self._runner.run(self.step, batch, *args)
 
     def backward(self, loss: Any, *args: Any, **kwargs: Any) -> None:
-        """Go back through the step; turn by turn, the later turns are run here."""
+        """Run the backward pass, as the evaluator does; turn by turn, then the later turns."""
         super().backward(loss, *args, **kwargs)
         self._runner.run_later()
 
@@ -201,9 +201,7 @@ class SupernetModule(EvaluatorHooks):
 
     # Which candidates
 
-    def restrict(
-        self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[ScoredChild]
-    ) -> None:
+    def restrict(self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[ScoredChild]) -> None:
         """Keep only some candidates from now on.
 
         Parameters

@@ -94,8 +94,8 @@ class PercentileAnchor(SupernetStrategy):
 
     filter, **kwargs
         See :class:`nni_magic.strategies.base.SupernetStrategy`, with
-        :class:`nni_magic.strategies.settings.PercentileAnchorSettings`. With ``warmup_epochs``
-        over the first anchor is elected.
+        :class:`nni_magic.strategies.settings.PercentileAnchorSettings`. The first
+        anchor is elected after ``warmup_epochs``.
     """
 
     settings_class = PercentileAnchorSettings

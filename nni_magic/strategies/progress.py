@@ -1,4 +1,4 @@
-"""Where a training is: all that Lightning does not know of it, for a resume without a seam."""
+"""The state of a training that Lightning does not keep, so that a resumed run goes on exactly."""
 
 from __future__ import annotations
 

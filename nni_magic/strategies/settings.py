@@ -36,10 +36,10 @@ class SupernetSettings:
         Batches of the validation data on which a child is scored.
     calibration_batches
         Training batches on which a child's BatchNorm statistics are taken anew before it is
-        scored or validated; with 0 the supernet's are used as they are, which fit no child. Of no
-        meaning without BatchNorm.
+        scored or validated; with 0 the supernet's are used as they are, which fit no child. It has
+        no effect without BatchNorm.
     validation_children
-        Children on a fixed, seeded panel whose mean the validation metrics are.
+        Size of a fixed, seeded panel of children; the validation metrics are means over it.
     """
 
     seed: int | None = None
@@ -124,7 +124,7 @@ class MagicASettings(AlignmentSettings):
         A child to align to, in place of the best one that is found: a choice for every label. It
         is replaced only when one of its candidates is deleted.
     anchor_gradient
-        Let gradients through the anchor's pass too, for study.
+        Whether gradients flow through the anchor's pass too, for study.
     anchor_interval
         Optimizer steps between two comparisons of the child with the anchor.
     anchor_candidates

@@ -30,9 +30,9 @@ class TurnRunner:
     An evaluator that draws (masks, dropout, mixup) draws the same in every turn of a step, so that
     a teacher and its student see the same input.
 
-    By default the losses of all turns are summed, and Lightning goes back through the sum once.
-    Turn by turn, only the first turn is run before Lightning's backward pass, and each of the
-    others is run and gone back through behind it: the gradient is the same, and the memory that of
+    By default the losses of all turns are summed, and Lightning runs one backward pass through the
+    sum. Turn by turn, Lightning runs the first turn and its backward pass, and then every other
+    turn is run forward and backward by itself: the gradient is the same, and takes the memory of
     one child. The loss that Lightning hands to callbacks is then that of the first turn;
     ``module.step`` has all.
 
@@ -41,7 +41,7 @@ class TurnRunner:
     module
         The Lightning module that trains the supernet.
     turn_by_turn
-        Which of the two.
+        Whether every turn has a backward pass of its own.
     """
 
     def __init__(self, module: SupernetModule, turn_by_turn: bool) -> None:

@@ -18,9 +18,9 @@ __all__ = ["Validation"]
 
 
 class Validation:
-    """The children that validation scores, and the random generators around it.
+    """Validates a few children, always the same, without moving what training draws from.
 
-    A validation neither advances the sampler nor the global generators.
+    A validation advances neither the sampler nor the global random generators.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ class Validation:
 
     @property
     def children(self) -> Sequence[Sample]:
-        """Children whose mean the validation metrics are: those that a term names, or the panel."""
+        """The children over which metrics are averaged: those that a term names, or the panel."""
         named = (term.validated() for term in self._module.terms)
         return next((children for children in named if children is not None), self.panel)
 
     @property
     def generators(self) -> RandomState:
-        """The generators with which training goes on."""
+        """The state of the generators from which training goes on."""
         # Callbacks save at the end of a validation before the generators are put back.
         return self._before or RandomState.capture()
 
@@ -76,12 +76,15 @@ class Validation:
         self._module.log("supernet/validated_children", count, batch_size=1)
 
     def end(self) -> None:
-        """Put the generators back to where the validation began."""
+        """Put the generators back to where they were when the validation began."""
         self.generators.restore()
         self._before = None
 
     def _statistics(self, child: Sample) -> Statistics:
-        """A child's BatchNorm statistics; Lightning's check before training has no data for it."""
+        """Take a child's BatchNorm statistics; none in Lightning's check before training.
+
+        There are no training data yet to take them on.
+        """
         if self._module.trainer.sanity_checking:
             return Statistics([])
         with self._module.scorer.session():

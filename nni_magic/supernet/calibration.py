@@ -117,8 +117,8 @@ class Calibrator:
     training_data
         Gives the loader of the training data, when the first child is calibrated.
     n_batches
-        How many batches; with 0 the supernet's statistics are used as they are, which fit no
-        child. Of no meaning without BatchNorm.
+        Number of batches; with 0 the supernet's statistics are used as they are, which fit no
+        child. It has no effect without BatchNorm.
 
     Raises
     ------

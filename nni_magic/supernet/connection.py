@@ -64,18 +64,18 @@ def connect(module: BaseOneShotLightningModule, supernet: ModelSpace, evaluator:
     trainer._data_connector.attach_data(module, val_dataloaders=evaluator.val_dataloaders)
     device = trainer.strategy.root_device
     if any(parameter.device != device for parameter in islice(module.parameters(), 1)):
-        module.to(device)  # takes its time even where there is nothing to move
+        module.to(device)  # slow even where there is nothing to move
 
 
 @contextlib.contextmanager
 def connected(
     module: BaseOneShotLightningModule, supernet: ModelSpace, evaluator: Lightning
 ) -> Iterator[None]:
-    """:func:`connect` while the block runs; all is then attached to what it was before.
+    """:func:`connect` while the block runs.
 
-    Evaluator, trainer and its data are so even if another supernet is being trained with them, and
-    what the block sets on the evaluator's module is undone. The supernet stays on the trainer's
-    device.
+    Evaluator, trainer and data then go back to what they were attached to, even to another supernet
+    that they are training, and what the block sets on the evaluator's module is undone. The
+    supernet stays on the trainer's device.
     """
     places = _attachments(evaluator)
     held = [getattr(owner, name, _NOTHING) for owner, name in places]

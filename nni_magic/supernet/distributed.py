@@ -11,7 +11,7 @@ __all__ = ["require_choices", "require_unused_parameters"]
 
 
 def require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
-    """DDP must expect parameters without gradient: those of the candidates not on the path.
+    """Make sure that DDP expects parameters without gradient: the candidates not on the path.
 
     Raises
     ------
@@ -29,19 +29,19 @@ def require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
 
 
 def require_choices(module: nn.Module, by_label: Mapping[str, Iterable[nn.Module]]) -> None:
-    """BatchNorm of variable width must not have become a SyncBatchNorm of one width.
+    """Make sure that no BatchNorm of variable width has become a SyncBatchNorm of one width.
 
     Parameters
     ----------
     module
         The Lightning module, as it is trained.
     by_label
-        What chose by each label when the supernet was made.
+        Label to the modules that chose by it when the supernet was made.
 
     Raises
     ------
     ValueError
-        If some of that is not in the module any more.
+        If one of these is not in the module any more.
     """
     present = {id(part) for part in module.modules()}
     lost = [label for label, parts in by_label.items() if not present.issuperset(map(id, parts))]

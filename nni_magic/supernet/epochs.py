@@ -9,12 +9,13 @@ __all__ = ["epochs_left"]
 
 
 def epochs_left(trainer: Any) -> float:
-    """Epochs that a trainer which is at the start of training will still run.
+    """Count the epochs that a trainer, at the start of training, will still run.
 
     Returns
     -------
     float
-        The last one counts in full; infinite if neither epochs nor steps end the training.
+        An epoch that will be cut short counts in full; infinite if neither a number of epochs nor
+        one of steps ends the training.
     """
     epochs, steps = math.inf, math.inf
     if trainer.max_epochs not in (None, -1):

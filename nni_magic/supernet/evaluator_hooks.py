@@ -1,7 +1,7 @@
-"""Hand Lightning's hooks on to the evaluator's module.
+"""Forward Lightning's hooks to the evaluator's module.
 
-NNI's base class hands on a part of them. An evaluator that clips gradients, schedules or moves
-batches in its own way would lose that without a word; these are the others.
+NNI's base class forwards some of them, and the class here the others: an evaluator that clips
+gradients, schedules or moves batches in its own way would otherwise lose that without a word.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["EvaluatorHooks"]
 
 
 class EvaluatorHooks(RandomSamplingLightningModule):
-    """A wrapper of the evaluator's module that stands in for it towards Lightning."""
+    """Wraps the evaluator's module; Lightning trains the wrapper as if it were that module."""
 
     # Batches
 

@@ -28,7 +28,7 @@ States = dict[str, Tensor]
 
 @dataclass
 class Call:
-    """One call of the model: what it was given, the hidden states it came by, and what it gave."""
+    """One call of the model: its inputs, the hidden states on the way, and its output."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -157,7 +157,7 @@ def _chain(model: nn.Module, call: Call) -> list[nn.Module]:
 def choice_blocks(model: nn.Module, call: Call) -> list[nn.Module]:
     """Choice blocks that a call runs on the path set, in order of execution.
 
-    Of nested ones the outermost.
+    Of nested blocks the outermost alone.
     """
     blocks = {str(i): block for i, block in enumerate(_outermost_blocks(model))}
     states: States = {}
@@ -178,7 +178,10 @@ def _outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Dropout off; norms take the batch's statistics and leave their buffers alone."""
+    """Run modules as an anchor is run, while the block runs.
+
+    Dropout is off, and norms use the batch's statistics without writing their buffers.
+    """
     # Written to __dict__: Module.__setattr__ is slow, and a large supernet has many.
     modes = [module.training for module in modules]
     norms = [module for module in modules if isinstance(module, _NormBase) and module.training]

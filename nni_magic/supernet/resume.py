@@ -27,8 +27,8 @@ __all__ = [
 class RandomState:
     """A snapshot of the global generators of torch, numpy and Python.
 
-    Of several GPUs it is the current one's, the one that Lightning has given to this process. It
-    comes back on whichever is current then: another machine, or another rank, may have others.
+    Of several GPUs it holds the generator of the current one, which Lightning has given to this
+    process. It is restored on the GPU that is current then, as another machine may have others.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def seed_generators(seed: int) -> None:
 
 
 def batches_done(trainer: Any) -> int:
-    """Batches of this epoch that a Lightning trainer was through with before it (re)started."""
+    """Count the batches of the present epoch that were trained on before a trainer (re)started."""
     # Data without length are asked for before Lightning begins to count the epoch anew.
     progress = trainer.fit_loop.epoch_loop.batch_progress
     return 0 if progress.is_last_batch else progress.current.ready
@@ -96,9 +96,9 @@ def batches_done(trainer: Any) -> int:
 class Replay:
     """Brings the random generators and a loader back to where a checkpoint was written.
 
-    To continue inside an epoch, the epoch is begun with the generators as they were when it began
-    at first, so that a loader that shuffles does so in the same way; then the batches done are
-    passed over; then the generators are set to where the checkpoint found them.
+    Inside an epoch this takes three steps: the epoch begins again with the generators as they were
+    when it first began, so that a loader shuffles in the same way; the batches already trained on
+    are passed over; then the generators are set to where they were when the checkpoint was written.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Replay:
         self._resumed = state
 
     def begin(self, loader: DataLoader[Any], done: int) -> None:
-        """Prepare the generators for the iterator of an epoch, ``done`` batches of it behind us."""
+        """Prepare the generators for an epoch of which ``done`` batches were trained on already."""
         self._loader = loader
         if self._resumed is None or not done:
             if self._resumed is not None:
@@ -140,7 +140,7 @@ class Replay:
         _set_own_states(loader, self._epoch_start["loader"])
 
     def finish(self) -> None:
-        """Set the generators to where the checkpoint found them, if there is one."""
+        """Set the generators to where they were in the checkpoint, if one was loaded."""
         if self._resumed is not None:
             RandomState(self._resumed["now"]).restore()
             self._resumed = None

@@ -19,7 +19,7 @@ _routers: WeakKeyDictionary[nn.Module, Router] = WeakKeyDictionary()
 class Router:
     """Sets the path of a supernet, touching only the modules whose choice changes.
 
-    There is one for a supernet, see :meth:`of`, because it knows the path that it has set.
+    A supernet has one router, which :meth:`of` gives: two would not know of each other's paths.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Router:
 
     @classmethod
     def of(cls, supernet: nn.Module) -> Router:
-        """The router of a model all of whose mutables are NNI's supernet modules."""
+        """Give the one router of a supernet."""
         router = _routers.get(supernet) or cls(supernet)
-        if router.by_label:  # a space without is none yet, and may be made one
+        if router.by_label:  # a plain space has no labels yet, and may become a supernet in place
             _routers[supernet] = router
         return router
 
@@ -47,7 +47,7 @@ class Router:
                 labels = list(module.simplify())
                 for label in labels:
                     self.by_label[str(label)].append(module)
-                if not labels:  # NNI's operations of fixed shape want it too, once
+                if not labels:  # NNI's operations of fixed shape do not run before one call
                     module.resample({})
 
     def set(self, sample: Sample) -> None:
@@ -69,14 +69,19 @@ class Router:
 
 
 class Part:
-    """Some modules of a supernet, and the labels that they choose by.
+    """Some modules of a supernet, whose path can be set without the others'.
 
     Parameters
     ----------
     router
         That of the supernet.
     modules
-        All supernet modules of the part.
+        All of NNI's supernet modules in the part.
+
+    Attributes
+    ----------
+    labels : list of str
+        What the modules choose by.
     """
 
     def __init__(self, router: Router, modules: list[BaseSuperNetModule]) -> None:
@@ -93,5 +98,5 @@ class Part:
             module.resample(sample)
         path = self._router._path
         path.update((label, sample[label]) for label in self.labels if label in sample)
-        for label in self._elsewhere:  # other modules that choose by it have not been set
+        for label in self._elsewhere:  # modules outside of the part choose by it too, and wait
             path.pop(label, None)

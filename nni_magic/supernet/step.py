@@ -34,7 +34,7 @@ class Turn:
     child
         The child that is trained.
     weight
-        Of the evaluator's loss of this child. With 0 only the terms count.
+        Factor of the evaluator's loss for this child. With 0 only the terms count.
     rows
         Rows of the batch that this child is trained on; by default all.
     """
@@ -50,7 +50,7 @@ class Turn:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Turn:
-        """Build what :meth:`state_dict` was taken of."""
+        """Build a turn from what :meth:`state_dict` gave."""
         rows = state["rows"] and slice(*state["rows"])
         return cls(state["child"], state["weight"], rows)
 

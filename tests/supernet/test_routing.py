@@ -1,5 +1,6 @@
 """The router sets what changes and nothing else, and knows what it has set."""
 
+import copy
 import gc
 import weakref
 from collections import Counter
@@ -141,6 +142,16 @@ def test_there_is_one_router_for_a_supernet():
     net, other = supernet(FlatSpace()), supernet(FlatSpace())
     assert Router.of(net) is Router.of(net)
     assert Router.of(net) is not Router.of(other)
+
+
+def test_copy_of_a_supernet_has_a_router_of_its_own():
+    net = supernet(FlatSpace())
+    Router.of(net).set(CHILD)
+    other = copy.deepcopy(net)
+    assert Router.of(other) is not Router.of(net)
+    set_path(other, {**CHILD, "block_1": 2})
+    Router.of(other).set(CHILD)
+    assert path_of(other) == path_of(net) == {"blocks.0": 0, "blocks.1": 1, "blocks.2": 2}
 
 
 def test_space_that_becomes_a_supernet_later_gets_its_router_then():
