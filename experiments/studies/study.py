@@ -20,10 +20,12 @@ from experiments.studies.claims import claimed
 from experiments.studies.plan import EVALUATION_BATCH, Plan
 from experiments.studies.results import Results
 from experiments.studies.trainings import VALIDATION_BATCHES
+from nni_magic.losses.alignment import Alignment
+from nni_magic.losses.targets import AnchorTarget
 from nni_magic.programs.training import check_epoch
 from nni_magic.search import ChildEvaluator
 from nni_magic.supernet.calibration import tracking_norms
-from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, load_supernet, read_checkpoint
+from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.files import write_json
 from nni_magic.support.records import count_flops, count_params
 
@@ -172,14 +174,16 @@ class Study(Results):
         beside = checkpoint.with_suffix(".ckpt.tmp")
         evaluator.trainer.save_checkpoint(beside, weights_only=True)
         beside.replace(checkpoint)
-        state = read_checkpoint(checkpoint)[CHECKPOINT_KEY]
+        module: Any = strategy.oneshot_module
+        targets = [term.target for term in module.terms if isinstance(term, Alignment)]
+        anchors = [target.anchor.sample for target in targets if isinstance(target, AnchorTarget)]
         return {
             "made_with": self.made_supernet(name),
             "supernets": name,
             "seed": seed,
             **self.scores(checkpoint, self.children),
-            "last_child": state["child"],
-            **({"anchor": state["anchor"]["sample"]} if "anchor" in state else {}),
+            "last_child": module.child,
+            **({"anchor": anchors[0]} if anchors else {}),
             "cpu_seconds": seconds,
             "device": _device(evaluator),
         }
