@@ -65,7 +65,7 @@ def results_of(folder):
     ("more", "message"),
     [
         ("--batch-size 4000", "batch_size is 4000; accepted are 1 to the number of training rows"),
-        ("--k 9", "k is 9, but it must be from 1 to 8"),
+        ("--k 9", "k is 9; accepted are whole numbers from 1 to 8"),
         (
             "--tokenizer nowhere.json",
             "tokenizer is 'nowhere.json'; accepted is a tokenizer.json file",
