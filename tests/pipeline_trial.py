@@ -14,8 +14,9 @@ from nni.mutable import Categorical
 
 from nni_magic.children.samples import digest
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.manager.trial import ManagedTrial, one_clear_message
+from nni_magic.manager.trial import ManagedTrial
 from nni_magic.search import Population
+from nni_magic.support.errors import one_clear_message
 
 
 class Work:

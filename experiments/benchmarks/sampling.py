@@ -110,8 +110,8 @@ def parts(
     walk = ours["gradual"].sampler
     neighbours = itertools.cycle([walk.next(), walk.next()])
     return {
-        "ours: set the same path again": lambda: ours["uniform"].route(path),
-        "ours: set a path one block away": lambda: ours["gradual"].route(next(neighbours)),
+        "ours: set the same path again": lambda: ours["uniform"].router.set(path),
+        "ours: set a path one block away": lambda: ours["gradual"].router.set(next(neighbours)),
     }, {"NNI: walk through the modules": lambda: list(theirs.supernet_modules())}
 
 

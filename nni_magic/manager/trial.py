@@ -7,10 +7,8 @@ the manager: :class:`ManagedTrial` holds it, :class:`ReportValidation` reports a
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import nni
@@ -22,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from ..support.errors import check_choice
 
-__all__ = ["ManagedTrial", "ReportValidation", "one_clear_message"]
+__all__ = ["ManagedTrial", "ReportValidation"]
 
 _HANDED_ON = "NNI_MAGIC_TRIAL_PARAMETERS"
 
@@ -102,18 +100,3 @@ class ReportValidation(pl.Callback):
         check_choice("metric", self.metric, sorted(metrics))
         others = {name: value for name, value in metrics.items() if name.startswith("val_")}
         self.trial.report_intermediate(metrics[self.metric], step=trainer.global_step, **others)
-
-
-@contextlib.contextmanager
-def one_clear_message() -> Iterator[None]:
-    """End the trial on a user's mistake with one line in its log and the status *failed*.
-
-    NNI copies what a trial prints into its log. Other errors keep their traceback.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
-            raise
-        print(f"error: {error}", flush=True)
-        sys.exit(1)

@@ -40,7 +40,8 @@ PLANNED_TRIAL = """
 SEARCHING_TRIAL = """
     from nni.mutable import Categorical, MutableDict
     from nni_magic.manager.pipeline import Pipeline
-    from nni_magic.manager.trial import ManagedTrial, one_clear_message
+    from nni_magic.manager.trial import ManagedTrial
+    from nni_magic.support.errors import one_clear_message
     from nni_magic.search import Population
 
     def population():

@@ -1,9 +1,6 @@
 """The children of a checkpoint as a search space for NNI's tuners."""
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,13 +27,6 @@ def checkpoints(tmp_path_factory):
     return found
 
 
-def run(path):
-    return subprocess.run(
-        [sys.executable, "-m", "nni_magic.manager.space", "--checkpoint", str(path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("tuner_type", [TpeTuner, RandomTuner, GridSearchTuner, EvolutionTuner])
 @pytest.mark.parametrize("space_type", [ConvSpace, MixedSpace])
 def test_tuners_of_nni_search_the_space(tuner_type, space_type, checkpoints):
@@ -47,27 +37,3 @@ def test_tuners_of_nni_search_the_space(tuner_type, space_type, checkpoints):
         sample = tuner.generate_parameters(number)
         space_type().validate(sample)
         tuner.receive_trial_result(number, sample, float(number))
-
-
-def test_program_prints_the_space(checkpoints):
-    done = run(checkpoints[ConvSpace])
-    assert done.returncode == 0, done.stderr
-    choices = {"_type": "choice", "_value": list(ConvSpace.CANDIDATES)}
-    assert json.loads(done.stdout) == {f"block_{n}": choices for n in range(1, 5)}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "error: checkpoint is .*, which is not a file"),
-        (b"", "error: checkpoint .* cannot be read"),
-    ],
-)
-def test_program_says_what_is_wrong_in_one_line(content, message, tmp_path):
-    path = tmp_path / "x.ckpt"
-    if content is not None:
-        path.write_bytes(content)
-    done = run(path)
-    assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.splitlines()
-    assert re.match(message, line)

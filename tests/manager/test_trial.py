@@ -1,7 +1,6 @@
 """The trial's own line to NNI's manager, with a channel that records instead of one that sends."""
 
 import logging
-import os
 
 import nni
 import pytest
@@ -13,7 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from spaces import ConvSpace
 from training import classification, make, train
 
-from nni_magic.manager.trial import ManagedTrial, ReportValidation, one_clear_message
+from nni_magic.manager.trial import ManagedTrial, ReportValidation
 
 PARAMETERS = {"strategy": "spos", "k": 2}
 
@@ -199,39 +198,3 @@ def test_first_rank_asks_the_manager_even_in_a_process_that_a_trial_started(chan
     ManagedTrial()
     channel.records.append({"parameter_id": 8, "parameters": {"strategy": "magic_t"}})
     assert ManagedTrial().parameters == {"strategy": "magic_t"}
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError("k is 0; accepted are whole numbers of at least 1"),
-        TypeError("vocab_size is '9'; accepted are whole numbers"),
-        FileNotFoundError("corpus_spec names 'nowhere', which does not exist"),
-        ModuleNotFoundError("corpus needs a package: pip install datasets"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_users_mistake_ends_the_trial_with_one_line(error, capsys):
-    with pytest.raises(SystemExit) as ended, one_clear_message():
-        raise error
-    assert ended.value.code == 1
-    assert capsys.readouterr().out == f"error: {error}\n"
-
-
-@pytest.mark.parametrize(
-    "error",
-    [RuntimeError("sizes differ"), KeyError("x"), ModuleNotFoundError("No module named 'x'")],
-    ids=lambda error: type(error).__name__,
-)
-def test_other_errors_keep_their_traceback(error, capsys):
-    with pytest.raises(type(error)) as kept, one_clear_message():
-        raise error
-    assert kept.value is error
-    assert kept.traceback[-1].path.name == os.path.basename(__file__)
-    assert capsys.readouterr().out == ""
-
-
-def test_nothing_is_printed_when_all_goes_well(capsys):
-    with one_clear_message():
-        pass
-    assert capsys.readouterr().out == ""

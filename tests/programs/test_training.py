@@ -31,14 +31,12 @@ def test_strategy_gets_the_settings_that_it_knows(name):
     strategy = make_strategy(chosen.task, chosen.supernet, chosen.shrinking)
     assert type(strategy) is METHODS[name].load()
     assert (strategy.seed, strategy.shrinking) == (9, None)
-    assert (strategy.scoring["metric"], strategy.scoring["mode"]) == ("val_loss", "min")
-    if name in ("magic_t", "magic_at"):
-        assert strategy.k == 2
-    if name in ("magic_a", "magic_at"):
-        assert strategy.alignment["alignment_weight"] == 0.25
-        assert strategy.alignment["align_every"] == 2
-        assert strategy.alignment["warmup_epochs"] == 5
-        assert strategy.alignment["anchor_interval"] == 7
+    given = {
+        "metric": "val_loss", "mode": "min", "k": 2, "alignment_weight": 0.25, "align_every": 2,
+        "warmup_epochs": 5, "anchor_interval": 7,
+    }  # fmt: skip
+    for option in given.keys() & set(METHODS[name].options):
+        assert getattr(strategy.settings, option) == given[option]
 
 
 def test_settings_of_other_strategies_are_told_in_one_line(caplog):

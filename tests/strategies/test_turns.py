@@ -285,3 +285,4 @@ def test_turn_by_turn_under_ddp_is_refused_at_the_start():
     evaluator = regression(Watch(), strategy="ddp_find_unused_parameters_true", devices=1)
     with pytest.raises(ValueError, match="turn_by_turn is True, but the trainer's strategy is DDP"):
         train(strategy, FlatSpace(), evaluator)
+    torch.distributed.destroy_process_group()  # Lightning leaves it

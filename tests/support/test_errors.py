@@ -61,17 +61,36 @@ def test_number_within_bounds_is_accepted(bounds, value):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("k is 0"), TypeError("k is 0"), FileNotFoundError("k is 0"),
-              ModuleNotFoundError("k is 0: pip install k")],
-)  # fmt: skip
-def test_mistake_of_a_user_ends_a_program_with_one_line(error, capsys):
+    "error",
+    [
+        ValueError("k is 0; accepted are whole numbers of at least 1"),
+        TypeError("vocab_size is '9'; accepted are whole numbers"),
+        FileNotFoundError("corpus_spec names 'nowhere', which does not exist"),
+        ModuleNotFoundError("corpus needs a package: pip install datasets"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_users_mistake_ends_the_trial_with_one_line(error, capsys):
     with pytest.raises(SystemExit) as ended, one_clear_message():
         raise error
     assert ended.value.code == 1
     assert capsys.readouterr().out == f"error: {error}\n"
 
 
-@pytest.mark.parametrize("error", [KeyError("k"), ModuleNotFoundError("No module named 'k'")])
-def test_mistake_of_ours_keeps_its_traceback(error):
-    with pytest.raises(type(error), match="k"), one_clear_message():
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("sizes differ"), KeyError("x"), ModuleNotFoundError("No module named 'x'")],
+    ids=lambda error: type(error).__name__,
+)
+def test_other_errors_keep_their_traceback(error, capsys):
+    with pytest.raises(type(error)) as kept, one_clear_message():
         raise error
+    assert kept.value is error
+    assert kept.traceback[-1].path.name == os.path.basename(__file__)
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_is_printed_when_all_goes_well(capsys):
+    with one_clear_message():
+        pass
+    assert capsys.readouterr().out == ""

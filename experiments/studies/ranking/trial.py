@@ -20,7 +20,8 @@ from experiments.studies.command_line import add_study_options, check_supernets,
 from experiments.studies.gathered import gather
 from experiments.studies.study import Study
 from nni_magic.analysis.ranking import rank
-from nni_magic.manager.trial import ManagedTrial, one_clear_message
+from nni_magic.manager.trial import ManagedTrial
+from nni_magic.support.errors import one_clear_message
 from nni_magic.support.files import write_json
 
 

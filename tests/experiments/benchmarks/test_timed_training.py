@@ -30,7 +30,7 @@ def test_methods_with_an_anchor_align_from_the_first_step_on():
     settings = settings_of()
     strategy = timed_training.make_strategy("magic_at", 3, settings)
     assert type(strategy) is MagicAT and strategy.seed == 3
-    assert strategy.alignment["warmup_epochs"] == 0
+    assert strategy.settings.warmup_epochs == 0
     assert type(timed_training.make_strategy("spos", 3, settings)) is SPOS
 
 

@@ -61,7 +61,7 @@ def test_everything_of_the_plan_is_there(finished):
         if name.startswith("supernets"):
             assert len(record["scores"]) == 3
             checkpoint = read_checkpoint((finished.output / name).with_suffix(".ckpt"))
-            assert checkpoint[CHECKPOINT_KEY]["child"] == record["last_child"]
+            assert checkpoint[CHECKPOINT_KEY]["turns"][-1]["child"] == record["last_child"]
             assert checkpoint["global_step"] == 4
             anchor = checkpoint[CHECKPOINT_KEY].get("anchor", {"sample": None})["sample"]
             assert record.get("anchor") == anchor

@@ -64,7 +64,7 @@ def test_strategy_is_given_the_options_and_what_all_studies_have_in_common():
     assert settings.anchor == {"layer_1": "ffn"}
     strategy = supernets.make_strategy(3)
     assert type(strategy) is MagicAT
-    assert (strategy.seed, strategy.k) == (3, 2)
+    assert (strategy.seed, strategy.settings.k) == (3, 2)
 
 
 @pytest.mark.parametrize("seeds", [(), (0, 0), (-1, 0)])

@@ -44,6 +44,6 @@ def test_the_last_process_reports_on_the_work_of_all(words, tmp_path, capsys):
 
 
 def test_report_alone_trains_nothing(words, tmp_path):
-    with pytest.raises(ValueError, match="has 0 children; a ranking needs at least 3"):
+    with pytest.raises(ValueError, match="truth has 0 children; accepted are at least 3"):
         program.main([*words, "--report"])
     assert not (tmp_path / "runs").exists()
