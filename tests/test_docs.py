@@ -51,7 +51,8 @@ def test_new_method_trains_resumes_and_is_an_option_of_the_programs(several, tmp
 
 def test_new_methods_loss_is_the_mean_over_its_children(several):
     torch.manual_seed(11)
-    strategy, watch = several.Several(children=3, seed=3, calibration_batches=0), Watch(1, "/dev/null")
+    strategy = several.Several(children=3, seed=3, calibration_batches=0)
+    watch = Watch(1, "/dev/null")
     evaluator = classification(watch)
     seen = []
     evaluator.trainer.callbacks[0].on_train_batch_start = lambda t, m, batch, i: seen.append(batch)

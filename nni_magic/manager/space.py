@@ -1,8 +1,9 @@
 """The children of a supernet as a search space for any of NNI's tuners.
 
-``nni-magic search-space`` prints it. In an experiment's YAML, ``searchSpaceFile: search_space.json``; the trial's parameters are then a
-sample, which a trial scores with :class:`nni_magic.search.ChildEvaluator` on the same checkpoint.
-Candidates that progressive shrinking has deleted are left out.
+``nni-magic search-space`` prints it. In an experiment's YAML, ``searchSpaceFile:
+search_space.json``; the trial's parameters are then a sample, which a trial scores with
+:class:`nni_magic.search.ChildEvaluator` on the same checkpoint. Candidates that progressive
+shrinking has deleted are left out.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def test_budget_outside_of_the_space_is_told_with_both_figures(budget, trial, tm
     ("more", "message"),
     [
         ("--epoch-steps 99", r"epoch_steps is 99, but the training data have 80 steps of 16 rows"),
-        ("--resolution 3", "resolution is 3; accepted are at least 4 pixels, by which the strides reduce it"),
+        ("--resolution 3", "resolution is 3; accepted are at least 4 pixels, by which the strides"),
     ],
 )
 def test_setting_that_does_not_fit_is_named(more, message, trial, tmp_path):

@@ -1,5 +1,7 @@
 """Names before messages of errors, and settings that are whole numbers."""
 
+import os
+
 import pytest
 
 from nni_magic.support.errors import check_count, check_number, naming, one_clear_message
