@@ -63,7 +63,8 @@ def test_everything_of_the_plan_is_there(finished):
             checkpoint = read_checkpoint((finished.output / name).with_suffix(".ckpt"))
             assert checkpoint[CHECKPOINT_KEY]["turns"][-1]["child"] == record["last_child"]
             assert checkpoint["global_step"] == 4
-            anchor = checkpoint[CHECKPOINT_KEY].get("anchor", {"sample": None})["sample"]
+            terms = checkpoint[CHECKPOINT_KEY]["terms"]
+            anchor = terms["alignment_loss"]["anchor"]["sample"] if terms else None
             assert record.get("anchor") == anchor
             assert (anchor is None) == ("spos" in name)
 
