@@ -6,4 +6,4 @@
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search, ICML 2022.
 """
 
-__version__ = "0.3.0.dev0"
+__version__ = "0.4.0.dev0"

@@ -14,6 +14,7 @@ from training import Watch, classification, train
 from nni_magic.programs import fields
 from nni_magic.samplers import UniformSampler
 from nni_magic.strategies.registry import METHODS
+from nni_magic.strategies.settings import SupernetSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -65,6 +66,16 @@ def test_new_methods_loss_is_the_mean_over_its_children(several):
         set_path(net, sampler.next())
         losses.append(nn.functional.cross_entropy(net(seen[0][0]), seen[0][1]))
     assert watch.steps[0][1] == pytest.approx((sum(losses) / 3).item(), rel=1e-5)
+
+
+def test_readme_has_the_table_of_the_registry():
+    common = SupernetSettings.__dataclass_fields__
+    for row in METHODS.values():
+        own = ", ".join(f"`{option}`" for option in row.options if option not in common)
+        what = row.summary + (", for analysis" if row.for_analysis else "")
+        name = row.strategy.partition(":")[2]
+        line = f"| `{row.name}` | `{name}` | {what} | {row.source} | {own} |"
+        assert line in (DOCS.parent / "README.md").read_text().splitlines()
 
 
 def test_links_of_the_docs_lead_somewhere():
