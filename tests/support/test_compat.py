@@ -1,15 +1,12 @@
 """The shims: what they mend is really broken without them, and they change nothing else."""
 
-import os
 import pickle
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fresh import python
 from nni.nas.hub.pytorch import ProxylessNAS
 from nni.nas.space import model_context
 from scores import trained
@@ -19,17 +16,6 @@ from nni_magic.children.samples import candidates, random_sample
 from nni_magic.support import compat
 
 ROOT = Path(__file__).parents[2]
-
-
-def python(code, **environment):
-    """Run code in a fresh interpreter; give what it prints last and its errors."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **environment},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return (done.stdout.strip().splitlines() or [""])[-1], done.stderr
 
 
 def test_nni_checkpoint_types_let_a_stopped_experiment_be_resumed(tmp_path):
