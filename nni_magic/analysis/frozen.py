@@ -55,11 +55,11 @@ class FrozenTraining:
             )
         if not isinstance(batches, (list, tuple)):
             raise TypeError(
-                f"batches is a {type(batches).__name__}; it must be a list of micro-batches, "
+                f"batches is a {type(batches).__name__}; accepted are lists of micro-batches, "
                 "such as [batch]"
             )
         if not batches:
-            raise ValueError("batches is empty; there must be at least one")
+            raise ValueError("batches is empty; accepted are lists of at least one micro-batch")
         self.model = as_supernet(supernet)
         self.n_batches = len(batches)
         self._evaluator = evaluator
@@ -126,7 +126,7 @@ class FrozenTraining:
             given = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
             raise ValueError(
                 f"training_step of {type(self._evaluator.module).__name__} gives a loss of {given};"
-                " it must be a tensor with one element"
+                " accepted are tensors with one element"
             )
         if self.n_batches == 1:
             return loss, 1.0

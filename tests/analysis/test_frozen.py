@@ -251,7 +251,7 @@ class Lossless(Images):
 
 
 @pytest.mark.parametrize(("loss", "message"), [
-    (None, "training_step of Lossless gives a loss of None; it must be a tensor"),
+    (None, "training_step of Lossless gives a loss of None; accepted are tensors"),
     ({"logits": 1}, "gives a loss of None"),
     (0.5, "gives a loss of 0.5"),
     (torch.ones(3), r"gives a loss of shape \(3,\); .* with one element"),
