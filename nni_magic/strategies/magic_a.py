@@ -17,7 +17,7 @@ challenges it; the better of the two, on the same weights and held-out batches, 
 is known to be good otherwise can be given as ``anchor`` instead.
 
 Differences from the paper: it compares at every step (``anchor_interval=1``); with the defaults
-the comparisons, two children on four batches in 100 steps, cost about 3 to 4 % of training.
+the comparisons, two children on four batches in 100 steps, cost 2 to 4 % of training.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
