@@ -173,6 +173,7 @@ class SupernetModule(EvaluatorHooks):
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> Any:
         if self.step is not None:
             self.sampler.tell(self.step)
+            self.step.calls = []  # hidden states would take memory until the next step
         return super().on_train_batch_end(*args, **kwargs)
 
     @property
