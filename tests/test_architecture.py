@@ -42,15 +42,10 @@ def modules(root=ROOT):
     return found
 
 
-def imports(name, path, known, for_types=True):
-    """Modules that a module imports, at any place in its code, relative ones resolved.
-
-    With ``for_types=False``, without those that only type checkers import.
-    """
+def imports(name, path, known):
+    """Modules that a module imports, at any place in its code, relative ones resolved."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    if not for_types:
-        tree.body = [node for node in tree.body if not is_for_types(node)]
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -63,10 +58,6 @@ def imports(name, path, known, for_types=True):
                 inner = f"{source}.{alias.name}"
                 found.add(inner if inner in known else source)
     return found
-
-
-def is_for_types(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def room(name):
@@ -154,7 +145,7 @@ def circles(root):
     """Modules in circles: what is left without those that import, or are imported by, no other."""
     known = modules(root)
     graph = {
-        name: imports(name, path, known, for_types=False) & known.keys()
+        name: imports(name, path, known) & known.keys()
         for name, path in known.items()
     }
     while True:
@@ -180,9 +171,10 @@ def test_a_circle_is_found(tmp_path):
     (folder / "b.py").write_text("def f():\n    from . import c")
     (folder / "c.py").write_text("import nni_magic.search.a")
     (folder / "d.py").write_text("import nni_bootstrap")
-    (folder / "e.py").write_text("from . import a\nif TYPE_CHECKING:\n    from . import f")
-    (folder / "f.py").write_text("from . import e")
-    assert circles(tmp_path) == [f"nni_magic.search.{name}" for name in "abc"]
+    (folder / "e.py").write_text("from . import a")
+    (folder / "f.py").write_text("if TYPE_CHECKING:\n    from . import g")
+    (folder / "g.py").write_text("from . import f")
+    assert circles(tmp_path) == [f"nni_magic.search.{name}" for name in "abcfg"]
 
 
 def test_sources_are_short():

@@ -26,6 +26,10 @@ class TrainingSupernet(Protocol):
     ----------
     trainer, training_module
         Lightning's trainer and the evaluator's module.
+    model
+        The supernet.
+    terms
+        All terms of the loss.
     router
         Sets the supernet's path.
     sampler, scorer, leaderboard
@@ -42,11 +46,15 @@ class TrainingSupernet(Protocol):
 
     trainer: Any
     training_module: Any
+    terms: list[LossTerm]
     sampler: Sampler
     scorer: Scorer
     leaderboard: Leaderboard
     child: Sample | None
     child_step: int
+
+    @property
+    def model(self) -> Any: ...
 
     @property
     def router(self) -> Router: ...
@@ -58,6 +66,8 @@ class TrainingSupernet(Protocol):
     def log_is_due(self) -> bool: ...
 
     def draw_children(self, n: int, stream: Stream, *place: int) -> list[Sample]: ...
+
+    def log(self, name: str, value: Any, *, batch_size: int | None = None) -> None: ...
 
     def log_dict(self, dictionary: Mapping[str, Any]) -> None: ...
 

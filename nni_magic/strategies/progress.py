@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import __version__
 from ..supernet.checkpoint import FORMAT
 from ..supernet.step import Turn
 
-if TYPE_CHECKING:
-    from .module import SupernetModule
-
 __all__ = ["load_state", "state_of"]
 
 
-def state_of(module: SupernetModule) -> dict[str, Any]:
+def state_of(module: Any) -> dict[str, Any]:
     """The state of a training in plain types and tensors."""
     shrinking = module.shrinking
     return {
@@ -34,7 +31,7 @@ def state_of(module: SupernetModule) -> dict[str, Any]:
     }
 
 
-def load_state(module: SupernetModule, state: Mapping[str, Any]) -> None:
+def load_state(module: Any, state: Mapping[str, Any]) -> None:
     """Continue where :func:`state_of` was taken.
 
     Raises

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from .module import SupernetModule
+from typing import Any, Protocol
 
 __all__ = ["Shrinking"]
 
@@ -17,9 +14,9 @@ class Shrinking(Protocol):
     ``epochs`` are over. Both may call :meth:`SupernetModule.restrict`.
     """
 
-    def begin(self, module: SupernetModule) -> None: ...
+    def begin(self, module: Any) -> None: ...
 
-    def shrink(self, module: SupernetModule, epochs: int) -> None: ...
+    def shrink(self, module: Any, epochs: int) -> None: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 

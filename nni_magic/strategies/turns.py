@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
@@ -12,14 +12,11 @@ import torch
 from nni.mutable import Sample
 from torch import Tensor
 
-from ..losses.term import LossTerm
+from ..losses.term import LossTerm, TrainingSupernet
 from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
 from ..supernet.step import Step, Turn, rows_of
-
-if TYPE_CHECKING:
-    from .module import SupernetModule
 
 __all__ = ["TurnRunner"]
 
@@ -44,7 +41,7 @@ class TurnRunner:
         Whether every turn has a backward pass of its own.
     """
 
-    def __init__(self, module: SupernetModule, turn_by_turn: bool) -> None:
+    def __init__(self, module: TrainingSupernet, turn_by_turn: bool) -> None:
         self._module = module
         self._turn_by_turn = turn_by_turn
         self._later: list[Turn] = []

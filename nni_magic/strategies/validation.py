@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nni.mutable import Sample
 
+from ..losses.term import TrainingSupernet
 from ..samplers.streams import Stream
 from ..supernet.calibration import Statistics
 from ..supernet.resume import RandomState
-
-if TYPE_CHECKING:
-    from .module import SupernetModule
 
 __all__ = ["Validation"]
 
@@ -30,7 +28,7 @@ class Validation:
         Size of the panel.
     """
 
-    def __init__(self, module: SupernetModule, n_children: int) -> None:
+    def __init__(self, module: TrainingSupernet, n_children: int) -> None:
         self._module = module
         self._n_children = n_children
         self._before: RandomState | None = None
