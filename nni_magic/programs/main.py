@@ -33,11 +33,14 @@ class Program:
         Its settings, from which its options come.
     summary
         What it does, in a line.
+    prints
+        Whether what it prints is its result, so that errors go to the standard error.
     """
 
     run: str
     settings: type
     summary: str
+    prints: bool = False
 
     @property
     def takes_task(self) -> bool:
@@ -62,7 +65,8 @@ PROGRAMS: dict[str, Program] = {
     "pipeline": Program("pipeline:run_trial", settings.PipelineSettings,
                         "a trial of the pipeline: supernet, search, retraining, as the tuner says"),
     "search-space": Program("search_space:run", settings.SearchSpaceSettings,
-                            "print the children of a supernet as a search space of NNI"),
+                            "print the children of a supernet as a search space of NNI",
+                            prints=True),
     "score": Program("score:run_trial", settings.ScoreSettings,
                      "a trial that scores the child that one of NNI's tuners chose"),
     "pareto": Program("pareto:run", settings.ParetoSettings,
@@ -86,7 +90,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if name == "--version":
         print(f"nni-magic {__version__}")
         return
-    with one_clear_message():
+    with one_clear_message(elsewhere=name in PROGRAMS and PROGRAMS[name].prints):
         check_choice("program", name, PROGRAMS)
         _start(name, PROGRAMS[name], rest)
 

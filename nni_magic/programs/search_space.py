@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from ..manager.space import search_space
 from ..supernet.checkpoint import read_checkpoint
@@ -18,9 +17,5 @@ __all__ = ["run"]
 
 
 def run(settings: SearchSpaceSettings) -> None:
-    """Read the checkpoint and print; errors go elsewhere than the search space."""
-    try:
-        space = search_space(read_checkpoint(settings.checkpoint))
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print(json.dumps(space, indent=1))
+    """Read the checkpoint and print."""
+    print(json.dumps(search_space(read_checkpoint(settings.checkpoint)), indent=1))

@@ -91,8 +91,10 @@ def naming(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_clear_message() -> Iterator[None]:
+def one_clear_message(*, elsewhere: bool = False) -> Iterator[None]:
     """End a program on a user's mistake with one line and status 1.
+
+    The line goes where the program's output goes, or ``elsewhere``, to the standard error.
 
     Other errors keep their traceback. NNI copies what a trial prints into its log, and shows the
     trial as *failed*.
@@ -102,5 +104,5 @@ def one_clear_message() -> Iterator[None]:
     except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
             raise
-        print(f"error: {error}", flush=True)
+        print(f"error: {error}", flush=True, file=sys.stderr if elsewhere else sys.stdout)
         sys.exit(1)

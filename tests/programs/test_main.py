@@ -41,8 +41,7 @@ def test_every_program_can_be_loaded(name):
     ("train", "error: task is ''; accepted are 'bert', 'proxyless'"),
     ("train go", "error: task is 'go'; accepted are 'bert', 'proxyless'"),
     ("train bert --epochs many", "error: epochs is 'many'; accepted are whole numbers"),
-    ("search-space", "error: checkpoint is missing; it is given as --checkpoint"),
-    ("search-space --checkpoint no.ckpt", "error: checkpoint is 'no.ckpt', which is not"),
+    ("score bert", "error: checkpoint is missing; it is given as --checkpoint"),
     ("example go", "error: example is 'go'; accepted are 'bert_base', "),
 ])  # fmt: skip
 def test_mistake_gives_one_line_and_status_1(words, message, capsys):
@@ -52,6 +51,18 @@ def test_mistake_gives_one_line_and_status_1(words, message, capsys):
     out = capsys.readouterr().out
     assert out.startswith(message)
     assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("search-space", "error: checkpoint is missing; it is given as --checkpoint"),
+    ("search-space --checkpoint no.ckpt", "error: checkpoint is 'no.ckpt', which is not"),
+])  # fmt: skip
+def test_mistake_is_told_elsewhere_than_a_result_that_is_printed(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (1, "")
+    assert err.startswith(message)
 
 
 def test_help_of_a_program_with_tasks_lists_them(capsys):
