@@ -16,7 +16,7 @@ from ..scoring.scorer import Scorer
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
 
-__all__ = ["LossTerm", "TrainingSupernet"]
+__all__ = ["LossTerm", "TrainingSupernet", "distinct"]
 
 
 class TrainingSupernet(Protocol):
@@ -75,6 +75,9 @@ class TrainingSupernet(Protocol):
 class LossTerm(ABC):
     """A term that a method adds to the loss; it owns its state.
 
+    It is no part of the Lightning module: weights that it holds are not trained, and a frozen
+    teacher is brought to the device by the term itself.
+
     Attributes
     ----------
     name : str
@@ -131,3 +134,17 @@ class LossTerm(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
+
+
+def distinct(terms: Sequence[LossTerm]) -> list[LossTerm]:
+    """Give terms as a list, if they can be told apart in what is logged and saved.
+
+    Raises
+    ------
+    ValueError
+        If two have one name.
+    """
+    names = [term.name for term in terms]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names of terms are {names}; accepted are different ones")
+    return list(terms)

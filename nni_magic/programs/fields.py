@@ -79,6 +79,8 @@ class Option:
             return list(value) if isinstance(value, (list, tuple)) else [value]
         if int in self.kinds and isinstance(value, float) and value.is_integer():
             return int(value)
+        if self.kinds == (str,) and type(value) in (int, float):  # such as a precision of 32
+            return str(value)
         if self.hint is bool and not isinstance(value, bool):
             raise self.refusal(value)
         return value

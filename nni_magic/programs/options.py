@@ -252,4 +252,4 @@ def _yaml(path: Path) -> dict[str, Any]:
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"config is {str(path)!r}; accepted is a YAML file of settings")
-    return found
+    return {str(name).replace("-", "_"): value for name, value in found.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..strategies.registry import METHODS
+from ..strategies.settings import AlignmentSettings
 from ..support.errors import check_choice, check_count, check_number
 from ..tasks.settings import TaskSettings
 from .concerns import PipelineRetraining, Retraining, Search, Shrinking, Supernet
@@ -29,7 +30,12 @@ def _check_training(task: TaskSettings, supernet: Supernet, retraining: Retraini
     if retraining.retrain_epochs:
         task.check_warmup(retrain_epochs=retraining.retrain_epochs)
     if supernet.strategy is not None:  # or else the tuner gives it
-        supernet.settings_for(task)
+        settings = supernet.settings_for(task)
+        if isinstance(settings, AlignmentSettings) and settings.warmup_epochs >= task.epochs:
+            raise ValueError(
+                f"warmup_epochs is {settings.warmup_epochs}; accepted are less than {task.epochs}, "
+                "the epochs: nothing would be aligned"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

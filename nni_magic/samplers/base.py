@@ -152,7 +152,13 @@ class Sampler(abc.ABC):
         Parameters
         ----------
         probe
-            Tells how well a child does on the step's first batch, for methods that choose by it.
+            Tells how well a child does on the step's first batch, for methods that choose by it;
+            not-a-number if the evaluator skips that batch.
+
+        Returns
+        -------
+        list of Turn
+            One at least.
         """
         return [Turn(self.next())]
 

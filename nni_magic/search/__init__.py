@@ -2,7 +2,7 @@
 
 import nni_bootstrap  # noqa: F401
 
-from .evaluation import ChildEvaluator
+from .evaluation import ChildEvaluator, ChildScores
 from .evolution import Evolution
 from .front import ParetoFront
 from .latency import LatencyTable
@@ -11,6 +11,6 @@ from .population import Population
 from .shrinking import ProgressiveShrinking
 
 __all__ = [
-    "ChildEvaluator", "Evolution", "LatencyTable", "ParetoFront", "Population",
+    "ChildEvaluator", "ChildScores", "Evolution", "LatencyTable", "ParetoFront", "Population",
     "ProgressiveShrinking", "pareto_search",
 ]  # fmt: skip

@@ -95,6 +95,11 @@ class SupernetStrategy(RandomOneShot):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let the signature show the settings with their defaults."""
         super().__init_subclass__(**kwargs)
+        if old := [name for name in ("module_class", "module_settings") if name in vars(cls)]:
+            raise TypeError(
+                f"{cls.__name__} has {old[0]!r}, which 0.3 asked for; accepted are make_sampler, "
+                "make_terms and settings_class"
+            )
         named = {
             name: parameter
             for owner in reversed(cls.__mro__)

@@ -57,7 +57,7 @@ class BestChild(AnchorTarget):
 
     def begin(self, module: TrainingSupernet) -> None:
         super().begin(module)
-        if self.given is not None:
+        if self.given is not None and not module.resumes:  # then some candidates may be deleted
             with naming("anchor"):
                 check_sample(self.given, module.sampler.candidates)
 

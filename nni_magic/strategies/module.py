@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -22,7 +21,7 @@ import torch
 from nni.mutable import Sample
 from torch import nn
 
-from ..losses.term import LossTerm
+from ..losses.term import LossTerm, distinct
 from ..samplers.base import Sampler
 from ..samplers.streams import ChildDraws, Stream
 from ..scoring.leaderboard import Leaderboard
@@ -30,6 +29,7 @@ from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Scorer
 from ..supernet.calibration import Calibrator
 from ..supernet.checkpoint import CHECKPOINT_KEY, check_resumable
+from ..supernet.connection import require_automatic_optimization
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import Replay
@@ -92,7 +92,7 @@ class SupernetModule(EvaluatorHooks):
         self.method = f"{method} with {type(sampler).__name__}"
         self.seed = settings.seed
         self.sampler = sampler
-        self.terms = list(terms)
+        self.terms = distinct(terms)
         self.shrinking = shrinking
         self.training_data: Any = None
         self.scorer = Scorer(
@@ -110,6 +110,7 @@ class SupernetModule(EvaluatorHooks):
         self.turns: list[Turn] = []
         self.child_step = -1
         self.step: Step | None = None
+        self._told = False
         self._batch: tuple[Any, ...] = ()
         self.validation.reset()
         self.leaderboard.load([])
@@ -118,9 +119,13 @@ class SupernetModule(EvaluatorHooks):
 
     def set_model(self, model: nn.Module) -> None:
         super().set_model(model)
-        self.router = Router.of(model)
         self.router.refresh(model)
         self._draws = ChildDraws(self.model, self.sampler)
+
+    @property
+    def router(self) -> Router:
+        """Sets the supernet's path, which nothing else does."""
+        return Router.of(self.training_module.model)
 
     @property
     def child(self) -> Sample | None:
@@ -133,7 +138,7 @@ class SupernetModule(EvaluatorHooks):
 
     def resample(self) -> Sample:
         """Draw the next children and set the supernet's path to the last of them."""
-        self.turns = self.sampler.turns(partial(self._runner.probe, self._batch))
+        self.turns = self._runner.drawn(self.sampler, self._batch)
         self.router.set(self.turns[-1].child)
         return self.turns[-1].child
 
@@ -156,7 +161,7 @@ class SupernetModule(EvaluatorHooks):
 
     def training_step(self, batch: Any, *args: Any) -> Any:
         """Run the evaluator's training step on every child, and add the method's loss terms."""
-        self.step = Step(self.turns)
+        self.step, self._told = Step(self.turns), False
         return self._runner.run(self.step, batch, *args)
 
     def backward(self, loss: Any, *args: Any, **kwargs: Any) -> None:
@@ -171,18 +176,20 @@ class SupernetModule(EvaluatorHooks):
         super().on_before_optimizer_step(*args, **kwargs)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> Any:
-        if self.step is not None:
+        self._tell()
+        return super().on_train_batch_end(*args, **kwargs)
+
+    def _tell(self) -> None:
+        """Tell the sampler what was trained, once a batch."""
+        if self.step is not None and not self._told:
+            self._told = True
             self.sampler.tell(self.step)
             self.step.calls = []  # hidden states would take memory until the next step
-        return super().on_train_batch_end(*args, **kwargs)
 
     @property
     def log_is_due(self) -> bool:
-        """Whether what this step logs is read: by the logger, or at the end of the epoch.
-
-        A logged value costs Lightning time whether it is written or not, and in a small model's
-        step that shows.
-        """
+        """Whether what this step logs is read: by the logger, or at the end of the epoch."""
+        # A logged value costs Lightning time whether it is written or not.
         every = self.trainer.log_every_n_steps
         written = every > 0 and (self.trainer.global_step + 1) % every == 0
         return written or self.trainer.is_last_batch
@@ -253,6 +260,7 @@ class SupernetModule(EvaluatorHooks):
         return self.replay.pending
 
     def on_fit_start(self) -> None:
+        require_automatic_optimization(self.training_module)
         if not self.resumes:
             self.seed = self.trainer.strategy.broadcast(self.seed)
             self.sampler.reset(self.seed)
@@ -281,6 +289,7 @@ class SupernetModule(EvaluatorHooks):
         return super().on_fit_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._tell()  # callbacks save before the module's own end of the batch
         checkpoint[CHECKPOINT_KEY] = state_of(self)
         self.training_module.on_save_checkpoint(checkpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,13 +11,14 @@ import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..losses.term import LossTerm, TrainingSupernet
+from ..samplers.base import Sampler
 from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
-from ..supernet.step import Step, Turn, rows_of
+from ..supernet.step import Step, Turn, copy_of, rows_of
 
 __all__ = ["TurnRunner"]
 
@@ -28,10 +30,13 @@ class TurnRunner:
     a teacher and its student see the same input.
 
     By default the losses of all turns are summed, and Lightning runs one backward pass through the
-    sum. Turn by turn, Lightning runs the first turn and its backward pass, and then every other
-    turn is run forward and backward by itself: the gradient is the same, and takes the memory of
-    one child. The loss that Lightning hands to callbacks is then that of the first turn;
-    ``module.step`` has all.
+    sum. Turn by turn, Lightning runs the first turn that has a loss and its backward pass, and then
+    every other turn is run forward and backward by itself: the gradient is the same, and takes the
+    memory of one child. The loss that Lightning hands to callbacks is then that of the first turn;
+    ``module.step`` has all. ``on_before_backward`` and ``on_after_backward`` are called for every
+    turn, and a term cannot send a gradient into an earlier turn, which is gone.
+
+    Every turn but the last is given a copy of the batch, because the evaluator may write into it.
 
     Parameters
     ----------
@@ -45,6 +50,7 @@ class TurnRunner:
         self._module = module
         self._turn_by_turn = turn_by_turn
         self._later: list[Turn] = []
+        self._going_back = False
         self._logged: dict[str, Tensor] = {}
 
     def check(self, trainer: pl.Trainer) -> None:
@@ -61,8 +67,27 @@ class TurnRunner:
                 "gradients in one backward pass a step; accepted is False: the sum of all turns"
             )
 
+    def drawn(self, sampler: Sampler, inputs: tuple[Any, ...]) -> list[Turn]:
+        """Draw the turns of the next step.
+
+        Parameters
+        ----------
+        sampler
+            Gives them.
+        inputs
+            Arguments of the evaluator's training step, for a sampler that probes children.
+
+        Raises
+        ------
+        ValueError
+            If there are none.
+        """
+        if not (turns := sampler.turns(partial(self.probe, inputs))):
+            raise ValueError(f"turns of {type(sampler).__name__} is []; accepted is at least one")
+        return turns
+
     def run(self, step: Step, batch: Any, *args: Any) -> Any:
-        """Run the turns, or the first one.
+        """Run the turns; turn by turn, only up to the first that has a loss.
 
         Returns
         -------
@@ -73,28 +98,35 @@ class TurnRunner:
         self._step, self._inputs = step, (batch, *args)
         self._random = RandomState.capture() if len(step.turns) > 1 else None
         self._logged = {}
-        now = step.turns[:1] if self._turn_by_turn else step.turns
-        self._later = step.turns[len(now) :]
-        ran = [self._run(turn, again=n > 0) for n, turn in enumerate(now)]
-        losses = [loss for _, loss in ran if loss is not None]
+        outputs: list[Any] = []
+        losses: list[Tensor] = []
+        self._later = list(step.turns)
+        while self._later and not (self._turn_by_turn and losses):
+            output, loss = self._run(self._later.pop(0), again=bool(outputs))
+            outputs.append(output)
+            losses += [] if loss is None else [loss]
         if not losses:
             return None
-        first, total = ran[0][0], sum(losses[1:], losses[0])
+        first = next(output for output in outputs if output is not None)
+        total = sum(losses[1:], losses[0])
         if not self._later:
             self._log()
         return {**first, "loss": total} if isinstance(first, dict) else total
 
     def run_later(self) -> None:
         """Run the turns that are left, each with its backward pass."""
-        later, self._later = self._later, []
-        trainer = self._module.trainer
-        for turn in later:
-            with trainer.precision_plugin.train_step_context():
-                loss = self._run(turn, again=True)[1]
-            if loss is not None:
-                trainer.strategy.backward(loss / trainer.accumulate_grad_batches, None)
-        if later:
-            self._log()
+        if self._going_back or not self._later:  # Lightning's backward comes here again
+            return
+        trainer, self._going_back = self._module.trainer, True
+        try:
+            while self._later:
+                with trainer.precision_plugin.train_step_context():
+                    loss = self._run(self._later.pop(0), again=True)[1]
+                if loss is not None:
+                    trainer.strategy.backward(loss / trainer.accumulate_grad_batches, None)
+        finally:
+            self._going_back = False
+        self._log()
 
     def _run(self, turn: Turn, *, again: bool) -> tuple[Any, Tensor | None]:
         """One turn: what the evaluator gives, and the weighted loss with its terms, if any."""
@@ -125,10 +157,17 @@ class TurnRunner:
     def _observed(self, turn: Turn, terms: Sequence[LossTerm]) -> tuple[Any, list[Call]]:
         """Run the evaluator's training step; record the model's calls if a term needs them."""
         batch, *args = self._inputs
-        step = partial(self._module.training_module.training_step, rows_of(batch, turn.rows), *args)
+        own = rows_of(batch, turn.rows)
+        if self._later:  # the evaluator may write into what it is given
+            own = copy_of(own)
+        step = partial(self._module.training_module.training_step, own, *args)
         if not terms:
             return step(), []
-        layers = {name: layer for term in terms for name, layer in (term.layers or {}).items()}
+        layers: dict[str, nn.Module] = {}
+        for term in terms:
+            for name, layer in (term.layers or {}).items():
+                if layers.setdefault(name, layer) is not layer:
+                    raise ValueError(f"layer {name!r} of {term.name} is another term's; rename it")
         with recorded(self._module.model, layers) as calls:
             return step(), calls
 
@@ -141,6 +180,11 @@ class TurnRunner:
             Arguments of the evaluator's training step.
         sample
             The child. The supernet's path is then its path.
+
+        Returns
+        -------
+        float
+            The loss, or not-a-number if the evaluator skips the batch.
         """
         module = self._module
         evaluator, precision = module.training_module, module.trainer.precision_plugin
@@ -150,8 +194,9 @@ class TurnRunner:
             kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None),
             as_anchor(list(module.model.modules())),
         ):  # fmt: skip
-            output = evaluator.training_step(*inputs)
-        return float(output["loss"] if isinstance(output, dict) else output)
+            output = evaluator.training_step(*copy_of(inputs))
+        loss = output["loss"] if isinstance(output, dict) else output
+        return math.nan if loss is None else float(loss)
 
     def _note(self, name: str, value: Tensor) -> None:
         key, value = f"supernet/{name}", value.detach()

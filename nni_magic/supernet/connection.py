@@ -15,7 +15,10 @@ from nni.nas.oneshot.pytorch.base_lightning import BaseOneShotLightningModule
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 
-__all__ = ["as_supernet", "check_evaluator", "connect", "connected", "on_device"]
+__all__ = [
+    "as_supernet", "check_evaluator", "connect", "connected", "on_device",
+    "require_automatic_optimization",
+]  # fmt: skip
 
 
 def as_supernet(space: ModelSpace) -> ModelSpace:
@@ -44,6 +47,21 @@ def check_evaluator(evaluator: Any) -> None:
         raise ValueError(
             f"devices of the evaluator's trainer is {size}; accepted is 1, as children are run in "
             "one process"
+        )
+
+
+def require_automatic_optimization(module: pl.LightningModule) -> None:
+    """Lightning must run the optimizer, because a strategy's terms go into the loss of each step.
+
+    Raises
+    ------
+    ValueError
+        If the evaluator's module optimizes by hand.
+    """
+    if not module.automatic_optimization:
+        raise ValueError(
+            f"automatic_optimization of {type(module).__name__} is False; accepted is True: the "
+            "strategy gives Lightning the loss of each step"
         )
 
 

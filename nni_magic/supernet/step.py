@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .hidden_states import Call
 
-__all__ = ["Step", "Turn", "rows_of"]
+__all__ = ["Step", "Turn", "copy_of", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Step:
     turns : list of Turn
         All turns of the step, also those to come.
     losses : list of Tensor
-        The evaluator's loss of every turn so far: scalars without gradient, not weighted.
+        The evaluator's loss of every turn so far: scalars without gradient, not weighted. A turn
+        in which the evaluator skips the batch has none.
     calls : list of list of Call
         The evaluator's calls of the model in every turn so far, with inputs, outputs and the hidden
         states that terms asked for; empty lists if no term asked.
@@ -77,6 +78,17 @@ class Step:
     losses: list[Tensor] = field(default_factory=list)
     calls: list[list[Call]] = field(default_factory=list)
     gradient_norm: Tensor | None = None
+
+
+def copy_of(batch: Any) -> Any:
+    """A batch with containers and tensors of its own, for a step that may change what it is given.
+
+    Parameters
+    ----------
+    batch
+        Tensors in any nesting of lists, tuples, dicts and dataclasses.
+    """
+    return apply_to_collection(batch, Tensor, Tensor.clone)
 
 
 def rows_of(batch: Any, rows: slice | None) -> Any:

@@ -38,21 +38,21 @@ def test_every_setting_has_the_default_of_its_dataclass():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
     row, shared = METHODS[name], {field.name for field in fields(BertSettings)}
-    texts = {"seed": "3", "metric": "val_accuracy", "mode": "max", "aligned_layers": "2 norm",
+    texts = {"seed": "3", "metric": "val_loss", "mode": "min", "aligned_layers": "2 norm",
              "lazy": "true", "anchor": "{layer_1: ffn}", "mask_argument": "padding",
              "anchor_gradient": "true"}  # fmt: skip
-    expected = {"metric": "val_accuracy", "mode": "max", "aligned_layers": (2, "norm"),
+    expected = {"metric": "val_loss", "mode": "min", "aligned_layers": (2, "norm"),
                 "lazy": True, "anchor": {"layer_1": "ffn"}, "mask_argument": "padding",
                 "anchor_gradient": True}  # fmt: skip
     for option in row.options:
         value = texts.get(option, "7")
-        words = ["--strategy", name, f"--{option.replace('_', '-')}", *value.split(" ")]
+        words = ["--strategy", name, "--epochs", "9", f"--{option.replace('_', '-')}", *value.split(" ")]
         if option == "anchor":
-            words[3:] = [value]
+            words[5:] = [value]
         made = settings_of("train", "bert", words)
         found = getattr(made.supernet.settings_for(made.task), option)
         assert found == expected.get(option, int(value) if value.isdigit() else None)
-        again = replaced(train("--strategy", name), {option: found})
+        again = replaced(train("--strategy", name, "--epochs", "9"), {option: found})
         assert getattr(again.supernet.settings_for(again.task), option) == found
         assert (option in shared) == (option not in again.supernet.given)
 
@@ -64,9 +64,9 @@ def test_defaults_are_those_of_the_strategy():
 
 
 def test_settings_of_other_strategies_are_let_be_and_told():
-    made = train("--k", "2", "--align-every", "3", "--mode", "max")
+    made = train("--k", "2", "--align-every", "3", "--validation-children", "5")
     assert made.supernet.ignored == ["align_every", "k"]
-    assert made.supernet.settings_for(made.task).mode == "max"
+    assert made.supernet.settings_for(made.task).validation_children == 5
     assert "k" not in flat(made)
 
 
@@ -90,8 +90,9 @@ def test_parameters_of_the_tuner_replace_settings_of_their_names():
         ("learning_rate", 1e-05, 1e-05),
         ("weight_decay", 0, 0.0),
         ("k", 2.0, 2),  # what quniform and qloguniform give
-        ("epochs", "3", 3),
-        ("epochs", 3.0, 3),
+        ("epochs", "4", 4),
+        ("epochs", 4.0, 4),
+        ("precision", 32, "32"),
         ("corpus", ["a", "b"], ("a", "b")),
         ("corpus", "sotu", ("sotu",)),
         ("output", "runs/x", Path("runs/x")),
@@ -200,6 +201,9 @@ def test_wrong_argument_is_named(words, message):
         ("--alignment-weight -1", "alignment_weight is -1.0; accepted are finite numbers of at"),
         ("--warmup-epochs -1", "warmup_epochs is -1; accepted are whole numbers of at least 0"),
         ("--validation-batches 0", "validation_batches is 0; accepted are whole numbers of at le"),
+        ("--epochs 3", "warmup_epochs is 3; accepted are less than 3, the epochs: nothing would"),
+        ("--metric val_accuracy", "metric is 'val_accuracy'; accepted are 'val_loss'"),
+        ("--mode max", "mode is 'max'; accepted are 'min'"),
         ("--n-drop -1", "n_drop is -1; accepted are whole numbers of at least 0"),
     ],
 )  # fmt: skip
@@ -218,7 +222,7 @@ def test_missing_setting_is_named():
 
 def test_yaml_file_is_read_before_the_command_line(tmp_path):
     path = tmp_path / "settings.yml"
-    given = {"strategy": "magic_t", "k": 2, "epochs": 9, "corpus": "a.txt", "learning_rate": "1e-3"}
+    given = {"strategy": "magic_t", "k": 2, "epochs": 9, "corpus": "a.txt", "learning-rate": "1e-3"}
     path.write_text(yaml.safe_dump(given))
     made = settings_of("train", "bert", f"--config {path} --epochs 7")
     assert (made.supernet.strategy, made.supernet.given) == ("magic_t", {"k": 2})

@@ -27,7 +27,7 @@ IMAGES = (
 @pytest.mark.parametrize("name", METHODS)
 def test_strategy_gets_the_settings_that_it_knows(name):
     words = "--k 2 --alignment-weight 0.25 --align-every 2 --warmup-epochs 5 --anchor-interval 7"
-    chosen = settings_of("train", "bert", f"--strategy {name} {words} --seed 9")
+    chosen = settings_of("train", "bert", f"--strategy {name} {words} --seed 9 --epochs 6")
     strategy = make_strategy(chosen.task, chosen.supernet, chosen.shrinking)
     assert type(strategy) is METHODS[name].load()
     assert (strategy.seed, strategy.shrinking) == (9, None)

@@ -7,7 +7,16 @@ import torch
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.profiler.pytorch.flops import NumParamsProfiler
 from spaces import ConvSpace
-from training import STRATEGIES, Watch, classification, make, train
+from training import (
+    STRATEGIES,
+    DictModule,
+    Watch,
+    bert,
+    classification,
+    dict_evaluator,
+    make,
+    train,
+)
 
 import nni_magic.strategies
 
@@ -41,3 +50,20 @@ def test_unsorted_models_are_refused():
     strategy = train(make("spos"), ConvSpace(), classification(Watch()))
     with pytest.raises(ValueError, match="sort is False; accepted is True: one-shot strateg"):
         list(strategy.list_models(sort=False))
+
+
+@pytest.mark.parametrize("name", ["module_class", "module_settings"])
+def test_strategy_written_for_03_is_refused_and_not_trained_as_another(name):
+    with pytest.raises(TypeError, match=f"Mine has '{name}', which 0.3 asked for"):
+        type("Mine", (nni_magic.strategies.SPOS,), {name: None})
+
+
+def test_manual_optimization_is_refused_at_the_start():
+    class ByHand(DictModule):
+        automatic_optimization = False
+
+    evaluator = dict_evaluator(watch := Watch())
+    evaluator.module = ByHand()
+    with pytest.raises(ValueError, match="automatic_optimization of ByHand is False; acc"):
+        train(make("spos"), bert(), evaluator)
+    assert watch.steps == []

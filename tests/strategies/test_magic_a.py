@@ -20,6 +20,7 @@ from training import (
 )
 
 from nni_magic.scoring.scorer import better
+from nni_magic.search import ProgressiveShrinking
 
 
 class Anchors(Watch):
@@ -294,3 +295,21 @@ def test_mask_given_by_position_counts_as_well_as_by_keyword():
         train(make("magic_a", warmup_epochs=0, **settings), bert(), evaluator)
         losses.append([loss for _, loss in watch.steps])
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_given_anchor_whose_candidate_was_deleted_is_no_hindrance_to_a_resume(tmp_path):
+    space = ConvSpace()
+    given = dict.fromkeys(space.simplify(), "drop")
+
+    def start(watch, checkpoint=None):
+        torch.manual_seed(11)
+        shrinking = ProgressiveShrinking(n_drop=6, evaluations=20)
+        strategy = make("magic_a", anchor=given, warmup_epochs=0, shrinking=shrinking)
+        return train(strategy, ConvSpace(), classification(watch, epochs=4), checkpoint)
+
+    strategy = start(whole := Watch())
+    left = strategy.shrinking.history[1]["candidates"]
+    assert any("drop" not in choices for choices in left.values())
+    start(before := Watch(8, tmp_path / "stopped.ckpt"))
+    start(after := Watch(), tmp_path / "stopped.ckpt")
+    assert before.steps + after.steps == whole.steps

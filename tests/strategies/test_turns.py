@@ -2,52 +2,14 @@
 
 import pytest
 import torch
-from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
+from regressions import Regression, X, Y, regression, run
 from spaces import ConvSpace, FlatSpace, set_path
 from torch import nn
-from torch.utils.data import TensorDataset
-from training import QUIET, Watch, bert, classification, dict_evaluator, make, train
-from twins import Twins, TwinSampler
+from training import Watch, bert, classification, dict_evaluator, make, train
+from twins import Agreement, Twins, TwinSampler
 
 from nni_magic.samplers import UniformSampler
 from nni_magic.supernet.step import Turn
-
-X = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
-Y = torch.randn(16, 4, generator=torch.Generator().manual_seed(2))
-
-
-class Regression(LightningModule):
-    """SGD on the mean squared error, with noise on the inputs that every step draws."""
-
-    noise = 0.0
-
-    def training_step(self, batch, batch_idx):
-        x, y = batch
-        self.seen = x + self.noise * torch.randn_like(x)
-        return nn.functional.mse_loss(self.model(self.seen), y)
-
-    def validation_step(self, batch, batch_idx):
-        self.log("val_loss", nn.functional.mse_loss(self.model(batch[0]), batch[1]))
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def regression(watch, noise=0.0, **trainer):
-    evaluator = Lightning(
-        Regression(), Trainer(max_epochs=1, callbacks=[watch], **{**QUIET, **trainer}),
-        train_dataloaders=DataLoader(TensorDataset(X, Y), batch_size=4),
-        val_dataloaders=DataLoader(TensorDataset(X, Y), batch_size=16),
-    )  # fmt: skip
-    evaluator.module.noise = noise
-    return evaluator
-
-
-def run(strategy, watch=None, **settings):
-    torch.manual_seed(5)
-    space = FlatSpace()
-    train(strategy, space, regression(watch or Watch(), **settings))
-    return space
 
 
 def by_hand(accumulate=1):
@@ -190,81 +152,6 @@ def test_turn_without_weight_trains_by_its_terms_alone():
     assert watch.steps[0][1] == pytest.approx(expected.item(), rel=1e-5)
 
 
-class Choosy(Twins):
-    """Of three children the one with the least loss on the batch."""
-
-    def make_sampler(self, space):
-        class Best(UniformSampler):
-            watches_gradients = True
-
-            def __init__(self, *args, **kwargs):
-                super().__init__(*args, **kwargs)
-                self.probed, self.told = [], []
-
-            def turns(self, probe):
-                children = [self.next() for _ in range(3)]
-                losses = [probe(child) for child in children]
-                self.probed.append((children, losses))
-                return [Turn(min(zip(losses, range(3), children, strict=True))[2])]
-
-            def tell(self, step):
-                self.told.append((step.losses[0].item(), step.gradient_norm.item()))
-
-        return Best(space, seed=self.seed)
-
-    def make_terms(self):
-        return []
-
-
-def test_sampler_may_choose_by_the_loss_on_the_batch_and_is_told_what_came_of_it():
-    norms = []
-
-    class Norms(Watch):
-        def on_before_optimizer_step(self, trainer, module, optimizer):
-            gradients = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
-            norms.append(torch.cat(gradients).norm().item())
-
-    watch = Norms()
-    strategy = Choosy(seed=3, validation_batches=1)
-    run(strategy, watch)
-    sampler = strategy.oneshot_module.sampler
-    assert len(sampler.probed) == len(sampler.told) == 4
-    for (children, losses), (child, loss) in zip(sampler.probed, watch.steps, strict=True):
-        assert child == children[losses.index(min(losses))]
-        assert loss == pytest.approx(min(losses), rel=1e-6)
-    assert [loss for loss, _ in sampler.told] == [loss for _, loss in watch.steps]
-    assert [norm for _, norm in sampler.told] == pytest.approx(norms, rel=1e-6)
-
-
-def test_probing_leaves_no_trace():
-    """Not in BatchNorm's buffers, nor in the generators that dropout draws from."""
-
-    class Probing(Twins):
-        def make_sampler(self, space):
-            class Curious(UniformSampler):
-                def turns(self, probe):
-                    child = self.next()
-                    probe({label: choices[0] for label, choices in self.candidates.items()})
-                    return [Turn(child)]
-
-            return Curious(space, seed=self.seed)
-
-        def make_terms(self):
-            return []
-
-    runs = []
-    settings = {"seed": 3, "validation_children": 3, "validation_batches": 2}
-    for strategy in (Probing(**settings), make("spos", calibration_batches=4)):
-        watch, space = Watch(), None
-        torch.manual_seed(11)
-        space = ConvSpace()
-        train(strategy, space, classification(watch))
-        runs.append((watch.steps, space.state_dict()))
-    (steps, state), (plain_steps, plain_state) = runs
-    assert steps == plain_steps
-    assert all(torch.equal(state[key], plain_state[key]) for key in plain_state)
-
-
 def test_skipped_batch_skips_all_its_turns():
     class Skipping(Regression):
         def training_step(self, batch, batch_idx):
@@ -286,3 +173,95 @@ def test_turn_by_turn_under_ddp_is_refused_at_the_start():
     with pytest.raises(ValueError, match="turn_by_turn is True, but the trainer's strategy is DDP"):
         train(strategy, FlatSpace(), evaluator)
     torch.distributed.destroy_process_group()  # Lightning leaves it
+
+
+@pytest.mark.parametrize("name", ["twins", "twins_by_turn"])
+@pytest.mark.parametrize("weights", [(0.0, 1.0), (0.0, 0.0, 1.0), (1.0, 0.0), (0.5, 0.0, 0.5)])
+def test_turns_without_a_loss_of_their_own_change_nothing_of_the_others(name, weights):
+    """A teacher that only runs, before its students or behind them."""
+
+    class Weighted(type(make(name))):
+        def make_sampler(self, space):
+            class Given(TwinSampler):
+                def turns(self, probe):
+                    return [Turn(self.next(), weight) for weight in weights]
+
+            return Given(space, seed=self.seed)
+
+        def make_terms(self):
+            return []
+
+    space = run(Weighted(seed=3, validation_batches=1))
+    torch.manual_seed(5)
+    net = make("twins").mutate_model(FlatSpace())
+    sampler, optimizer = UniformSampler(FlatSpace(), seed=3), torch.optim.SGD(net.parameters(), 0.1)
+    for start in range(0, 16, 4):
+        optimizer.zero_grad()
+        for weight in weights:
+            set_path(net, sampler.next())
+            if weight:
+                x, y = X[start : start + 4], Y[start : start + 4]
+                (weight * nn.functional.mse_loss(net(x), y)).backward()
+        optimizer.step()
+    assert_same_weights(space, net)
+
+
+@pytest.mark.parametrize("name", ["twins", "twins_by_turn"])
+def test_every_turn_has_a_batch_of_its_own(name):
+    class Writing(Regression):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(list(batch), batch_idx)
+            batch[0].zero_()
+            batch.clear()
+            return loss
+
+    evaluator = regression(Watch())
+    evaluator.module = Writing()
+    torch.manual_seed(5)
+    space = FlatSpace()
+    train(make(name), space, evaluator)
+    assert_same_weights(space, by_hand()[0])
+
+
+def test_no_turn_is_refused():
+    class Idle(Twins):
+        def make_sampler(self, space):
+            class Nobody(TwinSampler):
+                def turns(self, probe):
+                    return []
+
+            return Nobody(space, seed=self.seed)
+
+    with pytest.raises(ValueError, match=r"turns of Nobody is \[\]; accepted is at least one"):
+        run(Idle(seed=3))
+
+
+def test_terms_of_one_name_are_refused():
+    class Twice(Twins):
+        def make_terms(self):
+            return [*super().make_terms(), *super().make_terms()]
+
+    with pytest.raises(ValueError, match=r"names of terms are .*'agreement'\]; accepted"):
+        run(Twice(seed=3))
+
+
+def test_layers_of_one_name_are_refused():
+    class Watching(Agreement):
+        def begin(self, module):
+            self.blocks = module.model.blocks
+
+        @property
+        def layers(self):
+            return {"block": self.blocks[self.n]}
+
+    class Other(Watching):
+        name, n = "other", 1
+
+    class Two(Twins):
+        def make_terms(self):
+            first = Watching()
+            first.n = 0
+            return [first, Other()]
+
+    with pytest.raises(ValueError, match="layer 'block' of other is another term's; rename it"):
+        run(Two(seed=3))

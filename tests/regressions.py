@@ -1,0 +1,45 @@
+"""A small regression that trains a flat space by SGD, easily written by hand as well."""
+
+import torch
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
+from spaces import FlatSpace
+from torch import nn
+from torch.utils.data import TensorDataset
+from training import QUIET, Watch, train
+
+X = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
+Y = torch.randn(16, 4, generator=torch.Generator().manual_seed(2))
+
+
+class Regression(LightningModule):
+    """SGD on the mean squared error, with noise on the inputs that every step draws."""
+
+    noise = 0.0
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        self.seen = x + self.noise * torch.randn_like(x)
+        return nn.functional.mse_loss(self.model(self.seen), y)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", nn.functional.mse_loss(self.model(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def regression(watch, noise=0.0, **trainer):
+    evaluator = Lightning(
+        Regression(), Trainer(max_epochs=1, callbacks=[watch], **{**QUIET, **trainer}),
+        train_dataloaders=DataLoader(TensorDataset(X, Y), batch_size=4),
+        val_dataloaders=DataLoader(TensorDataset(X, Y), batch_size=16),
+    )  # fmt: skip
+    evaluator.module.noise = noise
+    return evaluator
+
+
+def run(strategy, watch=None, **settings):
+    torch.manual_seed(5)
+    space = FlatSpace()
+    train(strategy, space, regression(watch or Watch(), **settings))
+    return space
