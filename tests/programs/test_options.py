@@ -46,7 +46,8 @@ def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
                 "anchor_gradient": True}  # fmt: skip
     for option in row.options:
         value = texts.get(option, "7")
-        words = ["--strategy", name, "--epochs", "9", f"--{option.replace('_', '-')}", *value.split(" ")]
+        flag = f"--{option.replace('_', '-')}"
+        words = ["--strategy", name, "--epochs", "9", flag, *value.split(" ")]
         if option == "anchor":
             words[5:] = [value]
         made = settings_of("train", "bert", words)
