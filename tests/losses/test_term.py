@@ -1,6 +1,7 @@
 """What a strategy's training asks of a loss term, and gives it."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 import pytorch_lightning as pl
@@ -21,7 +22,8 @@ class Noting(LossTerm):
     name = "constant"
     weight = 0.5
 
-    def __init__(self, value=2.0, layers=(), validated=None):
+    def __init__(self, value=2.0, layers=(), validated=None, name="constant"):
+        self.name = name
         self.value, self.wanted, self.named = value, layers, validated
         self.events, self.recorded, self.steps = [], [], 0
 
@@ -44,7 +46,7 @@ class Noting(LossTerm):
 
     def __call__(self, step, turn):
         self.events.append(("term", turn.child))
-        self.recorded.append(step)
+        self.recorded.append(replace(step, calls=list(step.calls)))  # the step lets go of its own
         return None if self.value is None else torch.tensor(self.value)
 
     def restricted(self, allowed, ranked):
@@ -128,7 +130,8 @@ def test_term_that_names_no_layers_gets_the_calls_alone():
 
 def test_validation_scores_the_children_that_the_first_such_term_names():
     child = dict.fromkeys(ConvSpace().simplify(), "conv1")
-    _, evaluator = run(Noting(), Noting(validated=[child] * 3), Noting(validated=[child]))
+    terms = [Noting(name=str(n), validated=[child] * n or None) for n in (0, 3, 1)]
+    _, evaluator = run(*terms)
     assert evaluator.trainer.callback_metrics["supernet/validated_children"] == 3
 
 
