@@ -19,15 +19,15 @@ __all__ = ["PipelineRetraining", "Retraining", "Search", "Shrinking", "Supernet"
 
 @dataclass(frozen=True, kw_only=True)
 class Supernet:
-    """How the supernet is trained: the strategy, and what is given of the strategies' settings.
+    """How the supernet is trained: the strategy, and the settings that are given for strategies.
 
     Parameters
     ----------
     strategy
         The method; it must be given, here or by the tuner.
     given
-        Settings of strategies by name. Those of other strategies are let be, so that one tuner
-        can try several strategies with the settings of all.
+        Settings of strategies by name. Those that only other strategies have are ignored, so that
+        one tuner can try several strategies with the settings of all.
     """
 
     strategy: str | None = None
@@ -39,11 +39,11 @@ class Supernet:
 
     @property
     def ignored(self) -> list[str]:
-        """What is given and no setting of the strategy."""
+        """Names of given settings that the strategy does not have."""
         return sorted(self.given.keys() - {*method(str(self.strategy)).options})
 
     def settings_for(self, task: TaskSettings) -> SupernetSettings:
-        """Settings of the strategy; what the task has by the same name is the task's.
+        """Settings of the strategy; those that the task has too are taken from the task.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Shrinking:
     Parameters
     ----------
     n_drop
-        Candidates deleted after an epoch; 0: none, the space stays whole.
+        Candidates deleted after an epoch; with 0 the space stays whole.
     evaluations
         Children scored after an epoch when shrinking.
     """
@@ -113,9 +113,9 @@ class Retraining:
     Parameters
     ----------
     retrain_epochs
-        Its epochs; 0: no child is trained.
+        Epochs of the training; with 0 no child is trained.
     retrain_learning_rate
-        The peak; by default that of the supernet.
+        The peak of its learning rate; by default that of the supernet.
     """
 
     retrain_epochs: int = 0
@@ -129,7 +129,7 @@ class Retraining:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineRetraining(Retraining):
-    """The same where the best children are always trained.
+    """Settings of the training of found children where they are always trained.
 
     Parameters
     ----------

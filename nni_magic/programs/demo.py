@@ -111,7 +111,7 @@ def _line(number: int, trials: int, job: Any) -> str:
 
 
 def report(jobs: list[Any], root: Path) -> bool:
-    """Print the table and where things are; tells whether all trials succeeded."""
+    """Print the table and where the files are; return whether all trials succeeded."""
     succeeded = [Path(job.logPath) for job in jobs if job.status == "SUCCEEDED"]
     failed = [job for job in jobs if job.status != "SUCCEEDED"]
     shared = root / "pipeline"

@@ -27,11 +27,11 @@ class Option:
     Parameters
     ----------
     name
-        Of the setting.
+        Name of the setting.
     hint
-        Its type.
+        Its type, as annotated.
     help
-        What it is, with the default.
+        Its description, with the default.
     group
         Title under which ``--help`` shows it.
     required
@@ -62,7 +62,7 @@ class Option:
         return get_args(kind)[0] if is_sequence else None
 
     def add_to(self, group: Any) -> None:
-        """Add it to a parser or a group of it; what is not given is not in its result."""
+        """Add the option to a parser or one of its groups; no default enters what is parsed."""
         kind = {"type": self.hint}
         if self.element is not None:
             kind = {"type": self.element, "nargs": "+"}
@@ -74,7 +74,7 @@ class Option:
         group.add_argument(flag, default=SUPPRESS, help=self.help, **kind)
 
     def prepared(self, value: Any) -> Any:
-        """What a YAML file or a tuner gives, as jsonargparse takes it."""
+        """Prepare a value of a YAML file or a tuner for jsonargparse."""
         if self.element is not None and value is not None:
             return list(value) if isinstance(value, (list, tuple)) else [value]
         if int in self.kinds and isinstance(value, float) and value.is_integer():
@@ -86,11 +86,11 @@ class Option:
         return value
 
     def frozen(self, value: Any) -> Any:
-        """Several values as a tuple."""
+        """Make a tuple of several values, so that settings cannot change."""
         return tuple(value) if isinstance(value, list) else value
 
     def refusal(self, value: Any) -> ValueError:
-        """An error that names the setting, a value and what is accepted."""
+        """Make an error that names the setting, a value and what is accepted."""
         kinds = self.kinds if self.element is None else (self.element,)
         words = " or ".join(dict.fromkeys(_in_words(kind) for kind in kinds))
         return ValueError(f"{self.name} is {value!r}; accepted are {words}")
@@ -124,7 +124,7 @@ def own_options(kind: type) -> dict[str, Option]:
 
 @cache
 def strategy_options() -> dict[str, Option]:
-    """Options of all strategies, each one once; the help tells whose they are."""
+    """Options of all strategies, one for each name; the help tells which strategies have it."""
     rows: dict[str, dict[str, dataclasses.Field]] = {}
     for row in METHODS.values():
         for field in dataclasses.fields(row.settings):
@@ -142,7 +142,7 @@ def strategy_options() -> dict[str, Option]:
 
 
 def _with_default(text: str, defaults: Mapping[Any, Sequence[str]]) -> str:
-    """Help with the default, or with each one and the methods that have it."""
+    """Help with the default, or with each default and the methods that have it."""
     told = [
         _as_given(default) + (f" ({', '.join(methods)})" if len(defaults) > 1 else "")
         for default, methods in defaults.items()

@@ -1,4 +1,4 @@
-"""The settings that a result depends on, so that none is taken for one of other settings."""
+"""Settings kept with a result, so that it is not taken for that of other settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_same(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) ->
     Raises
     ------
     ValueError
-        If it was not; naming the result, the first setting and both values.
+        If it was not. The message names the result, the first differing setting and its values.
 
     Examples
     --------

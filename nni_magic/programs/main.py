@@ -28,7 +28,7 @@ class Program:
     Parameters
     ----------
     run
-        What does it, as ``module:function`` of this package.
+        The function that runs it, as ``module:function`` of this package.
     settings
         Its settings, from which its options come.
     summary
@@ -48,7 +48,7 @@ class Program:
         return "task" in self.settings.__annotations__
 
     def load(self) -> Callable[..., None]:
-        """Import what does it."""
+        """Import the function that runs it."""
         where, _, name = self.run.partition(":")
         module = importlib.import_module(f".{where}", __package__)
         found: Callable[..., None] = getattr(module, name)

@@ -40,7 +40,7 @@ def read(
     Parameters
     ----------
     kind
-        Their class; of its fields, dataclasses are concerns.
+        Class of the settings. Its fields that are dataclasses are concerns.
     words
         The command line. ``--config FILE`` reads a YAML file first.
     task
@@ -73,7 +73,7 @@ def replaced(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
     Parameters
     ----------
     settings
-        The command line.
+        Settings from the command line.
     parameters
         What the tuner chose, by flat names.
 

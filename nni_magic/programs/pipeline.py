@@ -92,7 +92,7 @@ class Stages:
     # The stages
 
     def train_supernet(self) -> Mapping[str, float]:
-        """Train it into the shared folder; its metric is the loss of the best child known."""
+        """Train the supernet in the shared folder; the metric is the loss of its best child."""
         strategy = train_supernet(
             self.domain, self.settings.supernet, self.domain.make_space(), self.trial, self.folder,
             logs=self.output,
@@ -117,7 +117,7 @@ class Stages:
         return self._train(child, "children", rank=self.trial.parameters["rank"])
 
     def train_baseline(self, name: str) -> Mapping[str, float]:
-        """Train the baseline as a found child is."""
+        """Train the baseline in the way that found children are trained."""
         check_choice("baseline", name, (self.domain.baseline_name,))
         return self._train(self.domain.baseline(), "baseline", rank=1)
 

@@ -154,7 +154,7 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
 
 
 def _default_folder(domain: Domain) -> Path:
-    """That of the trial, or one of the task where there is no manager."""
+    """The folder of the trial, or without a manager one with the name of the task."""
     return Path(os.environ.get("NNI_OUTPUT_DIR", f"runs/{type(domain).__name__.lower()}"))
 
 
@@ -173,7 +173,7 @@ class Clock:
 
 
 def report(trial: ManagedTrial, found: dict[str, Any]) -> None:
-    """Report the loss of the best child, trained from scratch if it was."""
+    """Report the best child's loss after training from scratch, or else with inherited weights."""
     best = found["best_child"]
     retrained = found.get("retrained", {})
     tested = {"accuracy": retrained["accuracy"], "val_loss": best["val_loss"]} if retrained else {}

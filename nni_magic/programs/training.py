@@ -61,9 +61,9 @@ class Resume(pl.Callback):
 def make_strategy(
     task: TaskSettings, supernet: Supernet, shrinking: Shrinking | None = None, filter: Any = None
 ) -> SupernetStrategy:
-    """Create the strategy with those of the given settings that are its own.
+    """Create the strategy with the given settings that it has.
 
-    Those of other strategies are told in the log.
+    The log names those that only other strategies have.
     """
     own = supernet.settings_for(task)
     if supernet.ignored:
@@ -152,8 +152,8 @@ def check_retraining(domain: Domain, retraining: Retraining) -> None:
     Raises
     ------
     ValueError
-        If no data are left to test on, there is no epoch, or the warm-up is longer than all of
-        them.
+        If no data are left to test on, there is no epoch, or the warm-up is longer than the
+        training.
     """
     check_count("retrain_epochs", retraining.retrain_epochs)
     domain.settings.check_warmup(retrain_epochs=retraining.retrain_epochs)

@@ -90,7 +90,7 @@ class AlignmentSettings(SupernetSettings):
     alignment_weight
         λ, the weight of the alignment term.
     align_every
-        Align every so many layers: with 4 the layers 4, 8, 12, ...
+        Align every so many layers: with 4 the layers 4, 8, 12 and so on.
     aligned_layers
         Instead, exactly these layers: by number, from 1, or by module name.
         See :func:`nni_magic.supernet.hidden_states.select_layers` for what counts as a layer.

@@ -24,14 +24,14 @@ from .settings import TaskSettings
 
 
 class GroundTruth(NamedTuple):
-    """What tells how good a child is without a supernet: lower is better.
+    """A measure of how good a child is, taken without a supernet; lower is better.
 
     Parameters
     ----------
     key
         Its name in a child's result.
     name, unit
-        For reading.
+        For tables and figures.
     """
 
     key: str
@@ -40,18 +40,18 @@ class GroundTruth(NamedTuple):
 
 
 class Domain(ABC):
-    """A search space with its data and its training: all in which text and images differ.
+    """A search space with its data and its training: everything in which text and images differ.
 
     Parameters
     ----------
     settings
-        Of the data, the training and the space.
+        Settings of the data, the training and the space.
     space
         Arguments of the search space, in place of those of its preset.
     """
 
     settings_type: ClassVar[type[TaskSettings]]
-    """What it is made from."""
+    """Class of its settings."""
 
     loss: ClassVar[str] = "val_loss"
     """Name under which the evaluator logs the loss in validation, by which children are scored."""
@@ -60,19 +60,19 @@ class Domain(ABC):
     """Name under which the evaluator logs the accuracy in validation."""
 
     packages: tuple[str, ...] = ("nni", "numpy", "pytorch-lightning", "torch")
-    """What results depend on."""
+    """Packages on whose versions results depend."""
 
     ground_truth = GroundTruth("val_loss", "validation loss, trained from scratch", "nats")
-    """That of a study."""
+    """With what a study compares the scores of children."""
 
     trains_children: bool = True
-    """Whether a study trains children for it; otherwise :meth:`published` gives it."""
+    """Whether a study trains children for the ground truth; else :meth:`published` gives it."""
 
     row: ClassVar[str] = "row"
-    """What one row of the data is, for reading."""
+    """What reports call one row of the data."""
 
     baseline_name: ClassVar[str]
-    """What :meth:`baseline` is called."""
+    """Name of the child that :meth:`baseline` gives."""
 
     def __init__(self, settings: Any, space: Mapping[str, Any] | None = None) -> None:
         self.settings = settings
@@ -80,7 +80,7 @@ class Domain(ABC):
 
     @cached_property
     def data(self) -> Any:
-        """The data; to load them also seeds this process and sets its threads."""
+        """The data. Their first use loads them, seeds this process and sets torch's threads."""
         logging.getLogger("nni_magic").setLevel(logging.INFO)
         pl.seed_everything(self.settings.seed, verbose=False)
         if self.settings.threads:
@@ -93,16 +93,16 @@ class Domain(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What to record of the data."""
+        """Describe the data, for the record of a result."""
 
     def data_settings(self) -> dict[str, Any]:
-        """What a result depends on of the data."""
+        """The part of the description on which results depend."""
         # Which files cannot be read is found out as they are read, sooner in one run than another.
         return {name: one for name, one in self.describe().items() if name != "unreadable"}
 
     @abstractmethod
     def make_space(self) -> ModelSpace:
-        """Build the space; called where NNI's ``model_context`` is set, a child of it."""
+        """Build the space, or a child of it where NNI's ``model_context`` is set."""
 
     @abstractmethod
     def example(self) -> Tensor:
@@ -117,7 +117,7 @@ class Domain(ABC):
         **settings
             ``total_steps``, ``batch_size``, ``seed``, ``num_workers``, ``learning_rate``,
             ``warmup_steps``, ``weight_decay``, ``trainer_kwargs``, and what the evaluator of this
-            domain takes besides.
+            domain takes in addition.
         """
 
     @abstractmethod
@@ -132,21 +132,21 @@ class Domain(ABC):
 
     @abstractmethod
     def test_data(self) -> DataLoader:
-        """What no search and no training has seen.
+        """Data that no search and no training has seen.
 
         Raises
         ------
         ValueError
-            If nothing is left.
+            If there are none.
         """
 
     def published(self, sample: Sample) -> dict[str, Any]:
-        """Result of training a child as a benchmark has published it.
+        """The result that a benchmark has published for a child.
 
         Raises
         ------
         NotImplementedError
-            If there is no such benchmark of this domain: its children are to be trained.
+            If this domain has no benchmark, so that its children must be trained.
         """
         raise NotImplementedError(f"children of {type(self).__name__} are to be trained")
 
@@ -161,7 +161,7 @@ class Domain(ABC):
         Raises
         ------
         NotImplementedError
-            If there is none.
+            If this domain has no baseline.
         """
         raise NotImplementedError(f"{type(self).__name__} has no baseline")
 
@@ -171,11 +171,11 @@ class Domain(ABC):
         return self.filter
 
     def costs(self, sample: Sample) -> dict[str, float]:
-        """What a child costs, as the constraint counts it."""
+        """Costs of a child by name, counted as the constraint counts them."""
         return {}
 
     def child_evaluator(self, supernet: ModelSpace) -> ChildEvaluator:
-        """Score children with the weights that they inherit."""
+        """Make an evaluator that scores children with the weights that they inherit."""
         settings = self.settings
         evaluator = self.search_evaluator(
             batch_size=settings.batch_size, num_workers=settings.workers,
@@ -187,5 +187,5 @@ class Domain(ABC):
         )  # fmt: skip
 
     def versions(self) -> dict[str, str]:
-        """Versions of what a result depends on."""
+        """Versions of the packages on which results depend, and of nni-magic."""
         return {"nni-magic": __version__, **{name: version(name) for name in self.packages}}

@@ -51,12 +51,12 @@ class ReportingModule(LightningModule):
 
 
 def check_steps(total_steps: int, warmup_steps: int) -> None:
-    """Make sure that a schedule has steps, and no more of them warm up.
+    """Make sure that a schedule has steps, and that its warm-up is not longer than it.
 
     Raises
     ------
     ValueError
-        Otherwise.
+        If it has none, or its warm-up is longer.
     """
     check_count("total_steps", total_steps)
     if not 0 <= warmup_steps <= total_steps:
@@ -68,16 +68,16 @@ def check_steps(total_steps: int, warmup_steps: int) -> None:
 def parameter_groups(
     parameters: Iterable[nn.Parameter], weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Group trainable parameters: those of less than two dimensions do not decay.
+    """Group trainable parameters by whether weight decay is applied to them.
 
-    They are the biases and the weights of norms.
+    It is not applied to those of less than two dimensions: biases and the weights of norms.
 
     Parameters
     ----------
     parameters
-        Of a module; those without gradient are left out.
+        All of a module; those that are not trained are left out.
     weight_decay
-        Of the others.
+        For those of two dimensions or more.
     """
     trained = [p for p in parameters if p.requires_grad]
     groups: list[dict[str, Any]] = [

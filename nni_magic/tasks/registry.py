@@ -31,7 +31,7 @@ class Task:
     domain
         Where its class is, as ``module:class``.
     settings
-        What the class is made from.
+        Class of the domain's settings.
     summary
         What it is, in a line.
     """

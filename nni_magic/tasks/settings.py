@@ -18,7 +18,7 @@ __all__ = ["Machine", "Scoring", "TaskSettings", "Training"]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Settings of a training, of a supernet as of a child.
+    """Settings of a training, be it of a supernet or of a child.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ class Training:
     batch_size
         Rows in a batch, on one device.
     accumulate
-        Batches for an optimizer step.
+        Batches whose gradients are added up for one optimizer step.
     learning_rate
-        The peak; from there it falls to 0.
+        The peak of the learning rate; from there it falls to 0.
     warmup_steps
-        Optimizer steps until the peak.
+        Optimizer steps until the learning rate is at its peak.
     weight_decay
-        Not applied to biases and norms.
+        Weight decay of all parameters but biases and norms.
     """
 
     seed: int = 0
@@ -58,12 +58,12 @@ class Training:
         check_number("weight_decay", self.weight_decay, at_least=0)
 
     def check_warmup(self, **epochs: int) -> None:
-        """Make sure that a training of so many epochs is not over before its warm-up is.
+        """Make sure that the warm-up ends within a training of so many epochs.
 
         Raises
         ------
         ValueError
-            If it is, naming the setting that the epochs are given as.
+            If it does not, naming the setting that the epochs are given as.
         """
         [(name, n)] = epochs.items()
         if self.warmup_steps > n * self.epoch_steps:
@@ -75,18 +75,18 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Settings of the hardware; those of one device change no result.
+    """Settings of the hardware.
 
     Parameters
     ----------
     workers
         Processes that load data.
     threads
-        Of torch on the CPU; 0: its own choice.
+        Threads of torch on the CPU; with 0 torch chooses.
     devices
-        How many or which, as Lightning takes it.
+        How many devices or which ones, as Lightning takes them.
     precision
-        As Lightning takes it, such as ``bf16-mixed``.
+        Precision of numbers, as Lightning takes it, such as ``bf16-mixed``.
     distributed
         Lightning's strategy for several devices, such as ``ddp_find_unused_parameters_true``.
     sync_batchnorm
@@ -107,7 +107,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """Settings of the score of a child, in the supernet's training as in a search.
+    """Settings of the score of a child, both in the supernet's training and in a search.
 
     Parameters
     ----------

@@ -80,13 +80,13 @@ class Bert(Domain):
         return self.settings.validation_batches * self.settings.batch_size
 
     def _search_data(self) -> MlmData:
-        """The data with those held-out rows alone that score children, on one device as on many."""
+        """The data with only those held-out rows that score children, whatever the devices."""
         validation = self.data.validation
         rows = range(min(self._search_rows(), len(validation)))
         return dataclasses.replace(self.data, validation=Subset(validation, rows))
 
     def test_data(self) -> DataLoader:
-        """Held-out rows behind those that score children."""
+        """The held-out rows after those that score children."""
         settings, validation = self.settings, self.data.validation
         rows = range(self._search_rows(), len(validation))
         if not rows:

@@ -29,7 +29,7 @@ class TextSettings(TaskSettings):
     tokenizer
         A ``tokenizer.json``; by default one is trained.
     optimizer
-        ``adamw`` decays weights beside the gradient, ``adam`` within it.
+        ``adamw`` has decoupled weight decay, ``adam`` adds it to the loss as a penalty.
     """
 
     corpus: tuple[str, ...] = ("sotu",)

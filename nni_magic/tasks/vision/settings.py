@@ -30,7 +30,7 @@ class ImageSettings(TaskSettings):
     label_smoothing
         Share of the target that is spread over all classes.
     channels_last
-        Lay images out with the channels last, which some devices are quicker with.
+        Keep images in memory with the channels last, which is quicker on some devices.
     dataset
         Name of the data set.
     data
@@ -38,7 +38,7 @@ class ImageSettings(TaskSettings):
     download
         Download what is missing.
     resolution
-        Of the images, in pixels; by default that of the data.
+        Height and width of the images, in pixels; by default those of the data.
     held_out
         Share of the training set on which children are scored.
     skip_unreadable
@@ -89,10 +89,10 @@ class ProxylessSettings(ImageSettings):
     width
         Multiplies the channels.
     dropout
-        Probability, before the classifier.
+        Probability of dropout before the classifier.
     budget
-        Multiply-adds of a child at most, such as ``600M``; or in percent of the way from the
-        smallest child to the largest.
+        Most multiply-adds that a child may have, such as ``600M``; or a percentage of
+        the way from the smallest child's to the largest's, such as ``60%``.
     """
 
     preset: ProxylessPreset = "tiny"
