@@ -147,18 +147,12 @@ class Sampler(abc.ABC):
         )
 
     def turns(self, probe: Probe) -> list[Turn]:
-        """Children that the next optimizer step trains, and how; here the next one alone.
+        """Children that the next optimizer step trains, one at least; here the next one alone.
 
         Parameters
         ----------
         probe
-            Tells how well a child does on the step's first batch, for methods that choose by it;
-            not-a-number if the evaluator skips that batch.
-
-        Returns
-        -------
-        list of Turn
-            One at least.
+            Tells how well a child does on the step's first batch; not-a-number if it is skipped.
         """
         return [Turn(self.next())]
 
