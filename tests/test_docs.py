@@ -25,7 +25,6 @@ def several(monkeypatch):
     [code] = re.findall(r"```python\n(.*?)```", (DOCS / "architecture.md").read_text(), re.S)
     module = ModuleType("several")
     monkeypatch.setitem(sys.modules, "several", module)
-    monkeypatch.setattr("nni_magic.strategies.registry.METHODS", METHODS)
     fields.strategy_options.cache_clear()
     exec(compile(code, "docs/architecture.md", "exec"), module.__dict__)
     yield module

@@ -86,9 +86,10 @@ def copy_of(batch: Any) -> Any:
     Parameters
     ----------
     batch
-        Tensors in any nesting of lists, tuples, dicts and dataclasses.
+        Tensors in any nesting of lists, tuples, dicts and dataclasses. A frozen dataclass shares
+        its tensors with the copy.
     """
-    return apply_to_collection(batch, Tensor, Tensor.clone)
+    return apply_to_collection(batch, Tensor, Tensor.clone, allow_frozen=True)
 
 
 def rows_of(batch: Any, rows: slice | None) -> Any:
