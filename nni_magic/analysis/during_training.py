@@ -29,6 +29,8 @@ from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from torch import Tensor, nn
 
 from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..supernet.batches import copy_of
+from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import as_anchor
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_count
@@ -76,6 +78,7 @@ class LogInterference(pl.Callback):
         self.every_n_steps = every_n_steps
         self._step = -1
         self._previous: Sample | None = None
+        self._batch: Any = None
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Make sure, before a fit, that there is something to measure.
@@ -104,9 +107,12 @@ class LogInterference(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the child of the step before; the module draws the next one after this."""
+        """Keep the batch, and the child before: the module draws the next one after this."""
         if self._step != trainer.global_step:
             self._step, self._previous = trainer.global_step, pl_module.child
+        # As given: the training step may write into it. Whether it is needed shows behind the step.
+        due = (trainer.global_step + 1) % self.every_n_steps == 0
+        self._batch = copy_of(batch) if due else None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -115,7 +121,8 @@ class LogInterference(pl.Callback):
         step = trainer.global_step
         if step == self._step or step % self.every_n_steps or self._previous is None:
             return
-        cosines = _cosines(trainer, pl_module, self._previous, batch, batch_idx)
+        cosines = _cosines(trainer, pl_module, self._previous, self._batch, batch_idx)
+        self._batch = None
         found = {"interference/shared_candidates": float(len(cosines))}
         if cosines:
             found["interference/adjacent_cosine"] = sum(cosines) / len(cosines)
@@ -178,7 +185,7 @@ def _gradients(
     """Gradients on the path that is set; none where the path does not lead through a weight."""
     precision: Any = trainer.precision_plugin
     with precision.train_step_context():
-        output: Any = evaluator.training_step(batch, batch_idx)
+        output: Any = call_step(evaluator.training_step, batch, batch_idx)
     loss = output["loss"] if isinstance(output, dict) else output
     if loss is None:  # the evaluator skips this batch
         return [None] * len(weights)

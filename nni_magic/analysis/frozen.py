@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
+from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import Call, as_anchor, capture_call
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..supernet.routing import Router
@@ -147,4 +148,5 @@ class FrozenTraining:
 
         seed_generators(index)
         with logged_to(self._evaluator.module, log):
-            return self._evaluator.module.training_step(self._batches[index], index), logged
+            step = self._evaluator.module.training_step
+            return call_step(step, self._batches[index], index), logged

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ..children.samples import candidates, check_sample
-from ..supernet.chain import ChainStep, answering, chain_of, single_step
+from ..supernet.chain import ChainStep, ChangedInPlace, answering, chain_of, single_step
 from ..supernet.hidden_states import Call, choice_blocks
 from .frozen import FrozenTraining
 from .shared_weights import shared_weights
@@ -129,7 +129,10 @@ class SharedGradients:
         weights = shared_weights(self.model, label, children)
         with self._training.session(weights):
             place = self._place(label, children[0], weights)
-            gradients = self._gradients(children, weights, place)
+            try:
+                gradients = self._gradients(children, weights, place)
+            except ChangedInPlace:  # another layer than those of the first child
+                gradients = self._gradients(children, weights, None)
         for child, gradient in zip(children, gradients, strict=True):
             if not gradient.isfinite().all():
                 raise ValueError(
@@ -234,10 +237,13 @@ class SharedGradients:
 
 
 def _run(steps: Sequence[ChainStep], child: Sample, state: Any, call: Call) -> Any:
+    before = call.changes
     for step in steps:
         if step.key(child) is not None:
             step.route(child)
             state = step.run(state, **step.given(call))
+    if call.changes != before:
+        raise ChangedInPlace("a layer or the head writes into the arguments of forward")
     return state
 
 

@@ -31,9 +31,10 @@ from torch import Tensor, nn
 from ..samplers.streams import Stream
 from ..scoring.evaluator_state import kept_metrics, logged_to
 from ..supernet.epochs import epochs_left
+from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import Call, capture_call, select_layers
 from ..supernet.resume import isolated_randomness
-from ..supernet.step import Step, Turn, copy_of
+from ..supernet.step import Step, Turn
 from ..support.names import MASK_ARGUMENT
 from .replay import CallReplay
 from .targets import Target
@@ -231,8 +232,8 @@ class Alignment(LossTerm):
             module.router.set(children[0])
             model = evaluator.model
             with kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None):
-                own = copy_of(batch)
-                call = capture_call(model, lambda: evaluator.training_step(own, batch_idx))
+                step = partial(call_step, evaluator.training_step, batch, batch_idx)
+                call = capture_call(model, step)
             layers = select_layers(
                 model, call, align_every=self.align_every, layers=self.aligned_layers
             )

@@ -53,7 +53,7 @@ class CallReplay:
         self.router.set(sample)
         with as_anchor(self._modules), torch.set_grad_enabled(self.gradient):  # noqa: SIM117
             with hooked(self.layers, states, stop=True):
-                self.model(*call.args, **call.kwargs)
+                call.repeat(self.model)
         if missing := [name for name in self.layers if name not in states]:
             raise ValueError(f"aligned layers {missing} are not run by the child {sample}")
         return states
@@ -69,7 +69,7 @@ class CallReplay:
         """
         self.router.set(children[0])
         with as_anchor(self._modules), torch.no_grad(), recorded(self.model, self.layers):
-            self.model(*call.args, **call.kwargs)
+            call.repeat(self.model)
         shapes: dict[str, tuple[int, ...]] = {}
         for child in children:
             for name, state in self(call, child).items():

@@ -20,8 +20,10 @@ from nni.mutable import Sample
 from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
+from ..supernet.batches import copy_of
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import on_device
+from ..supernet.evaluator_steps import validate_batch
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
@@ -219,14 +221,15 @@ class Scorer:
         logged.batch = batch
         self._output = None
         with torch.no_grad(), self.module.trainer.precision_plugin.val_step_context():
-            output = evaluator.validation_step(batch, index, **self._loader_argument)
+            place = index, self._loader_argument.get("dataloader_idx")
+            output = validate_batch(evaluator, batch, *place)
             if callable(self.metric):
                 if self._output is None:
                     raise ValueError(
                         "metric is a function of the model's outputs, but the evaluator's "
                         "validation_step does not call self.model(...)"
                     )
-                logged(FUNCTION, self.metric(self._output, batch))
+                logged(FUNCTION, self.metric(self._output, copy_of(batch)))
         loss = output.get("loss") if isinstance(output, dict) else output
         if self.metric is None and not logged.has("val_loss") and loss is not None:
             logged(RETURNED, loss)

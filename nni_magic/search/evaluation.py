@@ -28,7 +28,7 @@ from ..children.samples import check_sample
 from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Mode, Scorer, Value
 from ..supernet.calibration import Calibrator
-from ..supernet.chain import answering, chain_of, single_step
+from ..supernet.chain import ChangedInPlace, answering, chain_of, single_step
 from ..supernet.connection import as_supernet, check_evaluator, connect
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_choice, check_count
@@ -135,6 +135,17 @@ class ChildScores:
         runner, batches = self._prepared
         if runner is None:
             return [self._alone(child, batches) for child in children]
+        try:
+            return self._shared(runner, children, batches)
+        except ChangedInPlace as error:
+            self._warn(error)
+            self._prepared = _Prepared(None, batches)
+            return self._values(children)
+
+    def _shared(
+        self, runner: ChainRunner, children: list[Sample], batches: list[Any]
+    ) -> list[Value]:
+        """Score children whose outputs are computed together."""
         values: dict[int, Value] = {}
         before = runner.n_calls
         for index, outputs in runner.outputs(children):
@@ -163,19 +174,22 @@ class ChildScores:
         if observer.calls is None:
             _logger.info(
                 "Every child is run alone: validation_step does not call the model once a batch, "
-                "or not with the same inputs for every child"
+                "or not with the same inputs for every child, or the model writes into them"
             )
             return _Prepared(None, batches)
         steps = chain_of(self._model)
         runner = partial(ChainRunner, memory=self._memory, probe=child)
         if problem := observer.difference(partial(runner, steps)):
-            _logger.warning(
-                "stem, layers and head of %s do not give what its forward gives (%s): every child "
-                "is run alone", type(self._model).__name__, problem,
-            )  # fmt: skip
+            self._warn(problem)
             steps = self._whole
         calibration = [] if self._scorer.calibrator is None else self._scorer.calibrator.calls()
         return _Prepared(runner(steps, observer.calls, calibration), batches)
+
+    def _warn(self, problem: object) -> None:
+        _logger.warning(
+            "stem, layers and head of %s do not give what its forward gives (%s): every child "
+            "is run alone", type(self._model).__name__, problem,
+        )  # fmt: skip
 
 
 class ChildEvaluator(ChildScores):

@@ -11,8 +11,9 @@ from nni.mutable import Sample
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from ..supernet.batches import changes_of
 from ..supernet.calibration import Statistics, tracking_norms
-from ..supernet.chain import ChainStep
+from ..supernet.chain import ChainStep, ChangedInPlace
 from ..supernet.hidden_states import Call
 from .prefixes import PrefixTree
 
@@ -23,6 +24,8 @@ States = list[Any]
 
 CACHE_BYTES = 2**20
 """Most bytes of states joined for one call on a CPU: more leave its cache, and gain nothing."""
+
+WRITES = "a layer or the head writes into the arguments of forward"
 
 
 class ChainRunner:
@@ -62,6 +65,7 @@ class ChainRunner:
         self.n_calls = 0
         self._calls = [*calibration, *calls]
         self._given = [[step.given(call) for call in self._calls] for step in steps]
+        self._changes = changes_of(self._given)
         self._n_calibration = len(calibration)
         self._norms = [tracking_norms(step.modules) if calibration else [] for step in steps]
         self._memory = memory
@@ -85,7 +89,13 @@ class ChainRunner:
         self._at_once = max(1, self._memory // max([1, *sizes[:-1]]))
 
     def outputs(self, samples: Sequence[Sample]) -> Iterator[tuple[int, States]]:
-        """Yield the index of a sample and the outputs of its child, one child after the other."""
+        """Yield the index of a sample and the outputs of its child, one child after the other.
+
+        Raises
+        ------
+        ChangedInPlace
+            Behind the last one, if a step has written into what other steps are given.
+        """
         tree = prefix_tree(self.steps, samples)
         for start in range(0, len(samples), self._at_once):
             part = tree.part(start, start + self._at_once)
@@ -98,6 +108,8 @@ class ChainRunner:
             for node, outputs in self._advance(last, part, samples, states):
                 for index in children[node]:
                     yield index, outputs[self._n_calibration :]
+        if changes_of(self._given) != self._changes:
+            raise ChangedInPlace(WRITES)
 
     def _advance(
         self, depth: int, tree: PrefixTree, samples: Sequence[Sample], states: list[States]
@@ -140,10 +152,12 @@ class ChainRunner:
 
     def _run_joined(self, depth: int, nodes: list[States]) -> list[States]:
         step, n = self.steps[depth], len(nodes)
-        by_call = [
-            _apart(step.run(_joined(states), **_repeated(given, n)), n)
-            for given, states in zip(self._given[depth], zip(*nodes, strict=True), strict=True)
-        ]
+        by_call = []
+        for given, states in zip(self._given[depth], zip(*nodes, strict=True), strict=True):
+            repeated = _repeated(given, n)
+            by_call.append(_apart(step.run(_joined(states), **repeated), n))
+            if n > 1 and changes_of(repeated):
+                raise ChangedInPlace(WRITES)
         return [list(states) for states in zip(*by_call, strict=True)]
 
     def _run_calibrated(self, depth: int, states: States) -> States:

@@ -47,8 +47,8 @@ class Observer:
     Attributes
     ----------
     calls : list of Call or None
-        Calls of the model, one for every batch; ``None`` if it is called otherwise, or not in
-        the same way for all children.
+        Calls of the model, one for every batch, with their inputs as given; ``None`` if it is
+        called otherwise, or not in the same way for all children, or writes into its inputs.
     """
 
     def __init__(
@@ -62,32 +62,45 @@ class Observer:
         self._model, self._validate = model, validate
         self._children = [child, _neighbour(space, child), _opposite(space, child)]
         self._outputs: list[Any] = []
+        self._changes, self._writes = 0, False
         first, *others = [self._observe(each, batches) for each in self._children]
         alike = all(_equal(first, calls) for calls in others) and len(first) == len(batches)
-        self.calls = [Call(*inputs) for inputs in first] if alike else None
+        shared = alike and not self._writes
+        self.calls = [Call(*inputs) for inputs in first] if shared else None
 
     def _observe(self, child: Sample, batches: Sequence[Any]) -> list[tuple[Any, Any]]:
         """Note the inputs of every call, and of the outputs, which can be large, only the first."""
-        calls: list[tuple[Any, Any]] = []
+        calls: list[Call] = []
 
-        def note(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-            if not calls:
+        def before(module: Any, args: Any, kwargs: Any) -> None:
+            given = Call(args, kwargs)
+            self._changes = given.changes
+            calls.append(given.copy())
+
+        def behind(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            if len(calls) == 1:
                 self._outputs.append(output)
-            calls.append((args, kwargs))
+            # The evaluator may read what the model has written; an answer would write nothing.
+            self._writes |= Call(args, kwargs).changes != self._changes
 
         single_step(self._model)[0].route(child)
-        hook = self._model.register_forward_hook(note, with_kwargs=True)
+        hooks = [
+            self._model.register_forward_pre_hook(before, with_kwargs=True),
+            self._model.register_forward_hook(behind, with_kwargs=True),
+        ]
         try:
             self._validate(batches)
         finally:
-            hook.remove()
-        return calls
+            for hook in hooks:
+                hook.remove()
+        return [(call.args, call.kwargs) for call in calls]
 
     def difference(self, make_runner: Callable[[Sequence[Call]], ChainRunner]) -> str:
         """Say how a chain differs from the model on the first batch; empty if it does not."""
         assert self.calls is not None
         try:
-            for index, [output] in make_runner(self.calls[:1]).outputs(self._children):
+            first = [self.calls[0].copy()]
+            for index, [output] in make_runner(first).outputs(self._children):
                 if not _equal(output, self._outputs[index], _tolerance()):
                     return f"other outputs of the child {self._children[index]}"
         except torch.OutOfMemoryError:

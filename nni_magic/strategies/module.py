@@ -159,10 +159,10 @@ class SupernetModule(EvaluatorHooks):
 
     # Which loss
 
-    def training_step(self, batch: Any, *args: Any) -> Any:
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Run the evaluator's training step on every child, and add the method's loss terms."""
         self.step, self._told = Step(self.turns), False
-        return self._runner.run(self.step, batch, *args)
+        return self._runner.run(self.step, batch, batch_idx)
 
     def backward(self, loss: Any, *args: Any, **kwargs: Any) -> None:
         """Run the backward pass, as the evaluator does; turn by turn, then the later turns."""
@@ -200,8 +200,13 @@ class SupernetModule(EvaluatorHooks):
         self.validation.begin()
         return super().on_validation_start()
 
-    def validation_step(self, *args: Any, **kwargs: Any) -> None:
-        self.validation.step(*args, **kwargs)
+    def on_validation_batch_start(self, *args: Any) -> None:
+        """Do nothing: the evaluator's own is called around the step of every child."""
+
+    on_validation_batch_end = on_validation_batch_start
+
+    def validation_step(self, *args: Any) -> Any:
+        return self.validation.step(*args)
 
     def on_validation_end(self) -> None:
         self.validation.end()

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from ..losses.term import LossTerm, TrainingSupernet
 from ..samplers.base import Sampler
 from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
-from ..supernet.step import Step, Turn, copy_of, rows_of
+from ..supernet.step import Step, Turn, rows_of
 
 __all__ = ["TurnRunner"]
 
@@ -86,7 +87,7 @@ class TurnRunner:
             raise ValueError(f"turns of {type(sampler).__name__} is []; accepted is at least one")
         return turns
 
-    def run(self, step: Step, batch: Any, *args: Any) -> Any:
+    def run(self, step: Step, batch: Any, batch_idx: int) -> Any:
         """Run the turns; turn by turn, only up to the first that has a loss.
 
         Returns
@@ -95,7 +96,7 @@ class TurnRunner:
             The evaluator's output in the first turn, with the loss to go back from; ``None`` if the
             batch is skipped.
         """
-        self._step, self._inputs = step, (batch, *args)
+        self._step, self._inputs = step, (batch, batch_idx)
         self._random = RandomState.capture() if len(step.turns) > 1 else None
         self._logged = {}
         outputs: list[Any] = []
@@ -156,11 +157,10 @@ class TurnRunner:
 
     def _observed(self, turn: Turn, terms: Sequence[LossTerm]) -> tuple[Any, list[Call]]:
         """Run the evaluator's training step; record the model's calls if a term needs them."""
-        batch, *args = self._inputs
-        own = rows_of(batch, turn.rows)
-        if self._later:  # the evaluator may write into what it is given
-            own = copy_of(own)
-        step = partial(self._module.training_module.training_step, own, *args)
+        batch, index = self._inputs
+        training_step, own = self._module.training_module.training_step, rows_of(batch, turn.rows)
+        # The last turn may write into the batch, as the only one does in plain training.
+        step = partial(call_step, training_step, own, index, own=bool(self._later))
         if not terms:
             return step(), []
         layers: dict[str, nn.Module] = {}
@@ -194,7 +194,7 @@ class TurnRunner:
             kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None),
             as_anchor(list(module.model.modules())),
         ):  # fmt: skip
-            output = evaluator.training_step(*copy_of(inputs))
+            output = call_step(evaluator.training_step, *inputs)
         loss = output["loss"] if isinstance(output, dict) else output
         return math.nan if loss is None else float(loss)
 

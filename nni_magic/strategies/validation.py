@@ -10,6 +10,7 @@ from nni.mutable import Sample
 from ..losses.term import TrainingSupernet
 from ..samplers.streams import Stream
 from ..supernet.calibration import Statistics
+from ..supernet.evaluator_steps import validate_batch
 from ..supernet.resume import RandomState
 
 __all__ = ["Validation"]
@@ -64,14 +65,32 @@ class Validation:
         self._before = RandomState.capture()
         self._validated = [(child, self._statistics(child)) for child in self.children]
 
-    def step(self, *args: Any, **kwargs: Any) -> None:
-        """Run the evaluator's validation step on each of the children."""
-        for child, statistics in self._validated:
+    def step(self, batch: Any, *place: int) -> Any:
+        """Run the evaluator's validation step, and its hooks of the batch, for each child.
+
+        Parameters
+        ----------
+        batch
+            The batch; all children but the last are given a copy.
+        place
+            Number of the batch and, where there are several loaders, of the loader.
+
+        Returns
+        -------
+        object
+            What the step returns for the last child.
+        """
+        output = None
+        for n_left, (child, statistics) in zip(
+            reversed(range(len(self._validated))), self._validated, strict=True
+        ):
             self._module.router.set(child)
             with statistics:
-                self._module.training_module.validation_step(*args, **kwargs)
+                evaluator = self._module.training_module
+                output = validate_batch(evaluator, batch, *place, own=n_left > 0)
         count = float(len(self._validated))
         self._module.log("supernet/validated_children", count, batch_size=1)
+        return output
 
     def end(self) -> None:
         """Put the generators back to where they were when the validation began."""

@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ..support.errors import check_count
 from .connection import on_device
+from .evaluator_steps import call_step
 from .hidden_states import Call, capture_call
 from .resume import read_anew
 
@@ -162,7 +163,7 @@ class Calibrator:
         with statistics, torch.no_grad(), precision.val_step_context():
             for index, call in enumerate(calls):
                 with statistics.batch(index):
-                    self._model(*call.args, **call.kwargs)
+                    call.repeat(self._model)
         return statistics
 
     @property
@@ -176,7 +177,8 @@ class Calibrator:
         for loader in ([] if data is None else tree_flatten(data)[0])[:1]:
             with read_anew(loader):
                 for index, batch in enumerate(islice(loader, self.n_batches)):
-                    step = partial(evaluator.training_step, on_device(self.module, batch), index)
+                    given = on_device(self.module, batch)
+                    step = partial(call_step, evaluator.training_step, given, index)
                     calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
         if not calls:
             raise ValueError(

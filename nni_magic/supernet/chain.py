@@ -34,10 +34,14 @@ from torch import nn
 from .hidden_states import Call
 from .routing import Part, Router
 
-__all__ = ["ChainStep", "answering", "chain_of", "single_step"]
+__all__ = ["ChainStep", "ChangedInPlace", "answering", "chain_of", "single_step"]
 
 HUB = {ProxylessNAS: "stem", MobileNetV3Space: "stem", ShuffleNetSpace: "first_conv"}
 HUB_LAYERS = {ProxylessNAS: "blocks", MobileNetV3Space: "blocks", ShuffleNetSpace: "features"}
+
+
+class ChangedInPlace(RuntimeError):
+    """A step of a chain writes into the arguments of the model's call, which others read."""
 
 
 @dataclass
@@ -93,7 +97,21 @@ class ChainStep:
 
 def single_step(model: nn.Module) -> list[ChainStep]:
     """The chain of a model about which nothing is known: the model."""
-    return [ChainStep(lambda call: model(*call.args, **call.kwargs), [model], Router.of(model))]
+    run = _unchanged(lambda call: model(*call.args, **call.kwargs))
+    return [ChainStep(run, [model], Router.of(model))]
+
+
+def _unchanged(run: Callable[[Call], Any]) -> Callable[[Call], Any]:
+    """Let a first step have a copy of the call, with which other children begin, too."""
+
+    def first(call: Call) -> Any:
+        own = call.copy()
+        state = run(own)
+        if own.changes:
+            raise ChangedInPlace("it writes into its inputs")
+        return state
+
+    return first
 
 
 def chain_of(model: nn.Module) -> list[ChainStep]:
@@ -121,7 +139,8 @@ def _first_step(stem: Callable[..., Any], model: nn.Module, rest: list[nn.Module
         first = next(iter(signature.bind(*call.args, **call.kwargs).arguments.values()))
         return stem(first, **named(call))
 
-    return ChainStep(run, [stem] if isinstance(stem, nn.Module) else rest, Router.of(model))
+    modules = [stem] if isinstance(stem, nn.Module) else rest
+    return ChainStep(_unchanged(run), modules, Router.of(model))
 
 
 def _named(part: Callable[..., Any], model: nn.Module) -> Callable[[Call], dict[str, Any]]:

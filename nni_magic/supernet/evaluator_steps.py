@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .step import copy_of
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 
-__all__ = ["call_step"]
+from .batches import copy_of
+
+__all__ = ["call_step", "validate_batch"]
 
 
 def call_step(
@@ -28,7 +30,7 @@ def call_step(
     batch
         The batch, on the device.
     batch_idx
-        Not given to a step that takes the batch alone.
+        Place of the batch; not given to a step that takes the batch alone.
     dataloader_idx
         Place of the loader, where there are several that are read one after another.
     own
@@ -41,15 +43,38 @@ def call_step(
         What the step returns.
     """
     arguments = [copy_of(batch) if own else batch]
-    if _takes_batch_idx(step):
+    if is_param_in_hook_signature(step, "batch_idx", min_args=2):  # as Lightning asks
         arguments.append(batch_idx)
     if dataloader_idx is not None:
         arguments.append(dataloader_idx)
     return step(*arguments)
 
 
-def _takes_batch_idx(step: Callable[..., Any]) -> bool:
-    """Whether a step has a second argument, of whatever name, as Lightning asks."""
-    parameters = inspect.getfullargspec(getattr(step, "__wrapped__", step))
-    names = parameters.args[1:]  # without self
-    return "batch_idx" in names or parameters.varargs is not None or len(names) >= 2
+def validate_batch(
+    evaluator: pl.LightningModule,
+    batch: Any,
+    batch_idx: int,
+    dataloader_idx: int | None = None,
+    *,
+    own: bool = True,
+) -> Any:
+    """Run the evaluator's validation step between its hooks of the batch, as Lightning does.
+
+    Parameters
+    ----------
+    evaluator
+        The evaluator's module.
+    batch, batch_idx, dataloader_idx, own
+        As for :func:`call_step`. The hooks are given the step's batch, with what it has changed.
+
+    Returns
+    -------
+    object
+        What the step returns, and the hook behind it was given.
+    """
+    batch = copy_of(batch) if own else batch
+    place = (batch_idx,) if dataloader_idx is None else (batch_idx, dataloader_idx)
+    evaluator.on_validation_batch_start(batch, *place)
+    output = call_step(evaluator.validation_step, batch, batch_idx, dataloader_idx, own=False)
+    evaluator.on_validation_batch_end(output, batch, *place)
+    return output

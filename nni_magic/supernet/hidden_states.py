@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from .batches import changes_of, copy_of
+
 __all__ = [
     "Call", "States", "as_anchor", "capture_call", "choice_blocks", "hooked", "recorded",
     "select_layers",
@@ -34,6 +36,20 @@ class Call:
     kwargs: dict[str, Any]
     states: States = field(default_factory=dict)
     output: Any = None
+
+    def copy(self) -> Call:
+        """The same call, with inputs of its own: a model may write into what it is given."""
+        return Call(*copy_of((self.args, self.kwargs)))
+
+    @property
+    def changes(self) -> int:
+        """How often the tensors among the inputs were written to."""
+        return changes_of((self.args, self.kwargs))
+
+    def repeat(self, model: Callable[..., Any]) -> Any:
+        """Call a model with a copy of these inputs."""
+        own = self.copy()
+        return model(*own.args, **own.kwargs)
 
 
 class _Done(BaseException):
@@ -163,7 +179,7 @@ def choice_blocks(model: nn.Module, call: Call) -> list[nn.Module]:
     states: States = {}
     with as_anchor(list(model.modules())), torch.no_grad():  # noqa: SIM117 - hooks go innermost
         with hooked(blocks, states, stop=False):
-            model(*call.args, **call.kwargs)
+            call.repeat(model)
     return [blocks[name] for name in states]
 
 
@@ -221,7 +237,7 @@ def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         states.clear()
         versions.clear()
-        calls.append(Call(args, kwargs))
+        calls.append(Call(args, kwargs).copy())  # as given, whatever the model does to them
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def count(module: nn.Module, args: Any, output: Any) -> None:

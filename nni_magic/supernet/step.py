@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .hidden_states import Call
 
-__all__ = ["Step", "Turn", "copy_of", "rows_of"]
+__all__ = ["Step", "Turn", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,6 @@ class Step:
     losses: list[Tensor] = field(default_factory=list)
     calls: list[list[Call]] = field(default_factory=list)
     gradient_norm: Tensor | None = None
-
-
-def copy_of(batch: Any) -> Any:
-    """A batch with containers and tensors of its own, for a step that may change what it is given.
-
-    Parameters
-    ----------
-    batch
-        Tensors in any nesting of lists, tuples, dicts and dataclasses. A frozen dataclass shares
-        its tensors with the copy.
-    """
-    return apply_to_collection(batch, Tensor, Tensor.clone, allow_frozen=True)
 
 
 def rows_of(batch: Any, rows: slice | None) -> Any:

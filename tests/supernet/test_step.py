@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 import torch
 
-from nni_magic.supernet.step import Step, Turn, copy_of, rows_of
+from nni_magic.supernet.step import Step, Turn, rows_of
 
 CHILD = {"block_1": "conv", "depth": 2, "inputs": [0, 2]}
 
@@ -77,26 +77,3 @@ def test_rows_of_leaves_scalars_and_the_batch_itself():
     assert first.tolist() == [0, 1]
     assert torch.equal(second, scale)
     assert len(batch[0]) == 4
-
-
-def test_copy_of_has_containers_and_tensors_of_its_own():
-    batch = {"x": torch.arange(3.0), "more": [torch.ones(2), ("name", torch.zeros(()))]}
-    own = copy_of(batch)
-    own["x"].zero_()
-    own["more"][0].zero_()
-    own["more"].pop()
-    del own["more"]
-    assert batch["x"].tolist() == [0, 1, 2]
-    assert batch["more"][0].tolist() == [1, 1]
-    assert batch["more"][1][0] == "name"
-
-
-def test_copy_of_takes_frozen_dataclasses_and_other_objects_as_they_are():
-    @dataclass(frozen=True)
-    class Frozen:
-        x: torch.Tensor
-
-    batch = [Frozen(torch.ones(2)), other := object()]
-    own = copy_of(batch)
-    assert own is not batch and own[1] is other
-    assert torch.equal(own[0].x, batch[0].x)
