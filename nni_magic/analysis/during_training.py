@@ -28,12 +28,13 @@ from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from torch import Tensor, nn
 
-from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..scoring.evaluator_state import unnoticed
 from ..supernet.batches import copy_of
 from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import as_anchor
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_count
+from ..support.snapshot import Snapshot
 from .shared_weights import trainable_weights
 
 __all__ = ["LogInterference"]
@@ -57,8 +58,8 @@ class LogInterference(pl.Callback):
 
     Both children meet the step's batch and the weights behind the step, with dropout off and the
     same random numbers. (Where batches are accumulated, the last one is used; over several ranks
-    gradients are averaged.) Training is the same with and without the callback, as long as the
-    evaluator's ``training_step`` keeps no state but its metrics and buffers, which are put back.
+    gradients are averaged.) Training is the same with and without the callback: what the
+    evaluator's ``training_step`` keeps in attributes, metrics and buffers is put back.
 
     Parameters
     ----------
@@ -155,10 +156,11 @@ def _cosines(
         return []
     inputs = [weight for weights in shared for weight in weights]
     gradients = []
-    with _unnoticed(module.training_module):
+    with _isolated(module.training_module) as snapshot:
         for child in (previous, module.child):  # the path is then that of the child, as before
             module.router.set(child)
             seed_generators(trainer.global_step)
+            snapshot.restore()
             gradients.append(_gradients(trainer, module.training_module, batch, batch_idx, inputs))
     pairs = zip(*gradients, strict=True)
     candidates = [[next(pairs) for _ in weights] for weights in shared]
@@ -167,12 +169,11 @@ def _cosines(
 
 
 @contextmanager
-def _unnoticed(evaluator: pl.LightningModule) -> Iterator[None]:
-    """Switch dropout off and log nothing; afterwards generators, metrics and norms are put back."""
+def _isolated(evaluator: pl.LightningModule) -> Iterator[Snapshot]:
+    """Switch dropout off and log nothing; afterwards the evaluator and generators are put back."""
     modules = list(evaluator.modules())
-    with isolated_randomness(), kept_metrics(evaluator), as_anchor(modules):  # noqa: SIM117
-        with logged_to(evaluator, lambda *args, **options: None):
-            yield
+    with isolated_randomness(), as_anchor(modules), unnoticed(evaluator) as snapshot:
+        yield snapshot
 
 
 def _gradients(

@@ -14,7 +14,7 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 
-from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..scoring.evaluator_state import logged_to, untouched
 from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
 from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import Call, as_anchor, capture_call
@@ -72,8 +72,8 @@ class FrozenTraining:
     def session(self, weights: Sequence[nn.Parameter]) -> Iterator[None]:
         """Gradients for these weights only, dropout off, norms by the batch's statistics.
 
-        Modes, ``requires_grad``, the supernet's path, random generators, the state of metrics and
-        what evaluator and trainer are attached to come back afterwards.
+        Modes, ``requires_grad``, the supernet's path, random generators, attributes and metrics of
+        the evaluator, and what it and its trainer are attached to come back afterwards.
         """
         with self._connected(), self._frozen(weights):
             yield
@@ -89,12 +89,13 @@ class FrozenTraining:
         supernet_modules = [m for m in modules if isinstance(m, BaseSuperNetModule)]
         routed = [getattr(module, "sampling_policy", module) for module in supernet_modules]
         paths = [module._sampled for module in routed]
-        with isolated_randomness(), kept_metrics(self._module), torch.enable_grad():
+        with isolated_randomness(), torch.enable_grad():
             try:
                 self._module.train().requires_grad_(False)
                 for weight in weights:
                     weight.requires_grad_(True)
-                with as_anchor(modules):
+                evaluator = self._evaluator.module
+                with as_anchor(modules), untouched(evaluator) as self._snapshot:
                     yield
             finally:
                 for module, mode in zip(modules, modes, strict=True):
@@ -137,7 +138,7 @@ class FrozenTraining:
     def _training_step(self, index: int) -> tuple[Any, list[tuple[float, int | None]]]:
         """What the evaluator's step returns, and the values that it logs with their sizes.
 
-        Random numbers depend on nothing but the index.
+        Random numbers and attributes of the evaluator depend on nothing but the index.
         """
         logged = []
 
@@ -147,6 +148,7 @@ class FrozenTraining:
                 logged.append((value, options.get("batch_size")))
 
         seed_generators(index)
+        self._snapshot.restore()
         with logged_to(self._evaluator.module, log):
             step = self._evaluator.module.training_step
             return call_step(step, self._batches[index], index), logged

@@ -29,7 +29,7 @@ from nni.mutable import Sample
 from torch import Tensor, nn
 
 from ..samplers.streams import Stream
-from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..scoring.evaluator_state import unnoticed
 from ..supernet.epochs import epochs_left
 from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import Call, capture_call, select_layers
@@ -231,7 +231,7 @@ class Alignment(LossTerm):
         with isolated_randomness(), torch.no_grad(), precision.train_step_context():
             module.router.set(children[0])
             model = evaluator.model
-            with kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None):
+            with unnoticed(evaluator):
                 step = partial(call_step, evaluator.training_step, batch, batch_idx)
                 call = capture_call(model, step)
             layers = select_layers(

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from torchmetrics import Metric as TorchMetric
+from pytorch_lightning.loggers.logger import DummyLogger
 
-__all__ = ["evaluating", "kept_metrics", "logged_to"]
+from ..support.snapshot import Snapshot
+
+__all__ = ["evaluating", "logged_to", "unnoticed", "untouched"]
 
 
 @contextlib.contextmanager
 def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
-    """Hand what the evaluator logs to a function while the block runs."""
+    """Hand what the evaluator logs to a function while the block runs.
+
+    What it writes to the trainer's loggers by itself, such as pictures, goes nowhere.
+    """
     own = evaluator.__dict__.get("log")  # NNI puts the wrapper's there, in a fit
     evaluator.__dict__["log"] = log
     try:
-        yield
+        with _without_loggers(evaluator):
+            yield
     finally:
         if own is None:
             del evaluator.__dict__["log"]
@@ -27,18 +34,48 @@ def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterat
 
 
 @contextlib.contextmanager
-def kept_metrics(module: torch.nn.Module) -> Iterator[list[TorchMetric]]:
-    """Restore the state of a module's metrics when the block ends; gives the metrics."""
-    metrics = [metric for metric in module.modules() if isinstance(metric, TorchMetric)]
-    states = [(metric, metric._copy_state_dict(), metric._update_count) for metric in metrics]
+def _without_loggers(evaluator: pl.LightningModule) -> Iterator[None]:
+    trainer = evaluator.__dict__.get("_trainer")
+    if trainer is None:
+        yield
+        return
+    loggers = trainer.loggers
+    trainer.loggers = [DummyLogger() for _ in loggers]
     try:
-        yield metrics
+        yield
     finally:
-        for metric, state, count in states:
-            metric.reset()
-            for name, value in state.items():
-                setattr(metric, name, value)
-            metric._update_count = count
+        trainer.loggers = loggers
+
+
+@contextlib.contextmanager
+def untouched(evaluator: pl.LightningModule) -> Iterator[Snapshot]:
+    """Put the evaluator's plain attributes, buffers, metrics and generators back behind the block.
+
+    So do those of its submodules and of objects that it holds, but not of the supernet, nor of
+    trainers, loggers, data and optimizers; see :class:`nni_magic.support.snapshot.Snapshot`.
+
+    Yields
+    ------
+    Snapshot
+        To put all back in between, too.
+    """
+    supernet = cast(torch.nn.Module, evaluator.model)
+    snapshot = Snapshot(evaluator, leave=supernet.modules())
+    try:
+        yield snapshot
+    finally:
+        snapshot.restore()
+
+
+@contextlib.contextmanager
+def unnoticed(evaluator: pl.LightningModule) -> Iterator[Snapshot]:
+    """:func:`untouched`, and nothing is logged."""
+    with logged_to(evaluator, _nowhere), untouched(evaluator) as snapshot:
+        yield snapshot
+
+
+def _nowhere(*args: object, **options: object) -> None:
+    pass
 
 
 @contextlib.contextmanager

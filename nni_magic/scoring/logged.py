@@ -32,8 +32,8 @@ class Logged:
             self.metrics[name] = value
             return
         weight = options.get("batch_size")
-        if weight is None:
-            weight = extract_batch_size(self.batch)
+        if weight is None:  # in a hook of the epoch there is no batch
+            weight = 1 if self.batch is None else extract_batch_size(self.batch)
         # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
         self.values.setdefault(name, []).append((value, weight))
 
@@ -49,8 +49,8 @@ class Logged:
             return float(self.metrics[name].compute())
         if name not in self.values:
             raise ValueError(
-                f"metric is {metric!r}; accepted are the names that the evaluator's "
-                f"validation_step logs, {sorted({*self.values, *self.metrics})}, and None where it "
+                f"metric is {metric!r}; accepted are the names that the evaluator's validation "
+                f"logs, {sorted({*self.values, *self.metrics})}, and None where it "
                 "logs val_loss or returns the loss"
             )
         weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]

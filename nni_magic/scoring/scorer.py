@@ -27,7 +27,8 @@ from ..supernet.evaluator_steps import validate_batch
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
-from .evaluator_state import evaluating, kept_metrics, logged_to
+from ..support.snapshot import Snapshot
+from .evaluator_state import evaluating, logged_to, untouched
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
 __all__ = ["Metric", "Mode", "Scorer", "better"]
@@ -90,7 +91,7 @@ class Scorer:
         self.calibrator = calibrator
         self._loaders = loaders
         self._batches: list[Any] | None = None
-        self._metrics: list[TorchMetric] = []
+        self._snapshot: Snapshot | None = None
         self._logged = Logged()
         self._output: Any = None
         self._loader_argument: dict[str, int] = {}
@@ -99,7 +100,7 @@ class Scorer:
         """Score one child; the supernet's path is then this child's.
 
         The supernet is in evaluation mode meanwhile. Its weights and buffers, the global random
-        generators and the state of the evaluator's metrics stay as they were.
+        generators, and the evaluator's attributes, metrics and buffers stay as they were.
 
         Raises
         ------
@@ -140,13 +141,14 @@ class Scorer:
     def session(self) -> Iterator[None]:
         """Evaluation mode, and what the evaluator logs for the scorer, while children are scored.
 
-        The supernet's modes and the state of the evaluator's metrics come back afterwards.
+        The supernet's modes and the evaluator's attributes, metrics and buffers come back
+        afterwards.
         """
         evaluator: pl.LightningModule = self.module.training_module
         with (
             evaluating(self.module),
-            kept_metrics(evaluator) as self._metrics,
             logged_to(evaluator, self._log),
+            untouched(evaluator) as self._snapshot,
         ):
             model = cast(torch.nn.Module, evaluator.model)
             hook = model.register_forward_hook(self._keep_output)
@@ -156,13 +158,31 @@ class Scorer:
                 hook.remove()
 
     def validate(self, batches: Sequence[Any]) -> Value:
-        """Run the validation step on batches, on the path that is set, within a session."""
-        for metric in self._metrics:
+        """Run a validation on batches, on the path that is set, within a session.
+
+        As Lightning's loop does it: the evaluator's hooks of the validation epoch and of batches
+        are called, too, and see this child alone.
+        """
+        assert self._snapshot is not None, "within a session"
+        self._snapshot.restore()  # what another child has left
+        for metric in self._snapshot.found(TorchMetric):
             metric.reset()
         self._logged = Logged()
+        # Not ``on_validation_end``, which cannot log: what it writes would be a trace.
+        self._hook("on_validation_start")
+        self._hook("on_validation_epoch_start")
         for index, batch in enumerate(batches):
             self._validation_step(batch, index)
+        self._hook("on_validation_epoch_end")
         return self._logged.value(self.metric)
+
+    def _hook(self, name: str) -> None:
+        """Call a hook of the evaluator, if it is the user's: NNI's reports to a tuner."""
+        hook = getattr(self.module.training_module, name)
+        if hook.__module__.partition(".")[0] not in ("pytorch_lightning", "nni"):
+            self._logged.batch = None
+            with torch.no_grad():
+                hook()
 
     def reset(self) -> None:
         """Forget the batches, so that the trainer's present data are read."""

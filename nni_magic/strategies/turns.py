@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..losses.term import LossTerm, TrainingSupernet
 from ..samplers.base import Sampler
-from ..scoring.evaluator_state import kept_metrics, logged_to
+from ..scoring.evaluator_state import unnoticed
 from ..supernet.evaluator_steps import call_step
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
@@ -191,7 +191,7 @@ class TurnRunner:
         module.router.set(sample)
         with (
             isolated_randomness(), torch.no_grad(), precision.train_step_context(),
-            kept_metrics(evaluator), logged_to(evaluator, lambda *args, **options: None),
+            unnoticed(evaluator),
             as_anchor(list(module.model.modules())),
         ):  # fmt: skip
             output = call_step(evaluator.training_step, *inputs)

@@ -1,4 +1,4 @@
-"""Names of torch, Lightning, torchmetrics and NNI that are not theirs to promise, and that we use.
+"""Names of torch, Lightning and NNI that are not theirs to promise, and that we use.
 
 An underscore says so, or they belong to the inside of the trainer. Where a library has a public
 way it is taken; what is left stands here, and a test looks each one up, so that after an upgrade
@@ -50,16 +50,17 @@ PRIVATE_NAMES = (
                 "what has running statistics: BatchNorm and InstanceNorm of every dimension"),
     PrivateName("torch.nn.modules.instancenorm", "_InstanceNorm", ("supernet",),
                 "what has statistics of one row"),
-    PrivateName("torch.nn.Module", "_buffers", ("supernet",),
+    PrivateName("torch.nn.Module", "_buffers", ("supernet", "support"),
                 "other statistics for a while, with the module's own tensors left alone"),
-    PrivateName("torch.Tensor", "_version", ("search", "supernet"),
+    PrivateName("torch.Tensor", "_version", ("search", "supernet", "support"),
                 "tells whether a tensor was written to"),
     PrivateName("torch", "_foreach_norm", ("search",),
                 "norms of all weights at once, to see that they have changed"),
     # Lightning: what its trainer does before it calls a step
     PrivateName("pytorch_lightning.LightningModule", "_on_before_batch_transfer", ("supernet",),
                 "a batch passes the module's hooks as in the trainer"),
-    PrivateName("pytorch_lightning.LightningModule", "_trainer", ("supernet",), _ATTACHED),
+    PrivateName("pytorch_lightning.LightningModule", "_trainer", ("scoring", "supernet"),
+                _ATTACHED),
     PrivateName(_TRAINER, "_data_connector", ("supernet",), "attaches data without a fit"),
     PrivateName(f"{_TRAINER}._data_connector", "attach_data", ("supernet",), "likewise"),
     PrivateName(f"{_TRAINER}._data_connector", "_datahook_selector", ("supernet",), _ATTACHED),
@@ -78,10 +79,6 @@ PRIVATE_NAMES = (
     PrivateName(f"{_TRAINER}.strategy", "_model", ("supernet",), _ATTACHED),
     PrivateName("pytorch_lightning.strategies.DDPStrategy", "_ddp_kwargs", ("supernet",),
                 "whether DDP expects parameters without gradient, asked before it fails"),
-    # torchmetrics
-    PrivateName("torchmetrics.Metric", "_copy_state_dict", ("scoring",),
-                "to score a child leaves the metrics of the training as they were"),
-    PrivateName("torchmetrics.Metric", "_update_count", ("scoring",), "likewise"),
     # NNI
     PrivateName("nni.nas.evaluator.pytorch.LightningModule", "_model", ("supernet",),
                 "the prefix of the supernet's weights in a checkpoint; also " + _ATTACHED),

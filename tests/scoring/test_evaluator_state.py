@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.evaluator.pytorch import LightningModule, Trainer
+from pytorch_lightning.loggers import CSVLogger
 from scored import (
     CHILD,
     LABELS,
@@ -13,11 +14,13 @@ from scored import (
     logits_by_hand,
     trained,
 )
+from states import conv_net
 from torch import nn
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
+from training import QUIET
 
-from nni_magic.scoring.evaluator_state import evaluating, kept_metrics, logged_to
+from nni_magic.scoring.evaluator_state import evaluating, logged_to, unnoticed, untouched
 
 torch.set_num_threads(1)
 
@@ -70,21 +73,85 @@ def test_every_mode_comes_back_even_after_an_error():
     assert set(modes) == {True, False}
 
 
-# kept_metrics
+# untouched
 
 
-def test_metrics_of_all_submodules_are_given_and_come_back():
-    inner = nn.ModuleDict({"mean": MeanMetric(), "accuracy": MulticlassAccuracy(3)})
-    net = nn.ModuleList([inner, nn.Linear(1, 1)])
-    inner["mean"].update(torch.tensor([1.0, 5.0]))
-    with kept_metrics(net) as metrics:
-        assert [type(metric) for metric in metrics] == [MeanMetric, MulticlassAccuracy]
-        inner["mean"].update(torch.tensor(100.0))
-        inner["accuracy"].update(torch.tensor([0]), torch.tensor([1]))
-    assert (inner["mean"].compute(), inner["mean"].update_count) == (3.0, 1)
-    assert inner["accuracy"].update_count == 0
-    inner["mean"].update(torch.tensor(9.0))
-    assert inner["mean"].compute() == 5.0
+class Keeper(LightningModule):
+    """Keeps something of every step, in every place that people keep things."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.n, self.by_name = [], 0, {"loss": [], "mean": MeanMetric()}
+        self.register_buffer("average", torch.zeros(1))
+        self.metrics = nn.ModuleDict({"mean": MeanMetric(), "accuracy": MulticlassAccuracy(3)})
+        self.inner = nn.Linear(1, 1)
+        self.inner.calls = 0
+        self.set_model(conv_net())
+
+    def training_step(self, batch, batch_idx):
+        self.rows.append(batch)
+        self.n += 1
+        self.by_name["loss"].append(1.0)
+        self.average.mul_(0.9).add_(1)
+        self.inner.calls += 1
+        for mean in (self.by_name["mean"], self.metrics["mean"]):
+            mean.update(torch.tensor(100.0))
+        self.metrics["accuracy"].update(torch.tensor([0]), torch.tensor([1]))
+        self.log("loss", 1.0)
+
+    def state(self):
+        means = [mean.update_count for mean in (self.by_name["mean"], self.metrics["mean"])]
+        lists = [len(self.rows), len(self.by_name["loss"])]
+        return [*lists, self.n, self.average.item(), self.inner.calls, *means]
+
+
+def test_whatever_a_step_keeps_comes_back_even_after_an_error():
+    evaluator = Keeper()
+    for _ in range(2):
+        evaluator.metrics["mean"].update(torch.tensor(4.0))
+        evaluator.rows.append("before")
+    rows, before = evaluator.rows, evaluator.state()
+    with pytest.raises(ArithmeticError), unnoticed(evaluator) as snapshot:
+        evaluator.training_step(None, 0)
+        first = evaluator.state()
+        snapshot.restore()
+        evaluator.training_step(None, 0)
+        assert evaluator.state() == first != before
+        raise ArithmeticError
+    assert evaluator.state() == before
+    assert evaluator.rows is rows
+    evaluator.metrics["mean"].update(torch.tensor(1.0))
+    assert evaluator.metrics["mean"].compute() == 3.0
+
+
+def test_metrics_are_found_wherever_they_are_held():
+    evaluator = Keeper()
+    with untouched(evaluator) as snapshot:
+        found = snapshot.found(Metric)
+    metrics = [evaluator.by_name["mean"], *evaluator.metrics.values()]
+    assert sorted(map(id, found)) == sorted(map(id, metrics))
+
+
+def test_the_supernet_is_left_alone_wherever_it_is_held():
+    evaluator = Keeper()
+    block = evaluator.model.blocks[0]
+    evaluator.blocks = [block]
+    with untouched(evaluator):
+        block.seen = True
+    assert block.seen
+
+
+def test_pictures_and_the_like_go_to_no_logger(tmp_path):
+    evaluator, written = Keeper(), []
+    logger = CSVLogger(tmp_path)
+    logger.experiment.log_metrics = written.append
+    evaluator.trainer = Trainer(logger=logger, **{k: v for k, v in QUIET.items() if k != "logger"})
+    with unnoticed(evaluator):
+        evaluator.logger.experiment.log_metrics({"a": 1})
+        evaluator.logger.experiment.add_image("a", None)
+        evaluator.logger.log_metrics({"a": 1})
+    evaluator.logger.experiment.log_metrics({"b": 1})
+    assert written == [{"b": 1}]
 
 
 # All of them, in a score
