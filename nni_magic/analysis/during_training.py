@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from ..scoring.evaluator_state import unnoticed
 from ..supernet.batches import copy_of
-from ..supernet.evaluator_steps import call_step
+from ..supernet.connection import require_automatic_optimization
+from ..supernet.evaluator_steps import call_step, loss_of
 from ..supernet.hidden_states import as_anchor
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_count
@@ -89,7 +90,7 @@ class LogInterference(pl.Callback):
         TypeError
             If the module that is trained does not come from one of the strategies.
         ValueError
-            If its supernet has no choice block.
+            If its supernet has no choice block, or the evaluator's module optimizes by hand.
         """
         if stage != "fit":
             return
@@ -98,6 +99,8 @@ class LogInterference(pl.Callback):
                 f"{type(pl_module).__name__} has no {' and no '.join(missing)}: LogInterference "
                 "is for the training of a supernet by a strategy of nni_magic"
             )
+        why = "LogInterference takes gradients of the loss of its step"
+        require_automatic_optimization(pl_module.training_module, why)
         if not any(isinstance(module, PathSamplingLayer) for module in pl_module.modules()):
             raise ValueError(
                 f"{type(pl_module.training_module.model).__name__} has no LayerChoice, and so no "
@@ -187,7 +190,7 @@ def _gradients(
     precision: Any = trainer.precision_plugin
     with precision.train_step_context():
         output: Any = call_step(evaluator.training_step, batch, batch_idx)
-    loss = output["loss"] if isinstance(output, dict) else output
+    loss = loss_of(output)
     if loss is None:  # the evaluator skips this batch
         return [None] * len(weights)
     if getattr(precision, "scaler", None) is not None:  # in half precision gradients would vanish

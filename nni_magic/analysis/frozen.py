@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 
 from ..scoring.evaluator_state import logged_to, untouched
-from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
-from ..supernet.evaluator_steps import call_step
+from ..supernet.connection import (
+    as_supernet,
+    check_evaluator,
+    connected,
+    on_device,
+    require_automatic_optimization,
+)
+from ..supernet.evaluator_hooks import EvaluatorHooks
+from ..supernet.evaluator_steps import call_step, loss_of
 from ..supernet.hidden_states import Call, as_anchor, capture_call
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..supernet.routing import Router
@@ -44,11 +50,7 @@ class FrozenTraining:
 
     def __init__(self, supernet: ModelSpace, evaluator: Lightning, batches: Sequence[Any]) -> None:
         check_evaluator(evaluator)
-        if not evaluator.module.automatic_optimization:
-            raise ValueError(
-                f"{type(evaluator.module).__name__} has automatic_optimization=False, so that its "
-                "training_step would change the weights; accepted are steps that return a loss"
-            )
+        require_automatic_optimization(evaluator.module, "a gradient is taken of its step's loss")
         if (precision := evaluator.trainer.precision) in FLOAT16:
             raise ValueError(
                 f"the evaluator's trainer has precision {precision!r}, in which small gradients "
@@ -64,7 +66,7 @@ class FrozenTraining:
         self.model = as_supernet(supernet)
         self.n_batches = len(batches)
         self._evaluator = evaluator
-        self._module = RandomSamplingLightningModule(evaluator.module)
+        self._module = EvaluatorHooks(evaluator.module)
         with self._connected():
             self._batches = [on_device(self._module, batch) for batch in batches]
 
@@ -123,7 +125,7 @@ class FrozenTraining:
             If the training step does not give a tensor with one element.
         """
         output, logged = self._training_step(index)
-        loss = output.get("loss") if isinstance(output, Mapping) else output
+        loss = loss_of(output)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             given = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
             raise ValueError(

@@ -23,7 +23,7 @@ from torchmetrics import Metric as TorchMetric
 from ..supernet.batches import copy_of
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import on_device
-from ..supernet.evaluator_steps import validate_batch
+from ..supernet.evaluator_steps import loss_of, validate_batch
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
@@ -250,7 +250,7 @@ class Scorer:
                         "validation_step does not call self.model(...)"
                     )
                 logged(FUNCTION, self.metric(self._output, copy_of(batch)))
-        loss = output.get("loss") if isinstance(output, dict) else output
+        loss = loss_of(output)
         if self.metric is None and not logged.has("val_loss") and loss is not None:
             logged(RETURNED, loss)
 

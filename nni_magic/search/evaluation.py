@@ -21,7 +21,6 @@ import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from torch import nn
 
 from ..children.samples import check_sample
@@ -30,6 +29,7 @@ from ..scoring.scorer import Metric, Mode, Scorer, Value
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import ChangedInPlace, answering, chain_of, single_step
 from ..supernet.connection import as_supernet, check_evaluator, connect
+from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_choice, check_count
 from .execution import ChainRunner, prefix_tree
@@ -232,7 +232,7 @@ class ChildEvaluator(ChildScores):
         memory: int = 2**28,
     ) -> None:
         check_evaluator(evaluator)
-        module = RandomSamplingLightningModule(evaluator.module)
+        module = EvaluatorHooks(evaluator.module)
         self._connection = module, as_supernet(supernet), evaluator
         connect(*self._connection)
         loaders = evaluator.val_dataloaders

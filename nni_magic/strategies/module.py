@@ -29,7 +29,6 @@ from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Scorer
 from ..supernet.calibration import Calibrator
 from ..supernet.checkpoint import CHECKPOINT_KEY, check_resumable
-from ..supernet.connection import require_automatic_optimization
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import Replay
@@ -265,7 +264,6 @@ class SupernetModule(EvaluatorHooks):
         return self.replay.pending
 
     def on_fit_start(self) -> None:
-        require_automatic_optimization(self.training_module)
         if not self.resumes:
             self.seed = self.trainer.strategy.broadcast(self.seed)
             self.sampler.reset(self.seed)
@@ -274,7 +272,7 @@ class SupernetModule(EvaluatorHooks):
         _logger.info("%s, seed %d", self.method, self.seed)
         require_unused_parameters(self.trainer.strategy)
         require_choices(self, self.router.by_label)
-        self._runner.check(self.trainer)
+        self._runner.check(self.trainer, self.sampler)
         for term in self.terms:
             term.begin(self)
         return super().on_fit_start()

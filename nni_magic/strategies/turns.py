@@ -11,12 +11,14 @@ import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, nn
 
 from ..losses.term import LossTerm, TrainingSupernet
 from ..samplers.base import Sampler
 from ..scoring.evaluator_state import unnoticed
-from ..supernet.evaluator_steps import call_step
+from ..supernet.connection import require_automatic_optimization
+from ..supernet.evaluator_steps import call_step, loss_of
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
 from ..supernet.step import Step, Turn, rows_of
@@ -54,14 +56,30 @@ class TurnRunner:
         self._going_back = False
         self._logged: dict[str, Tensor] = {}
 
-    def check(self, trainer: pl.Trainer) -> None:
-        """Make sure that the trainer can go back turn by turn, if it is to.
+    def check(self, trainer: pl.Trainer, sampler: Sampler) -> None:
+        """Make sure that the evaluator's steps and the trainer fit what is to be run.
+
+        An evaluator that optimizes by hand can only be given one child a step and no loss terms.
 
         Raises
         ------
         ValueError
-            If its strategy is DDP, which counts on one backward pass a step.
+            If a step optimizes by hand although there is more to go back through than its own
+            loss, or reads its batches by itself; or if turns go back one by one under DDP, which
+            counts on one backward pass a step.
         """
+        evaluator = self._module.training_module
+        if terms := [term.name for term in self._module.terms]:
+            why = f"{', '.join(terms)} is to be added to the loss of every step"
+            require_automatic_optimization(evaluator, why)
+        if type(sampler).turns is not Sampler.turns:
+            why = f"{type(sampler).__name__} may train or probe several children in a step"
+            require_automatic_optimization(evaluator, why)
+        if is_param_in_hook_signature(evaluator.training_step, "dataloader_iter", explicit=True):
+            raise ValueError(
+                f"training_step of {type(evaluator).__name__} takes dataloader_iter; accepted are "
+                "steps that take a batch"
+            )
         if self._turn_by_turn and isinstance(trainer.strategy, pl.strategies.DDPStrategy):
             raise ValueError(
                 "turn_by_turn is True, but the trainer's strategy is DDP, which synchronises "
@@ -93,8 +111,8 @@ class TurnRunner:
         Returns
         -------
         Tensor, dict or None
-            The evaluator's output in the first turn, with the loss to go back from; ``None`` if the
-            batch is skipped.
+            The evaluator's output in the first turn, with the loss to go back from; as it is, such
+            as ``None``, if no turn has a loss.
         """
         self._step, self._inputs = step, (batch, batch_idx)
         self._random = RandomState.capture() if len(step.turns) > 1 else None
@@ -107,7 +125,7 @@ class TurnRunner:
             outputs.append(output)
             losses += [] if loss is None else [loss]
         if not losses:
-            return None
+            return outputs[0]
         first = next(output for output in outputs if output is not None)
         total = sum(losses[1:], losses[0])
         if not self._later:
@@ -139,9 +157,9 @@ class TurnRunner:
         module.router.set(turn.child)
         terms = [term for term in module.terms if term.layers is not None]
         output, calls = self._observed(turn, terms)
-        loss = output["loss"] if isinstance(output, dict) else output
-        if loss is None:  # the evaluator skips this batch
-            return None, None
+        loss = loss_of(output)
+        if loss is None:  # the evaluator skips this batch, or optimizes by hand
+            return output, None
         step.losses.append(loss.detach())
         step.calls.append(calls)
         weighted = loss if turn.weight == 1 else turn.weight * loss
@@ -153,7 +171,7 @@ class TurnRunner:
                 parts.append(term.weight * value)
         if terms:
             module.router.set(turn.child)  # they may have run other children
-        return output, sum(parts[1:], parts[0]) if parts else None
+        return (output, sum(parts[1:], parts[0])) if parts else (None, None)
 
     def _observed(self, turn: Turn, terms: Sequence[LossTerm]) -> tuple[Any, list[Call]]:
         """Run the evaluator's training step; record the model's calls if a term needs them."""
@@ -195,7 +213,7 @@ class TurnRunner:
             as_anchor(list(module.model.modules())),
         ):  # fmt: skip
             output = call_step(evaluator.training_step, *inputs)
-        loss = output["loss"] if isinstance(output, dict) else output
+        loss = loss_of(output)
         return math.nan if loss is None else float(loss)
 
     def _note(self, name: str, value: Tensor) -> None:

@@ -26,6 +26,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ..support.errors import check_count
+from .by_hand import gradients_kept
 from .connection import on_device
 from .evaluator_steps import call_step
 from .hidden_states import Call, capture_call
@@ -151,7 +152,8 @@ class Calibrator:
         """
         if self._calls is None:
             calibrates = self.n_batches and tracking_norms([self._model])
-            self._calls = self._read() if calibrates else []
+            with gradients_kept(self.module):
+                self._calls = self._read() if calibrates else []
         device = next((p.device for p in self._model.parameters()), None)
         return [_to_device(call, device) for call in self._calls]
 

@@ -50,18 +50,24 @@ def check_evaluator(evaluator: Any) -> None:
         )
 
 
-def require_automatic_optimization(module: pl.LightningModule) -> None:
-    """Lightning must run the optimizer, because a strategy's terms go into the loss of each step.
+def require_automatic_optimization(module: pl.LightningModule, why: str) -> None:
+    """Make sure that Lightning runs the backward pass and the optimizer, and not the step itself.
+
+    Parameters
+    ----------
+    module
+        The evaluator's module.
+    why
+        What cannot be done otherwise, for the message.
 
     Raises
     ------
     ValueError
-        If the evaluator's module optimizes by hand.
+        If the module optimizes by hand.
     """
     if not module.automatic_optimization:
         raise ValueError(
-            f"automatic_optimization of {type(module).__name__} is False; accepted is True: the "
-            "strategy gives Lightning the loss of each step"
+            f"automatic_optimization of {type(module).__name__} is False; accepted is True: {why}"
         )
 
 

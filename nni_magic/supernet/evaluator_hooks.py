@@ -16,6 +16,10 @@ __all__ = ["EvaluatorHooks"]
 class EvaluatorHooks(RandomSamplingLightningModule):
     """Wraps the evaluator's module; Lightning trains the wrapper as if it were that module."""
 
+    @property
+    def automatic_optimization(self) -> bool:
+        return self.training_module.automatic_optimization
+
     # Batches
 
     def on_before_batch_transfer(self, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +10,7 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 
 from .batches import copy_of
 
-__all__ = ["call_step", "validate_batch"]
+__all__ = ["call_step", "loss_of", "validate_batch"]
 
 
 def call_step(
@@ -78,3 +78,8 @@ def validate_batch(
     output = call_step(evaluator.validation_step, batch, batch_idx, dataloader_idx, own=False)
     evaluator.on_validation_batch_end(output, batch, *place)
     return output
+
+
+def loss_of(output: Any) -> Any:
+    """The loss in what a step returns; ``None`` if there is none."""
+    return output.get("loss") if isinstance(output, Mapping) else output

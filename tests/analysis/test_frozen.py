@@ -276,7 +276,7 @@ def half():
 @pytest.mark.parametrize(("evaluator", "batches", "error", "message"), [
     (lambda: FunctionalEvaluator(print), [0], TypeError, "evaluator is a FunctionalEvaluator"),
     (lambda: lightning(devices=2), [0], ValueError, "devices of the .*trainer is 2; accepted is 1"),
-    (lambda: lightning(Manual()), [0], ValueError, "Manual has automatic_optimization=False"),
+    (lambda: lightning(Manual()), [0], ValueError, "automatic_optimization of Manual is Fal"),
     (half, [0], ValueError, r"precision '16-mixed', .* accepted are others, such as '32-true'"),
     (lambda: lightning(precision="16-true"), [0], ValueError, "precision '16-true', in which"),
     (lightning, torch.ones(2), TypeError, r"batches is a Tensor; .* such as \[batch\]"),

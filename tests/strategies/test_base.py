@@ -9,11 +9,8 @@ from nni.nas.profiler.pytorch.flops import NumParamsProfiler
 from spaces import ConvSpace
 from training import (
     STRATEGIES,
-    DictModule,
     Watch,
-    bert,
     classification,
-    dict_evaluator,
     make,
     train,
 )
@@ -56,14 +53,3 @@ def test_unsorted_models_are_refused():
 def test_strategy_written_for_03_is_refused_and_not_trained_as_another(name):
     with pytest.raises(TypeError, match=f"Mine has '{name}', which 0.3 asked for"):
         type("Mine", (nni_magic.strategies.SPOS,), {name: None})
-
-
-def test_manual_optimization_is_refused_at_the_start():
-    class ByHand(DictModule):
-        automatic_optimization = False
-
-    evaluator = dict_evaluator(watch := Watch())
-    evaluator.module = ByHand()
-    with pytest.raises(ValueError, match="automatic_optimization of ByHand is False; acc"):
-        train(make("spos"), bert(), evaluator)
-    assert watch.steps == []
