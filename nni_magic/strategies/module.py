@@ -280,15 +280,13 @@ class SupernetModule(EvaluatorHooks):
     def on_train_start(self) -> None:
         for term in self.terms:
             term.started()
-        # The first score shows a wrong metric name or missing data now and not an epoch later.
-        self.scorer(self.validation.panel[0])
+        self.scorer(self.validation.panel[0])  # shows a wrong metric name or missing data now
         if self.shrinking is not None:
             self.shrinking.begin(self)
         return super().on_train_start()
 
     def on_fit_end(self) -> None:
-        # A run that is resumed when it is over never reaches the end of training.
-        self.leaderboard.rescore(self.validation.panel)
+        self.leaderboard.rescore(self.validation.panel)  # also of a run resumed when it is over
         return super().on_fit_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
