@@ -145,7 +145,7 @@ def test_hooks_are_called_as_often_as_without_a_strategy(alone, under_a_strategy
     same = HOOKS - NOT_YET.keys() - OFTENER.keys()
     assert {name: under_a_strategy[name] for name in same} == {name: alone[name] for name in same}
     called = {name for name in same if alone[name]}
-    assert len(called) >= 28  # of training, validation, optimizer and checkpoint
+    assert len(called) >= 23  # of training, optimizer and checkpoint
     assert alone["optimizer_step"] == alone["backward"] == EPOCHS * BATCHES
 
 
