@@ -41,6 +41,9 @@ class TurnRunner:
 
     Every turn but the last is given a copy of the batch, because the evaluator may write into it.
 
+    An evaluator that optimizes by hand is given one child for every batch, or for all batches until
+    one of its optimizers has stepped, however many optimizers there are.
+
     Parameters
     ----------
     module

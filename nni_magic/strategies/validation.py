@@ -21,6 +21,12 @@ class Validation:
 
     A validation advances neither the sampler nor the global random generators.
 
+    Every batch is validated by one child of the panel after another, each with the evaluator's
+    hooks of the batch around its step. Metrics that are logged are means over the panel, and what
+    the evaluator gathers over the epoch holds the rows of all children, batch by batch: hooks at
+    the end of the epoch see the panel. (A score is of a validation of one child, see
+    :meth:`nni_magic.scoring.scorer.Scorer.validate`.)
+
     Parameters
     ----------
     module
