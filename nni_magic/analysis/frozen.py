@@ -9,13 +9,21 @@ from typing import Any
 import torch
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor, nn
 
 from ..scoring.evaluator_state import kept_metrics, logged_to
-from ..supernet.connection import as_supernet, check_evaluator, connected, on_device
+from ..supernet.connection import (
+    as_supernet,
+    check_evaluator,
+    connected,
+    converted,
+    kept_attachments,
+    on_device,
+    prepare,
+)
+from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.hidden_states import Call, as_anchor, capture_call
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..supernet.routing import Router
@@ -63,7 +71,9 @@ class FrozenTraining:
         self.model = as_supernet(supernet)
         self.n_batches = len(batches)
         self._evaluator = evaluator
-        self._module = RandomSamplingLightningModule(evaluator.module)
+        self._module = EvaluatorHooks(evaluator.module)
+        with kept_attachments(evaluator):
+            prepare(self._module, self.model, evaluator)
         with self._connected():
             self._batches = [on_device(self._module, batch) for batch in batches]
 
@@ -74,7 +84,7 @@ class FrozenTraining:
         Modes, ``requires_grad``, the supernet's path, random generators, the state of metrics and
         what evaluator and trainer are attached to come back afterwards.
         """
-        with self._connected(), self._frozen(weights):
+        with self._connected(), converted(self._module), self._frozen(weights):
             yield
 
     def _connected(self) -> contextlib.AbstractContextManager[None]:

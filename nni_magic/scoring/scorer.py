@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
 from ..supernet.calibration import Calibrator, Statistics
-from ..supernet.connection import on_device
+from ..supernet.connection import converted, on_device
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
@@ -119,13 +119,14 @@ class Scorer:
     def child(self, sample: Sample) -> torch.nn.Module:
         """Build a stand-alone child with the weights, and the statistics, that are scored.
 
-        It is in the supernet's mode, whose path is then this child's.
+        It is in the supernet's mode, whose path is then this child's, and in the precision of the
+        trainer.
         """
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
             self.router.set(sample)
             statistics = self.statistics()
-        with statistics:
+        with converted(self.module), statistics:
             # A copy, because freezing leaves the chosen candidates shared with the supernet.
             child = copy.deepcopy(freeze(model, sample))
         return child.train(model.training)
@@ -142,6 +143,7 @@ class Scorer:
         """
         evaluator: pl.LightningModule = self.module.training_module
         with (
+            converted(self.module),
             evaluating(self.module),
             kept_metrics(evaluator) as self._metrics,
             logged_to(evaluator, self._log),

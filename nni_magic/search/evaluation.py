@@ -21,7 +21,6 @@ import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from torch import nn
 
 from ..children.samples import check_sample
@@ -29,7 +28,15 @@ from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Mode, Scorer, Value
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import answering, chain_of, single_step
-from ..supernet.connection import as_supernet, check_evaluator, connect
+from ..supernet.connection import (
+    as_supernet,
+    check_evaluator,
+    connect,
+    held_out_data,
+    prepare,
+    training_data,
+)
+from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_choice, check_count
 from .execution import ChainRunner, prefix_tree
@@ -187,7 +194,7 @@ class ChildEvaluator(ChildScores):
         A trained supernet, or a model space with trained weights, of which a copy is made into one.
     evaluator
         NNI's Lightning evaluator, with ``val_dataloaders``; if the supernet has BatchNorm also
-        with ``train_dataloaders``.
+        with ``train_dataloaders``. A DataModule has both.
     metric, mode
         What the score is; see :class:`nni_magic.scoring.scorer.Scorer`.
     n_batches
@@ -218,15 +225,15 @@ class ChildEvaluator(ChildScores):
         memory: int = 2**28,
     ) -> None:
         check_evaluator(evaluator)
-        module = RandomSamplingLightningModule(evaluator.module)
+        module = EvaluatorHooks(evaluator.module)
         self._connection = module, as_supernet(supernet), evaluator
-        connect(*self._connection)
-        loaders = evaluator.val_dataloaders
+        prepare(*self._connection)
+        loaders = held_out_data(evaluator)
         scorer = Scorer(
             module, metric=metric, mode=mode, n_batches=n_batches,
             loaders=[] if loaders is None else loaders,
             calibrator=Calibrator(
-                module, lambda: evaluator.train_dataloaders, calibration_batches
+                module, lambda: training_data(evaluator), calibration_batches
             ),
         )  # fmt: skip
         super().__init__(scorer, memory=memory)

@@ -32,6 +32,7 @@ from ..supernet.checkpoint import CHECKPOINT_KEY, check_resumable
 from ..supernet.connection import require_automatic_optimization
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
+from ..supernet.hyper_parameters import keep_loadable
 from ..supernet.resume import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
@@ -291,6 +292,7 @@ class SupernetModule(EvaluatorHooks):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._tell()  # callbacks save before the module's own end of the batch
         checkpoint[CHECKPOINT_KEY] = state_of(self)
+        keep_loadable(checkpoint)
         self.training_module.on_save_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -144,7 +144,8 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     path
         The checkpoint.
     space
-        The space that the supernet was trained on, built anew; or a supernet of it.
+        The space that the supernet was trained on, built anew; or a supernet of it. Its weights
+        then have the precision of the training, such as 64-true.
 
     Raises
     ------
@@ -161,8 +162,18 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
         if name.startswith(WEIGHTS)
     }
     _check_weights(weights, space.state_dict())
+    _take_precision(space, weights)
     space.load_state_dict(weights)
     return space
+
+
+def _take_precision(space: ModelSpace, weights: Mapping[str, Tensor]) -> None:
+    """Give parameters and buffers the types of a checkpoint's, so that none are rounded."""
+    for prefix, module in space.named_modules():
+        for name, own in [*module._parameters.items(), *module._buffers.items()]:
+            given = weights.get(f"{prefix}.{name}" if prefix else name)
+            if own is not None and given is not None and own.dtype != given.dtype:
+                own.data = own.data.to(given.dtype)
 
 
 def _check_weights(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

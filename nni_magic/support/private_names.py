@@ -78,6 +78,8 @@ PRIVATE_NAMES = (
     PrivateName(f"{_TRAINER}.strategy", "_model", ("supernet",), _ATTACHED),
     PrivateName("pytorch_lightning.strategies.DDPStrategy", "_ddp_kwargs", ("supernet",),
                 "whether DDP expects parameters without gradient, asked before it fails"),
+    PrivateName("pytorch_lightning.strategies.launchers", "_MultiProcessingLauncher", ("supernet",),
+                "tells strategies that train in other processes"),
     # torchmetrics
     PrivateName("torchmetrics.Metric", "_copy_state_dict", ("scoring",),
                 "to score a child leaves the metrics of the training as they were"),
