@@ -32,7 +32,6 @@ from ..supernet.checkpoint import CHECKPOINT_KEY, check_resumable
 from ..supernet.connection import require_automatic_optimization
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
-from ..supernet.hyper_parameters import keep_loadable
 from ..supernet.resume import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
@@ -292,10 +291,9 @@ class SupernetModule(EvaluatorHooks):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._tell()  # callbacks save before the module's own end of the batch
         checkpoint[CHECKPOINT_KEY] = state_of(self)
-        keep_loadable(checkpoint)
-        self.training_module.on_save_checkpoint(checkpoint)
+        super().on_save_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_resumable(checkpoint, self.method)
         load_state(self, checkpoint[CHECKPOINT_KEY])
-        self.training_module.on_load_checkpoint(checkpoint)
+        super().on_load_checkpoint(checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -169,11 +170,9 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
 
 def _take_precision(space: ModelSpace, weights: Mapping[str, Tensor]) -> None:
     """Give parameters and buffers the types of a checkpoint's, so that none are rounded."""
-    for prefix, module in space.named_modules():
-        for name, own in [*module._parameters.items(), *module._buffers.items()]:
-            given = weights.get(f"{prefix}.{name}" if prefix else name)
-            if own is not None and given is not None and own.dtype != given.dtype:
-                own.data = own.data.to(given.dtype)
+    for name, own in chain(space.named_parameters(), space.named_buffers()):
+        if name in weights and own.dtype != weights[name].dtype:
+            own.data = own.data.to(weights[name].dtype)
 
 
 def _check_weights(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

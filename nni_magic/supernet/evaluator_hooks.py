@@ -13,6 +13,8 @@ from typing import Any
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
 from pytorch_lightning.core.hooks import CheckpointHooks, DataHooks, ModelHooks
 
+from .hyper_parameters import keep_loadable
+
 __all__ = ["ATTRIBUTES", "HOOKS", "EvaluatorHooks"]
 
 OF_THE_MODULE = (  # of LightningModule itself; its hook classes have the others
@@ -70,3 +72,7 @@ class EvaluatorHooks(RandomSamplingLightningModule):
     # running hook in common, the evaluator's works as it is.
     vars().update({name: _Evaluators() for name in HOOKS})
     vars().update({name: _EvaluatorsToSet() for name in ATTRIBUTES})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        keep_loadable(checkpoint)
+        self.training_module.on_save_checkpoint(checkpoint)
