@@ -165,10 +165,7 @@ def converted(module: pl.LightningModule) -> Iterator[None]:
             if parameter.dtype != own.dtype:
                 parameter.data = own
         for part, held in buffers:
-            for name, own in held.items():
-                now = part._buffers.get(name)
-                if own is not None and now is not None and now.dtype != own.dtype:
-                    part._buffers[name] = own
+            part._buffers.update(held)
 
 
 @contextlib.contextmanager

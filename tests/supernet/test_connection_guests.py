@@ -180,7 +180,7 @@ def test_a_loaded_supernet_has_the_precision_of_its_training(space, precision, t
 
 @pytest.mark.parametrize("data", [False, True])
 def test_gradients_are_those_of_batches_as_lightning_gives_them(space, data):
-    net, batch = supernet(copy.deepcopy(space)), list(loader(3))[0]
+    net, batch = supernet(copy.deepcopy(space)), next(iter(loader(3)))
     choices = candidates(space)
     children = [{label: c[0] for label, c in choices.items()}]
     children.append({**children[0], "block_2": choices["block_2"][1]})

@@ -181,9 +181,6 @@ class Replaced(pl.Callback):
 class Own(Replaced):
     """Given by the evaluator's module, in place of the trainer's of a base class."""
 
-    def on_train_epoch_end(self, trainer, module):
-        module.log("by_callback", 5.0)
-
 
 class Reader(Scheduled):
     """Logs in every kind of hook, and notes what it reads on itself."""
@@ -200,8 +197,9 @@ class Reader(Scheduled):
     def note(self, hook):
         optimizers, schedulers = self.optimizers(), self.lr_schedulers()
         self.seen.append((
-            hook, self.current_epoch, self.global_step, self.device, self.dtype, self.trainer.fit_loop
-            is not None, type(optimizers), type(schedulers), self.hparams.rate, self.global_rank,
+            hook, self.current_epoch, self.global_step, self.device, self.dtype,
+            self.trainer.max_epochs, type(optimizers).__name__,
+            type(schedulers), self.hparams.rate, self.global_rank,
             self.all_gather(torch.tensor(2.0)).item(), type(self.logger), self._current_fx_name,
             [type(c) for c in self.trainer.callbacks], self.strict_loading,
         ))  # fmt: skip
@@ -226,8 +224,10 @@ class Reader(Scheduled):
         self.log("validated", 6.0)
 
 
-class Memory(pl.loggers.logger.DummyLogger):
+class Memory(pl.loggers.logger.Logger):
     """Keeps what it is given."""
+
+    name, version = "memory", "0"
 
     def __init__(self):
         super().__init__()
@@ -249,7 +249,11 @@ def read_by(fit, path):
     fit(module, trainer)
     trainer.save_checkpoint(path)
     kept = torch.load(path, weights_only=True)["hyper_parameters"] if fit is by_strategy else None
-    logged = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("own/")}
+    logged = {
+        k: float(v)
+        for k, v in trainer.callback_metrics.items()
+        if "loss" not in k and "supernet/" not in k
+    }
     return module.seen, logger.metrics, logger.settings, logged, kept
 
 
