@@ -18,7 +18,10 @@ from ..supernet.connection import (
     as_supernet,
     check_evaluator,
     connected,
+    converted,
+    kept_attachments,
     on_device,
+    prepare,
     require_automatic_optimization,
 )
 from ..supernet.evaluator_hooks import EvaluatorHooks
@@ -67,6 +70,8 @@ class FrozenTraining:
         self.n_batches = len(batches)
         self._evaluator = evaluator
         self._module = EvaluatorHooks(evaluator.module)
+        with kept_attachments(evaluator):
+            prepare(self._module, self.model, evaluator)
         with self._connected():
             self._batches = [on_device(self._module, batch) for batch in batches]
 
@@ -77,7 +82,7 @@ class FrozenTraining:
         Modes, ``requires_grad``, the supernet's path, random generators, attributes and metrics of
         the evaluator, and what it and its trainer are attached to come back afterwards.
         """
-        with self._connected(), self._frozen(weights):
+        with self._connected(), converted(self._module), self._frozen(weights):
             yield
 
     def _connected(self) -> contextlib.AbstractContextManager[None]:

@@ -22,7 +22,7 @@ from torchmetrics import Metric as TorchMetric
 
 from ..supernet.batches import copy_of
 from ..supernet.calibration import Calibrator, Statistics
-from ..supernet.connection import on_device
+from ..supernet.connection import converted, on_device
 from ..supernet.evaluator_steps import loss_of, validate_batch
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
@@ -122,13 +122,14 @@ class Scorer:
     def child(self, sample: Sample) -> torch.nn.Module:
         """Build a stand-alone child with the weights, and the statistics, that are scored.
 
-        It is in the supernet's mode, whose path is then this child's.
+        It is in the supernet's mode, whose path is then this child's, and in the precision of the
+        trainer.
         """
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
             self.router.set(sample)
             statistics = self.statistics()
-        with statistics:
+        with converted(self.module), statistics:
             # A copy, because freezing leaves the chosen candidates shared with the supernet.
             child = copy.deepcopy(freeze(model, sample))
         return child.train(model.training)
@@ -146,6 +147,7 @@ class Scorer:
         """
         evaluator: pl.LightningModule = self.module.training_module
         with (
+            converted(self.module),
             evaluating(self.module),
             logged_to(evaluator, self._log),
             untouched(evaluator) as self._snapshot,

@@ -28,7 +28,14 @@ from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Mode, Scorer, Value
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import ChangedInPlace, answering, chain_of, single_step
-from ..supernet.connection import as_supernet, check_evaluator, connect
+from ..supernet.connection import (
+    as_supernet,
+    check_evaluator,
+    connect,
+    held_out_data,
+    prepare,
+    training_data,
+)
 from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_choice, check_count
@@ -201,7 +208,7 @@ class ChildEvaluator(ChildScores):
         A trained supernet, or a model space with trained weights, of which a copy is made into one.
     evaluator
         NNI's Lightning evaluator, with ``val_dataloaders``; if the supernet has BatchNorm also
-        with ``train_dataloaders``.
+        with ``train_dataloaders``. A DataModule has both.
     metric, mode
         What the score is; see :class:`nni_magic.scoring.scorer.Scorer`.
     n_batches
@@ -234,13 +241,13 @@ class ChildEvaluator(ChildScores):
         check_evaluator(evaluator)
         module = EvaluatorHooks(evaluator.module)
         self._connection = module, as_supernet(supernet), evaluator
-        connect(*self._connection)
-        loaders = evaluator.val_dataloaders
+        prepare(*self._connection)
+        loaders = held_out_data(evaluator)
         scorer = Scorer(
             module, metric=metric, mode=mode, n_batches=n_batches,
             loaders=[] if loaders is None else loaders,
             calibrator=Calibrator(
-                module, lambda: evaluator.train_dataloaders, calibration_batches
+                module, lambda: training_data(evaluator), calibration_batches
             ),
         )  # fmt: skip
         super().__init__(scorer, memory=memory)

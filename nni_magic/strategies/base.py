@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import nni_bootstrap  # noqa: F401
+from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
@@ -27,6 +28,7 @@ from ..losses.term import LossTerm
 from ..samplers.base import Sampler
 from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
+from ..supernet.distributed import require_own_process
 from ..supernet.resume import batches_done, resumable
 from .module import SupernetModule
 from .settings import SupernetSettings
@@ -133,6 +135,21 @@ class SupernetStrategy(RandomOneShot):
             settings=self.settings, shrinking=self.shrinking, turn_by_turn=self.turn_by_turn,
         )  # fmt: skip
         return self._module
+
+    def mutate_evaluator(self, evaluator: Any) -> Any:
+        if isinstance(evaluator, Lightning):
+            require_own_process(evaluator.trainer.strategy)
+            self._datamodule = evaluator.datamodule
+        return super().mutate_evaluator(evaluator)
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            # NNI puts the strategy's loaders over those of a DataModule, which is the user's.
+            if self._datamodule is not None:
+                for name in ("train_dataloader", "val_dataloader"):
+                    vars(self._datamodule).pop(name, None)
 
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module = self._module

@@ -292,9 +292,9 @@ class SupernetModule(EvaluatorHooks):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._tell()  # callbacks save before the module's own end of the batch
         checkpoint[CHECKPOINT_KEY] = state_of(self)
-        self.training_module.on_save_checkpoint(checkpoint)
+        super().on_save_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_resumable(checkpoint, self.method)
         load_state(self, checkpoint[CHECKPOINT_KEY])
-        self.training_module.on_load_checkpoint(checkpoint)
+        super().on_load_checkpoint(checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,8 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     path
         The checkpoint.
     space
-        The space that the supernet was trained on, built anew; or a supernet of it.
+        The space that the supernet was trained on, built anew; or a supernet of it. Its weights
+        then have the precision of the training, such as 64-true.
 
     Raises
     ------
@@ -161,8 +163,16 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
         if name.startswith(WEIGHTS)
     }
     _check_weights(weights, space.state_dict())
+    _take_precision(space, weights)
     space.load_state_dict(weights)
     return space
+
+
+def _take_precision(space: ModelSpace, weights: Mapping[str, Tensor]) -> None:
+    """Give parameters and buffers the types of a checkpoint's, so that none are rounded."""
+    for name, own in chain(space.named_parameters(), space.named_buffers()):
+        if name in weights and own.dtype != weights[name].dtype:
+            own.data = own.data.to(weights[name].dtype)
 
 
 def _check_weights(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

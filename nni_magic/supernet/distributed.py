@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from torch import nn
 
-__all__ = ["require_choices", "require_unused_parameters"]
+__all__ = ["require_choices", "require_own_process", "require_unused_parameters"]
 
 
 def require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
@@ -25,6 +26,23 @@ def require_unused_parameters(strategy: pl.strategies.Strategy) -> None:
             "find_unused_parameters is False under DDP; accepted is True, as a step trains one "
             "child and leaves the other candidates unused: "
             "pass strategy='ddp_find_unused_parameters_true'"
+        )
+
+
+def require_own_process(strategy: pl.strategies.Strategy) -> None:
+    """Make sure that training runs in the calling process, which then holds what was trained.
+
+    Raises
+    ------
+    ValueError
+        If the trainer's strategy starts other processes by ``multiprocessing``: the weights come
+        back from these, and the scores of children do not.
+    """
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ValueError(
+            "strategy of the trainer is one that trains in other processes, as ddp_spawn, ddp_fork "
+            "and ddp_notebook do, from which no scores come back; accepted are those that train in "
+            "the calling process: 'auto' on one device, 'ddp_find_unused_parameters_true' on more"
         )
 
 

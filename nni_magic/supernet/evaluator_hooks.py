@@ -1,69 +1,78 @@
-"""Forward Lightning's hooks to the evaluator's module.
+"""Be to Lightning what the evaluator's module is.
 
-NNI's base class forwards some of them, and the class here the others: an evaluator that clips
-gradients, schedules or moves batches in its own way would otherwise lose that without a word.
+NNI's base class forwards some of Lightning's hooks, and the class here all of them, with the
+attributes that Lightning reads: an evaluator that clips gradients, schedules, configures callbacks
+or moves batches in its own way would otherwise lose that without a word.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from nni.nas.oneshot.pytorch.sampling import RandomSamplingLightningModule
+from pytorch_lightning.core.hooks import CheckpointHooks, DataHooks, ModelHooks
 
-__all__ = ["EvaluatorHooks"]
+from .hyper_parameters import keep_loadable
+
+__all__ = ["ATTRIBUTES", "HOOKS", "EvaluatorHooks"]
+
+OF_THE_MODULE = (  # of LightningModule itself; its hook classes have the others
+    "backward", "configure_callbacks", "configure_gradient_clipping", "forward",
+    "lr_scheduler_step", "optimizer_step", "optimizer_zero_grad",
+)  # fmt: skip
+
+HOOKS = (
+    *OF_THE_MODULE,
+    *(
+        name
+        for owner in (ModelHooks, DataHooks, CheckpointHooks)
+        for name, member in vars(owner).items()
+        if inspect.isfunction(member) and not name.startswith("__")
+    ),
+)
+"""Methods that Lightning calls; steps and optimizers are NNI's to forward."""
+
+ATTRIBUTES = (
+    "_current_fx_name",  # the hook that is running, by which ``self.log`` has its defaults
+    "_hparams_name", "_log_hyperparams", "hparams", "hparams_initial",
+    "allow_zero_length_dataloader_with_multiple_devices", "automatic_optimization",
+    "example_input_array", "prepare_data_per_node", "strict_loading",
+)  # fmt: skip
+"""What Lightning reads from a module, and sets."""
+
+
+class _Evaluators:
+    """An attribute of the evaluator's module, looked up whenever it is read.
+
+    A hook is so the evaluator's own bound method, and Lightning's question whether it is overridden
+    gets the evaluator's answer.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        return self if module is None else getattr(module.training_module, self._name)
+
+
+class _EvaluatorsToSet(_Evaluators):
+    """One that can be set, too."""
+
+    def __set__(self, module: Any, value: Any) -> None:
+        # Until the evaluator's module is there, what is set are the defaults of a constructor.
+        if "training_module" in module.__dict__.get("_modules", {}):
+            setattr(module.training_module, self._name, value)
 
 
 class EvaluatorHooks(RandomSamplingLightningModule):
-    """Wraps the evaluator's module; Lightning trains the wrapper as if it were that module."""
+    """Wraps the evaluator's module; Lightning runs the wrapper as if it were that module."""
 
-    @property
-    def automatic_optimization(self) -> bool:
-        return self.training_module.automatic_optimization
+    # NNI's ``setup`` would put the wrapper's ``log`` over the evaluator's own. With the name of the
+    # running hook in common, the evaluator's works as it is.
+    vars().update({name: _Evaluators() for name in HOOKS})
+    vars().update({name: _EvaluatorsToSet() for name in ATTRIBUTES})
 
-    # Batches
-
-    def on_before_batch_transfer(self, *args: Any, **kwargs: Any) -> Any:
-        return self.training_module.on_before_batch_transfer(*args, **kwargs)
-
-    def transfer_batch_to_device(self, *args: Any, **kwargs: Any) -> Any:
-        return self.training_module.transfer_batch_to_device(*args, **kwargs)
-
-    def on_after_batch_transfer(self, *args: Any, **kwargs: Any) -> Any:
-        return self.training_module.on_after_batch_transfer(*args, **kwargs)
-
-    # Backward, optimizer and schedule
-
-    def backward(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.backward(*args, **kwargs)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.optimizer_step(*args, **kwargs)
-
-    def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.optimizer_zero_grad(*args, **kwargs)
-
-    def on_before_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.on_before_optimizer_step(*args, **kwargs)
-
-    def on_before_zero_grad(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.on_before_zero_grad(*args, **kwargs)
-
-    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.configure_gradient_clipping(*args, **kwargs)
-
-    def lr_scheduler_step(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.lr_scheduler_step(*args, **kwargs)
-
-    # Validation
-
-    def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.on_validation_batch_start(*args, **kwargs)
-
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.on_validation_batch_end(*args, **kwargs)
-
-    def on_validation_epoch_start(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.on_validation_epoch_start(*args, **kwargs)
-
-    def on_validation_epoch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.training_module.on_validation_epoch_end(*args, **kwargs)
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        keep_loadable(checkpoint)
+        self.training_module.on_save_checkpoint(checkpoint)

@@ -79,6 +79,8 @@ PRIVATE_NAMES = (
     PrivateName(f"{_TRAINER}.strategy", "_model", ("supernet",), _ATTACHED),
     PrivateName("pytorch_lightning.strategies.DDPStrategy", "_ddp_kwargs", ("supernet",),
                 "whether DDP expects parameters without gradient, asked before it fails"),
+    PrivateName("pytorch_lightning.strategies.launchers", "_MultiProcessingLauncher", ("supernet",),
+                 "tells strategies that train in other processes"),
     # NNI
     PrivateName("nni.nas.evaluator.pytorch.LightningModule", "_model", ("supernet",),
                 "the prefix of the supernet's weights in a checkpoint; also " + _ATTACHED),
