@@ -34,8 +34,8 @@ def test_statistics_are_plain_averages_over_batches(momentum):
     norm.running_mean.fill_(7)
     batches = torch.randn(4, 10, 3) * 2 + 1
     with Statistics([norm]) as statistics:
-        for index, batch in enumerate(batches):
-            with statistics.batch(index):
+        with statistics.taken():
+            for batch in batches:
                 norm(batch)
         assert not norm.training
         torch.testing.assert_close(norm.running_mean, batches.mean(1).mean(0))
@@ -48,7 +48,7 @@ def test_statistics_come_back_after_an_error():
     norm = nn.BatchNorm1d(3).eval()
     own = norm.running_mean
     statistics = Statistics([norm])
-    with pytest.raises(ValueError, match="expected 2D or 3D"), statistics, statistics.batch(0):
+    with pytest.raises(ValueError, match="expected 2D or 3D"), statistics, statistics.taken():
         norm(torch.randn(3))
     assert norm.running_mean is own and own.tolist() == [0, 0, 0]
     assert not norm.training and norm.momentum == 0.1
@@ -58,7 +58,7 @@ def test_statistics_can_be_put_in_place_again():
     norm = nn.BatchNorm1d(3).eval()
     one, other = Statistics([norm]), Statistics([norm])
     for statistics, batch in ((one, torch.randn(10, 3) + 5), (other, torch.randn(10, 3))):
-        with statistics, statistics.batch(0):
+        with statistics, statistics.taken():
             norm(batch)
     for statistics in (one, other, one):
         with statistics:
