@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, cast
 
@@ -20,8 +22,11 @@ from nni.mutable import Sample
 from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
+from ..children.samples import digest
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import on_device
+from ..supernet.hidden_states import capture_call
+from ..supernet.inheritance import check_inherits
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
@@ -29,6 +34,8 @@ from .evaluator_state import evaluating, kept_metrics, logged_to
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
 __all__ = ["Metric", "Mode", "Scorer", "better"]
+
+_logger = logging.getLogger(__name__)
 
 Mode = Literal["min", "max"]
 
@@ -119,7 +126,14 @@ class Scorer:
     def child(self, sample: Sample) -> torch.nn.Module:
         """Build a stand-alone child with the weights, and the statistics, that are scored.
 
-        It is in the supernet's mode, whose path is then this child's.
+        It is in the supernet's mode, whose path is then this child's. Where the evaluator has no
+        held-out data, or does not call ``self.model(...)``, it is not compared with the path, and a
+        warning says so.
+
+        Raises
+        ------
+        ValueError
+            If the child gives other outputs than the path on the first held-out batch.
         """
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
@@ -127,8 +141,24 @@ class Scorer:
             statistics = self.statistics()
         with statistics:
             # A copy, because freezing leaves the chosen candidates shared with the supernet.
-            child = copy.deepcopy(freeze(model, sample))
+            child = copy.deepcopy(freeze(model, sample)).eval()
+            self._compare(child, sample)
         return child.train(model.training)
+
+    def _compare(self, child: torch.nn.Module, sample: Sample) -> None:
+        model = self.module.training_module.model
+        with isolated_randomness(), self.session():
+            try:
+                batch = self.on_device(self.held_out()[0])
+                call = capture_call(model, partial(self.validate, [batch]))
+            except ValueError as error:
+                _logger.warning(
+                    "Child %s is not compared with its path in the supernet: %s",
+                    digest(sample), error,
+                )  # fmt: skip
+                return
+            with self.module.trainer.precision_plugin.val_step_context():
+                check_inherits(child, model, sample, call)
 
     def statistics(self) -> Statistics:
         """BatchNorm statistics of the path that is set, taken within a session."""
