@@ -36,7 +36,7 @@ def share_norms(steps: Sequence[ChainStep], children: Sequence[Sample], call: Ca
     """
     if len(steps) == 1:
         return False
-    owned = [set(tracking_norms(step.modules)) for step in steps]
+    owned: list[set[nn.Module]] = [{*tracking_norms(step.modules)} for step in steps]
     ends = owned[0] & owned[-1]
     inner = [step - ends for step in owned]
     if sum(map(len, inner)) > len(set().union(*inner)) or ends & set().union(*owned[1:-1]):

@@ -17,7 +17,11 @@ from .outputs import alike, tolerance
 from .resume import isolated_randomness, seed_generators
 from .step import copy_of
 
-__all__ = ["check_inherits"]
+__all__ = ["NotInherited", "check_inherits"]
+
+
+class NotInherited(ValueError):
+    """A child does not compute what its path computes."""
 
 
 def check_inherits(child: nn.Module, supernet: nn.Module, sample: Sample, call: Call) -> None:
@@ -36,7 +40,7 @@ def check_inherits(child: nn.Module, supernet: nn.Module, sample: Sample, call: 
 
     Raises
     ------
-    ValueError
+    NotInherited
         If they give other outputs.
     """
     outputs = []
@@ -46,10 +50,11 @@ def check_inherits(child: nn.Module, supernet: nn.Module, sample: Sample, call: 
             seed_generators(0)
             args, kwargs = copy_of((call.args, call.kwargs))
             outputs.append(model(*args, **kwargs))
-        same = alike(*outputs, tolerance=tolerance())
+        own, of_path = outputs
+        same = alike(own, of_path, tolerance())
     if not same:
         name = type(supernet).__name__
-        raise ValueError(
+        raise NotInherited(
             f"freeze of {name} gives a child {digest(sample)} with other outputs than its path in "
             f"the supernet, which has the weights and the score: {name}, or a module in it, builds "
             "itself anew or runs something else there. Let its freeze keep the modules of the "
