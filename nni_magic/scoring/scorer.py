@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from nni.mutable import Sample
 from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
@@ -149,7 +150,9 @@ class Scorer:
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
             try:
-                batch = self.on_device(self.held_out()[0])
+                # Behind a fit Lightning has taken the model, and not the data, off its device.
+                device = next((p.device for p in model.parameters()), self.module.device)
+                batch = move_data_to_device(self.on_device(self.held_out()[0]), device)
                 call = capture_call(model, partial(self.validate, [batch]))
             except ValueError as error:
                 _logger.warning(
