@@ -44,8 +44,8 @@ from torch.utils._pytree import tree_map
 from ..children.samples import candidates, check_sample, digest
 from ..scoring.scored import ScoredChild
 from ..supernet.calibration import tracking_norms
-from ..support.compat import freeze
 from ..support.records import count_flops, count_params
+from .inherited import inherited_child
 from .pictures import draw_architecture
 from .programs import Inputs, example_inputs, write_programs
 
@@ -82,7 +82,7 @@ def export_children(
         Makes the stand-alone child of a sample; needed with BatchNorm, where it is usually
         ``evaluate.child`` of the :class:`nni_magic.search.ChildEvaluator` that scored the
         children, so that they carry the statistics of their scores. By default
-        the supernet is frozen.
+        the supernet is frozen, and the child compared with its path on the example inputs.
     **options
         The keyword arguments of :func:`export_child`, except ``rank`` and ``space``.
 
@@ -95,7 +95,7 @@ def export_children(
     ------
     ValueError
         If there are no children, a sample is not in the space, or ``child`` is needed; nothing is
-        written then.
+        written then. If a frozen child has other weights than its path.
         Otherwise as :func:`export_child`; the children written before the error remain.
     """
     if not ranked:
@@ -108,9 +108,11 @@ def export_children(
             raise ValueError(
                 f"{type(supernet).__name__} has BatchNorm, and the supernet's statistics fit no "
                 "child: pass child=evaluate.child of the ChildEvaluator that scored the children, "
-                "or child=supernet.freeze for the supernet's statistics as they are"
+                "or child=partial(nni_magic.support.compat.freeze, supernet) for the supernet's "
+                "statistics as they are"
             )
-        child = partial(freeze, supernet)
+        args, kwargs = options.get("args", ()), options.get("kwargs") or {}
+        child = partial(inherited_child, supernet, args=args, kwargs=kwargs)
     written = [
         export_child(child(each.sample), each.sample, each.score, folder,
                      rank=rank, space=supernet, **options)

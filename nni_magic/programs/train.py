@@ -30,6 +30,7 @@ from ..manager.trial import ManagedTrial
 from ..scoring.scored import ScoredChild
 from ..search import Evolution, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
+from ..support.compat import freeze
 from ..support.files import write_json
 from ..support.records import count_params
 from ..tasks.domain import Domain
@@ -99,7 +100,7 @@ def search(
             "sample": best,
             "digest": digest(best),
             "val_loss": loss,
-            "params": count_params(supernet.freeze(best)),
+            "params": count_params(freeze(supernet, best)),
             **domain.costs(best),
         },
     }

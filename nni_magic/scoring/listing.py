@@ -9,13 +9,11 @@ from nni.mutable import Sample
 from nni.nas.space import RawFormatModelSpace
 from torch import nn
 
-from ..supernet.calibration import tracking_norms
-
 __all__ = ["listed"]
 
 
-class _CalibratedModel(RawFormatModelSpace):
-    """A model that is made, with BatchNorm statistics of its own, when it is asked for."""
+class _InheritingModel(RawFormatModelSpace):
+    """A model that is made, with weights and statistics of its own, when it is asked for."""
 
     make: Callable[[Sample], nn.Module]
 
@@ -27,7 +25,7 @@ def listed(
     space: RawFormatModelSpace,
     sample: Sample,
     score: float,
-    calibrated: Callable[[Sample], nn.Module],
+    child: Callable[[Sample], nn.Module],
 ) -> RawFormatModelSpace:
     """Freeze a space to a child, with its score as ``metric``.
 
@@ -37,14 +35,13 @@ def listed(
         What the strategy was given.
     sample, score
         The child.
-    calibrated
-        Makes the stand-alone child of a sample, for a space with BatchNorm; see
-        :meth:`nni_magic.scoring.scorer.Scorer.child`. Without BatchNorm it is not used: NNI freezes
-        the space as it always does.
+    child
+        Makes the stand-alone child that the score is of, when the model is asked for; see
+        :meth:`nni_magic.scoring.scorer.Scorer.child`. NNI's own freezing of the space gives some
+        children other weights.
     """
-    model = space.freeze(sample)
-    if tracking_norms([space.model_space]):
-        frozen, model = model, _CalibratedModel(model.model_space, model.evaluator)
-        model.sample, model.status, model.make = sample, frozen.status, calibrated
+    frozen = space.freeze(sample)
+    model = _InheritingModel(frozen.model_space, frozen.evaluator)
+    model.sample, model.status, model.make = sample, frozen.status, child
     model.metrics.final = score
     return model

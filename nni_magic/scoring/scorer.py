@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from nni.mutable import Sample
 from torch.utils._pytree import tree_flatten
 from torchmetrics import Metric as TorchMetric
 
+from ..children.samples import digest
 from ..supernet.batches import copy_of
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import converted, on_device
 from ..supernet.evaluator_steps import loss_of, validate_batch
+from ..supernet.hidden_states import capture_call
+from ..supernet.inheritance import check_inherits
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
@@ -32,6 +38,8 @@ from .evaluator_state import evaluating, logged_to, untouched
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
 __all__ = ["Metric", "Mode", "Scorer", "better"]
+
+_logger = logging.getLogger(__name__)
 
 Mode = Literal["min", "max"]
 
@@ -123,7 +131,13 @@ class Scorer:
         """Build a stand-alone child with the weights, and the statistics, that are scored.
 
         It is in the supernet's mode, whose path is then this child's, and in the precision of the
-        trainer.
+        trainer. Where the evaluator has no held-out data, or does not call ``self.model(...)``, it
+        is not compared with the path, and a warning says so.
+
+        Raises
+        ------
+        ValueError
+            If the child gives other outputs than the path on the first held-out batch.
         """
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
@@ -131,8 +145,26 @@ class Scorer:
             statistics = self.statistics()
         with converted(self.module), statistics:
             # A copy, because freezing leaves the chosen candidates shared with the supernet.
-            child = copy.deepcopy(freeze(model, sample))
+            child = copy.deepcopy(freeze(model, sample)).eval()
+            self._compare(child, sample)
         return child.train(model.training)
+
+    def _compare(self, child: torch.nn.Module, sample: Sample) -> None:
+        model = self.module.training_module.model
+        with isolated_randomness(), self.session():
+            try:
+                # Behind a fit Lightning has taken the model, and not the data, off its device.
+                device = next((p.device for p in model.parameters()), self.module.device)
+                batch = move_data_to_device(self.on_device(self.held_out()[0]), device)
+                call = capture_call(model, partial(self.validate, [batch]))
+            except ValueError as error:
+                _logger.warning(
+                    "Child %s is not compared with its path in the supernet: %s",
+                    digest(sample), error,
+                )  # fmt: skip
+                return
+            with self.module.trainer.precision_plugin.val_step_context():
+                check_inherits(child, model, sample, call)
 
     def statistics(self) -> Statistics:
         """BatchNorm statistics of the path that is set, taken within a session."""

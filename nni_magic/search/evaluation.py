@@ -40,6 +40,7 @@ from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..support.errors import check_choice, check_count
 from .execution import ChainRunner, prefix_tree
+from .norms import share_norms
 from .observation import Observer, canonical
 
 __all__ = ["ChildEvaluator", "ChildScores"]
@@ -190,6 +191,12 @@ class ChildScores:
             self._warn(problem)
             steps = self._whole
         calibration = [] if self._scorer.calibrator is None else self._scorer.calibrator.calls()
+        if calibration and share_norms(steps, observer.children, observer.calls[0]):
+            _logger.info(
+                "Every child is run alone: steps of %s share a BatchNorm, which has one set of "
+                "statistics in a child", type(self._model).__name__,
+            )  # fmt: skip
+            steps = self._whole
         return _Prepared(runner(steps, observer.calls, calibration), batches)
 
     def _warn(self, problem: object) -> None:

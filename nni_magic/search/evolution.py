@@ -187,8 +187,8 @@ class Evolution(Strategy):
     ) -> Iterator[RawFormatModelSpace]:
         """Give the best children scored, best first, each with its score as ``metric``.
 
-        With BatchNorm their models have the statistics that they were scored with, and weights of
-        their own; else they share theirs with the supernet.
+        Their models have copies of the weights, and the BatchNorm statistics, that they were scored
+        with. They are made when they are asked for.
 
         Parameters
         ----------

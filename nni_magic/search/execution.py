@@ -161,14 +161,12 @@ class ChainRunner:
         return [list(states) for states in zip(*by_call, strict=True)]
 
     def _run_calibrated(self, depth: int, states: States) -> States:
-        results, step = [], self.steps[depth]
+        results, step, n = [], self.steps[depth], self._n_calibration
+        calls = list(zip(states, self._given[depth], strict=True))
         with Statistics(self._norms[depth]) as statistics:
-            for i, (state, given) in enumerate(zip(states, self._given[depth], strict=True)):
-                if i < self._n_calibration:
-                    with statistics.batch(i):
-                        results.append(step.run(state, **given))
-                else:
-                    results.append(step.run(state, **given))
+            with statistics.taken():
+                results += [step.run(state, **given) for state, given in calls[:n]]
+            results += [step.run(state, **given) for state, given in calls[n:]]
         return results
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
-from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from ..children.samples import neighbours
 from ..samplers.base import Sampler
 from ..supernet.chain import single_step
 from ..supernet.hidden_states import Call
+from ..supernet.outputs import alike, tolerance
 from .execution import ChainRunner
 
 __all__ = ["Observer", "canonical"]
@@ -46,6 +45,8 @@ class Observer:
 
     Attributes
     ----------
+    children : list of dict
+        The three children.
     calls : list of Call or None
         Calls of the model, one for every batch, with their inputs as given; ``None`` if it is
         called otherwise, or not in the same way for all children, or writes into its inputs.
@@ -60,13 +61,12 @@ class Observer:
         batches: Sequence[Any],
     ) -> None:
         self._model, self._validate = model, validate
-        self._children = [child, _neighbour(space, child), _opposite(space, child)]
+        self.children = [child, _neighbour(space, child), _opposite(space, child)]
         self._outputs: list[Any] = []
         self._changes, self._writes = 0, False
-        first, *others = [self._observe(each, batches) for each in self._children]
-        alike = all(_equal(first, calls) for calls in others) and len(first) == len(batches)
-        shared = alike and not self._writes
-        self.calls = [Call(*inputs) for inputs in first] if shared else None
+        first, *others = [self._observe(each, batches) for each in self.children]
+        same = all(alike(first, calls) for calls in others) and len(first) == len(batches)
+        self.calls = [Call(*inputs) for inputs in first] if same and not self._writes else None
 
     def _observe(self, child: Sample, batches: Sequence[Any]) -> list[tuple[Any, Any]]:
         """Note the inputs of every call, and of the outputs, which can be large, only the first."""
@@ -100,9 +100,9 @@ class Observer:
         assert self.calls is not None
         try:
             first = [self.calls[0].copy()]
-            for index, [output] in make_runner(first).outputs(self._children):
-                if not _equal(output, self._outputs[index], _tolerance()):
-                    return f"other outputs of the child {self._children[index]}"
+            for index, [output] in make_runner(first).outputs(self.children):
+                if not alike(output, self._outputs[index], tolerance()):
+                    return f"other outputs of the child {self.children[index]}"
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # what is a chain by its names only may fail in any way
@@ -124,26 +124,3 @@ def _opposite(space: Sampler, child: Sample) -> Sample:
         for i in range(1, max(map(len, choices.values())))
     )
     return canonical(space, next(filter(space.allows, rows), child))
-
-
-def _tolerance() -> float:
-    """By how much outputs may differ, relative to the largest, when children run together."""
-    low = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-    return 0.1 if low else 1e-3
-
-
-def _equal(a: Any, b: Any, tolerance: float = 0.0) -> bool:
-    (leaves_a, spec_a), (leaves_b, spec_b) = tree_flatten(a), tree_flatten(b)
-    return spec_a == spec_b and all(
-        _close(x, y, tolerance)
-        if isinstance(x, Tensor) and isinstance(y, Tensor)
-        else x is y or x == y
-        for x, y in zip(leaves_a, leaves_b, strict=True)
-    )
-
-
-def _close(x: Tensor, y: Tensor, tolerance: float) -> bool:
-    if x.shape != y.shape or not tolerance:
-        return torch.equal(x, y)
-    largest = y.nan_to_num(0, 0, 0).abs().max().item() if y.numel() else 0.0
-    return torch.allclose(x, y, rtol=0, atol=tolerance * largest, equal_nan=True)

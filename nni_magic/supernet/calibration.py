@@ -3,7 +3,8 @@
 The running statistics of a supernet are an average over all children that it trained, and fit
 none of them. So a child's are taken on a few batches before it is scored or exported, as SPOS,
 Once-for-All and BigNAS do [Guo2020, Cai2020, Yu2020]: plain averages over the batches, in training
-mode as far as normalisation goes, with dropout off.
+mode as far as normalisation goes, with dropout off. A norm that a child runs several times has
+one set of statistics, the plain average over all its calls in all batches.
 
 [Guo2020] Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling.
 [Cai2020] Cai et al., Once-for-All: Train One Network and Specialize It for Efficient Deployment.
@@ -54,8 +55,8 @@ class Statistics:
 
         statistics = Statistics(norms)
         with statistics:
-            for i, batch in enumerate(batches):
-                with statistics.batch(i):
+            with statistics.taken():
+                for batch in batches:
                     model(batch)         # normalises by the batch, averages its statistics
             model(held_out)              # normalises by the averages
         model(held_out)                  # by the supernet's; ``with statistics`` again by these
@@ -87,13 +88,13 @@ class Statistics:
             norm.__dict__["_buffers"] = own
 
     @contextlib.contextmanager
-    def batch(self, index: int) -> Iterator[None]:
-        """Take the statistics of batch ``index``, counted from 0, into the averages."""
+    def taken(self) -> Iterator[None]:
+        """Take the statistics of all calls of the norms into the averages while the block runs."""
         before = [dict(norm.__dict__) for norm in self.norms]
         for norm in self.norms:
-            # A momentum of 1/n is the plain average; None would mean the same, but NNI's
-            # BatchNorm of variable width does not take it. That one asks for it by a method.
-            norm.__dict__.update(training=True, momentum=1 / (index + 1))
+            # The momentum of every call makes the plain average. None would mean the same, but
+            # NNI's BatchNorm of variable width does not take it, and asks for it by a method.
+            norm.__dict__.update(training=True, forward=_Averaging(norm))
             if isinstance(norm, MixedOperation):
                 norm.__dict__["forward_argument"] = partial(_argument, norm)
         try:
@@ -102,6 +103,18 @@ class Statistics:
             for norm, state in zip(self.norms, before, strict=True):
                 norm.__dict__.clear()
                 norm.__dict__.update(state)
+
+
+class _Averaging:
+    """Runs a norm, the n-th call with a momentum of 1/n."""
+
+    def __init__(self, norm: _NormBase) -> None:
+        self.norm, self.forward, self.n = norm, norm.forward, 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.n += 1
+        self.norm.__dict__["momentum"] = 1 / self.n
+        return self.forward(*args, **kwargs)
 
 
 def _argument(norm: Any, name: str) -> Any:
@@ -162,10 +175,9 @@ class Calibrator:
         calls = self.calls()
         statistics = Statistics(tracking_norms([self._model]) if calls else [])
         precision = self.module.trainer.precision_plugin
-        with statistics, torch.no_grad(), precision.val_step_context():
-            for index, call in enumerate(calls):
-                with statistics.batch(index):
-                    call.repeat(self._model)
+        with statistics, torch.no_grad(), precision.val_step_context(), statistics.taken():
+            for call in calls:
+                call.repeat(self._model)
         return statistics
 
     @property

@@ -78,7 +78,7 @@ def capture_call(model: nn.Module, step: Callable[[], Any]) -> Call:
         handle.remove()
     if not captured:
         raise ValueError(
-            "the evaluator's training_step does not call self.model(...), which is needed here to "
+            "the evaluator's step does not call self.model(...), which is needed here to "
             "repeat the call on the paths of other children"
         )
     return captured[0]

@@ -36,22 +36,33 @@ def nni_checkpoint_types() -> Iterator[None]:
 
 
 def freeze(supernet: Any, sample: Mapping[str, Any]) -> Any:
-    """Freeze a supernet to a child, also where a convolution has no bias.
+    """Freeze a supernet to the child that its path computes, with the weights that it inherits.
 
     NNI makes an operation of variable shape of every ``MutableConv2d``, and when that is frozen it
     gives ``None`` for a bias that is not there, at which ``load_state_dict`` stops. So no supernet
-    of NNI's hub could be frozen. What is not there is left out here, for this one call.
+    of NNI's hub could be frozen. What is not there is left out here, for this one call. Cells,
+    which NNI builds anew or not at all, are frozen by :mod:`nni_magic.support.cells`.
     """
+    from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
     from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
 
-    mixed = [module for module in supernet.modules() if isinstance(module, MixedOperation)]
-    for module in mixed:
-        module.__dict__["freeze_weight"] = partial(_weights_there, module)
-    try:
+    from .cells import freeze_root, own_freeze
+
+    if not any(isinstance(module, BaseSuperNetModule) for module in supernet.modules()):
         return supernet.freeze(sample)
+    mended: list[tuple[Any, str]] = []
+    for module in supernet.modules():
+        if isinstance(module, MixedOperation):
+            module.__dict__["freeze_weight"] = partial(_weights_there, module)
+            mended.append((module, "freeze_weight"))
+        elif (own := own_freeze(module)) is not None:
+            module.__dict__["freeze"] = own
+            mended.append((module, "freeze"))
+    try:
+        return freeze_root(supernet, sample)
     finally:
-        for module in mixed:
-            del module.__dict__["freeze_weight"]
+        for module, name in mended:
+            del module.__dict__[name]
 
 
 def _weights_there(module: Any, **arguments: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from scored import (
     loss_by_hand,
     trained,
 )
-from spaces import CellSpace, MixedSpace
+from spaces import CellSpace, ConvSpace, MixedSpace
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -273,3 +273,26 @@ def test_children_of_one_session_are_those_of_calls(module):
     assert module.model.training
     assert scorer.reduce(values) == [scorer(child) for child in (CHILD, OTHER, CHILD)]
     assert scorer.reduce([]) == []
+
+
+class Anew(ConvSpace):
+    """Builds its children anew."""
+
+    def freeze(self, sample):
+        return ConvSpace().freeze(sample)
+
+
+def test_child_is_compared_with_its_path():
+    module = trained(space=Anew())
+    with pytest.raises(ValueError, match=r"freeze of Anew gives a child .* other outputs than its"):
+        module.scorer.child(CHILD)
+
+
+def test_child_that_cannot_be_compared_is_told(caplog):
+    class Inside(Evaluator):
+        def validation_step(self, batch, index):
+            self.log("val_loss", self.model.forward(batch[0]).mean())
+
+    child = trained(evaluator=Inside()).scorer.child(CHILD)
+    assert child.blocks[0][0].kernel_size == (3, 3)
+    assert "is not compared with its path in the supernet: the evaluator's" in caplog.text

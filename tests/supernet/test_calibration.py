@@ -34,8 +34,8 @@ def test_statistics_are_plain_averages_over_batches(momentum):
     norm.running_mean.fill_(7)
     batches = torch.randn(4, 10, 3) * 2 + 1
     with Statistics([norm]) as statistics:
-        for index, batch in enumerate(batches):
-            with statistics.batch(index):
+        with statistics.taken():
+            for batch in batches:
                 norm(batch)
         assert not norm.training
         torch.testing.assert_close(norm.running_mean, batches.mean(1).mean(0))
@@ -48,7 +48,7 @@ def test_statistics_come_back_after_an_error():
     norm = nn.BatchNorm1d(3).eval()
     own = norm.running_mean
     statistics = Statistics([norm])
-    with pytest.raises(ValueError, match="expected 2D or 3D"), statistics, statistics.batch(0):
+    with pytest.raises(ValueError, match="expected 2D or 3D"), statistics, statistics.taken():
         norm(torch.randn(3))
     assert norm.running_mean is own and own.tolist() == [0, 0, 0]
     assert not norm.training and norm.momentum == 0.1
@@ -58,7 +58,7 @@ def test_statistics_can_be_put_in_place_again():
     norm = nn.BatchNorm1d(3).eval()
     one, other = Statistics([norm]), Statistics([norm])
     for statistics, batch in ((one, torch.randn(10, 3) + 5), (other, torch.randn(10, 3))):
-        with statistics, statistics.batch(0):
+        with statistics, statistics.taken():
             norm(batch)
     for statistics in (one, other, one):
         with statistics:
@@ -171,3 +171,27 @@ def test_synchronised_norms_are_norms():
 def test_number_of_batches_out_of_range(n_batches):
     with pytest.raises(ValueError, match=f"calibration_batches is {n_batches}; .* of at least 0"):
         Calibrator(None, lambda: None, n_batches)
+
+
+@pytest.mark.parametrize("kind", ["plain", "variable"])
+def test_statistics_are_plain_averages_over_all_calls_of_a_norm(kind):
+    if kind == "plain":
+        norm = nn.BatchNorm2d(6)
+    else:
+        norm = trained(WidthSpace).norm
+        norm.resample({"width": 6})
+    norm.eval()
+    first, second = torch.randn(2, 3, 5, 6, 4, 4) * 2 + 1  # three batches of each
+    with Statistics([norm]) as statistics, statistics.taken():
+        for one, other in zip(first, second, strict=True):
+            norm(one)
+            norm(norm(other))
+    seen = [(x - x.mean((0, 2, 3), keepdim=True)) for x in second]
+    calls = [*first, *second]
+    calls += [x / (x.var((0, 2, 3), keepdim=True, correction=0) + norm.eps).sqrt() for x in seen]
+    with statistics:
+        calls[6:] = [norm.weight[:, None, None] * x + norm.bias[:, None, None] for x in calls[6:]]
+        mean = torch.stack([x.mean((0, 2, 3)) for x in calls]).mean(0)
+        variance = torch.stack([x.var((0, 2, 3)) for x in calls]).mean(0)
+        torch.testing.assert_close(norm.running_mean, mean, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(norm.running_var, variance)
