@@ -41,7 +41,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..children.samples import candidates, check_sample, digest
+from ..children.json_samples import in_space, json_form
+from ..children.samples import candidates, digest
 from ..scoring.scored import ScoredChild
 from ..supernet.calibration import tracking_norms
 from ..support.compat import freeze
@@ -100,9 +101,7 @@ def export_children(
     """
     if not ranked:
         raise ValueError("ranked is empty; accepted are lists of at least one scored child")
-    scored = [ScoredChild(*pair) for pair in ranked]
-    for each in scored:
-        _check_sample(supernet, each.sample)
+    scored = [ScoredChild(_own_sample(supernet, sample), score) for sample, score in ranked]
     if child is None:
         if tracking_norms([supernet]):
             raise ValueError(
@@ -181,8 +180,8 @@ def export_child(
     RuntimeError
         If the child cannot be written in a format, or what was written computes something else.
     """
+    sample = _own_sample(space, sample)
     folder, name = Path(folder), digest(sample)
-    _check_sample(space, sample)
     _check_target(folder, name, score)
     _check_formats(formats)
     inputs = example_inputs(args, kwargs or {})
@@ -193,7 +192,7 @@ def export_child(
     with _replacing(target) as new:
         torch.save(child.state_dict(), new / "weights.pt")
         record = {
-            "sample": sample,
+            "sample": json_form(sample),
             "digest": name,
             "rank": rank,
             "metric": metric,
@@ -216,9 +215,10 @@ def export_child(
     return target
 
 
-def _check_sample(space: ModelSpace, sample: Sample) -> None:
-    check_sample(sample, candidates(space))
-    space.validate(sample)  # its constraints, too
+def _own_sample(space: ModelSpace, sample: Sample) -> Sample:
+    own = in_space(sample, candidates(space))
+    space.validate(own)  # its constraints, too
+    return own
 
 
 def _check_target(folder: Path, name: str, score: float) -> None:

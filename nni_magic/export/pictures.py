@@ -14,7 +14,8 @@ from nni.mutable import Sample
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.nn.pytorch.base import recursive_freeze
 
-from ..children.samples import active_labels, candidates, check_sample, digest
+from ..children.json_samples import in_space
+from ..children.samples import active_labels, candidates, digest
 from ..support.records import count_params
 
 __all__ = ["draw_architecture"]
@@ -89,7 +90,7 @@ def draw_architecture(space: ModelSpace, sample: Sample, path: str | Path) -> No
         raise ModuleNotFoundError(
             "a picture of an architecture needs matplotlib: pip install nni-magic[plots]"
         ) from error
-    check_sample(sample, candidates(space))
+    sample = in_space(sample, candidates(space))
     chain, others, legend = _describe(space, sample)
     columns = max(_columns(len(chain)), _columns(len(others)), 4)
     width = columns * (WIDTH + GAP) - GAP + 2 * MARGIN
