@@ -377,6 +377,7 @@ class Malicious:
 def told(monkeypatch, *messages):
     """A tuner after it has run on messages as the manager sends them, and what it has sent."""
     received, sent = iter([*messages, (CommandType.Terminate, "")]), []
+    monkeypatch.setattr(msg_dispatcher_base, "_worker_fast_exit_on_terminate", False)
     monkeypatch.setattr(TunerCommandChannel, "_receive", lambda self: next(received))
     monkeypatch.setattr(TunerCommandChannel, "_send", lambda self, *message: sent.append(message))
     monkeypatch.setattr(TunerCommandChannel, "disconnect", lambda self: None)
