@@ -5,7 +5,8 @@ Every child has a folder of its own, ``<rank>_<digest>``, which is complete or n
 ====================  =======================================================================
 file                  content
 ====================  =======================================================================
-``child.json``        sample, digest, rank, score, params, FLOPs and provenance
+``child.json``        sample, digest, rank, score, params, FLOPs, provenance, and what hinders a
+                      child built anew to load the weights, if anything does
 ``weights.pt``        state dict: ``torch.load(path, weights_only=True)``
 ``child.pt2``         the child in evaluation mode: ``torch.export.load(path).module()``
 ``child.onnx``        the same for ONNX runtimes; weights above 2 GB lie in a file beside it
@@ -15,9 +16,13 @@ file                  content
 ``child.pt2`` and ``child.onnx`` take batches of any size, and are compared with the child before
 the folder appears. ``weights.pt`` has the names of the child that NNI builds anew, to train on::
 
+    sample = in_space(json.load(open("1_<digest>/child.json"))["sample"], candidates(Space(...)))
     with nni.nas.space.model_context(sample):
         child = Space(...)
     child.load_state_dict(torch.load("1_<digest>/weights.pt", weights_only=True))
+
+This is tried when the child is written. Where a space does not build the same child anew,
+``rebuild_problem`` in ``child.json`` says why; it is ``null`` where all is well.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import contextlib
 import copy
 import importlib.util
 import json
+import logging
 import math
 import re
 import shutil
@@ -49,8 +55,11 @@ from ..support.compat import freeze
 from ..support.records import count_flops, count_params
 from .pictures import draw_architecture
 from .programs import Inputs, example_inputs, write_programs
+from .rebuilding import weights_to_load
 
 __all__ = ["FORMATS", "export_child", "export_children"]
+
+_logger = logging.getLogger(__name__)
 
 FORMATS = {  # format -> what it needs: an extra of this package, and modules of that extra
     "program": ("", ()),
@@ -189,8 +198,11 @@ def export_child(
     child = copy.deepcopy(child).cpu().eval().requires_grad_(False)
     _check_accepts(child, name, inputs)
     target = folder / f"{rank}_{name}"
+    weights, problem = weights_to_load(child, space, sample, inputs)
+    if problem is not None:
+        _logger.warning("Child %s is not the same when NNI builds it anew: %s", name, problem)
     with _replacing(target) as new:
-        torch.save(child.state_dict(), new / "weights.pt")
+        torch.save(weights, new / "weights.pt")
         record = {
             "sample": json_form(sample),
             "digest": name,
@@ -200,6 +212,7 @@ def export_child(
             "params": count_params(child),
             "flops": count_flops(child, *inputs),
             "inputs": _shapes(inputs),
+            "rebuild_problem": problem,
             "provenance": provenance,
         }
         text = json.dumps(record, indent=2, default=_plain)
