@@ -200,7 +200,7 @@ def export_child(
     target = folder / f"{rank}_{name}"
     weights, problem = weights_to_load(child, space, sample, inputs)
     if problem is not None:
-        _logger.warning("Child %s is not the same when NNI builds it anew: %s", name, problem)
+        _logger.warning("Child %s: %s", name, problem)
     with _replacing(target) as new:
         torch.save(weights, new / "weights.pt")
         record = {
@@ -230,7 +230,7 @@ def export_child(
 
 def _own_sample(space: ModelSpace, sample: Sample) -> Sample:
     own = in_space(sample, candidates(space))
-    space.validate(own)  # its constraints, too
+    space.validate(dict(own))  # its constraints, too, some of which write to a sample
     return own
 
 

@@ -31,7 +31,7 @@ TOLERANCE = 1e-5
 def built_anew(space: ModelSpace, sample: Sample) -> nn.Module:
     """Build a child as a user does, with the arguments that the space was made with."""
     args, kwargs = copy.deepcopy((space.trace_args, space.trace_kwargs))
-    with model_context(sample):
+    with model_context(dict(sample)):  # a space may write to it
         return type(space)(*args, **kwargs).eval()
 
 

@@ -44,6 +44,7 @@ PRIVATE_NAMES = (
                 ("analysis", "scoring", "search", "supernet"),
                 "batches are nested lists and dicts; there is no public way to walk through them"),
     PrivateName("torch.utils._pytree", "tree_leaves", ("export",), "likewise"),
+    PrivateName("torch.utils._pytree", "tree_structure", ("export",), "likewise"),
     PrivateName("torch.utils._pytree", "tree_map",
                 ("analysis", "export", "search", "strategies", "supernet"), "likewise"),
     PrivateName("torch.nn.modules.batchnorm", "_NormBase", ("supernet",),

@@ -114,7 +114,7 @@ def test_record_tells_the_child_its_cost_and_origin(conv):
     assert record == {
         "sample": CONV, "digest": digest(CONV), "rank": 1, "metric": "val_loss", "score": 0.25,
         "params": params, "inputs": {"args": [[3, 1, 8, 8]], "kwargs": {}},
-        "provenance": {"seed": 3},
+        "provenance": {"seed": 3}, "rebuild_problem": None,
     }  # fmt: skip
 
 
