@@ -187,6 +187,27 @@ class WidthSpace(ModelSpace):
         return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
 
 
+class TupleSpace(ModelSpace):
+    """Kernels that are tuples, unknown to JSON; ``(batch, 1, 8, 8)`` to ``(batch, 10)``."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, WIDTH, 3)
+        self.blocks = nn.ModuleList(
+            LayerChoice([nn.Conv2d(WIDTH, WIDTH, 1), nn.Identity()], label=f"block_{n}")
+            for n in range(1, 4)
+        )
+        kernel = nni.choice("kernel", [(1, 1), (1, 3), (3, 3)])
+        self.conv = MutableConv2d(WIDTH, WIDTH, kernel_size=kernel)
+        self.head = nn.Linear(WIDTH, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x).relu()
+        return self.head(self.conv(x).mean((2, 3)))
+
+
 class NestedSpace(ModelSpace):
     """A choice block inside a candidate: ``inner`` is active when ``outer`` is ``nested``."""
 

@@ -28,7 +28,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from ..children.samples import candidates, check_sample
+from ..children.json_samples import in_space
+from ..children.samples import candidates
 from ..supernet.chain import ChainStep, ChangedInPlace, answering, chain_of, single_step
 from ..supernet.hidden_states import Call, choice_blocks
 from .frozen import FrozenTraining
@@ -124,8 +125,7 @@ class SharedGradients:
             another candidate or, in a cell, another input, the candidate has no weights to train,
             the evaluator gives no scalar loss, or a gradient is not finite.
         """
-        for child in children:
-            check_sample(child, self._candidates)
+        children = [in_space(child, self._candidates) for child in children]
         weights = shared_weights(self.model, label, children)
         with self._training.session(weights):
             place = self._place(label, children[0], weights)

@@ -67,6 +67,8 @@ class Summand:
         except KeyError:
             cost = self._known[choices] = self.compute(sample)
             return cost
+        except TypeError:  # a choice is a list, which nothing can be remembered by
+            return self.compute(sample)
 
 
 class CostSum(Profiler):

@@ -21,7 +21,7 @@ from nni.mutable.annotation import MutableAnnotation
 
 __all__ = [
     "Candidates", "Sample", "active_labels", "candidates", "check_sample", "crossover", "digest",
-    "distance", "neighbour", "neighbours", "random_sample",
+    "distance", "neighbour", "neighbours", "plain", "random_sample",
 ]  # fmt: skip
 
 Candidates = Mapping[str, list[Any]]
@@ -285,10 +285,10 @@ def digest(sample: Sample) -> str:
     >>> digest({"a": 0, "b": "conv"}) == digest({"b": "conv", "a": 0})
     True
     """
-    text = json.dumps(sample, sort_keys=True, separators=(",", ":"), default=_plain)
+    text = json.dumps(sample, sort_keys=True, separators=(",", ":"), default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
-    """Turn numpy scalars into Python's; other values keep their printed form."""
+def plain(value: Any) -> Any:
+    """Write for JSON what it does not know: numpy's scalars as Python's, others as printed."""
     return value.item() if isinstance(value, np.generic) else repr(value)

@@ -5,7 +5,8 @@ Every child has a folder of its own, ``<rank>_<digest>``, which is complete or n
 ====================  =======================================================================
 file                  content
 ====================  =======================================================================
-``child.json``        sample, digest, rank, score, params, FLOPs and provenance
+``child.json``        sample, digest, rank, score, params, FLOPs, provenance, and what hinders a
+                      child built anew to load the weights, if anything does
 ``weights.pt``        state dict: ``torch.load(path, weights_only=True)``
 ``child.pt2``         the child in evaluation mode: ``torch.export.load(path).module()``
 ``child.onnx``        the same for ONNX runtimes; weights above 2 GB lie in a file beside it
@@ -15,9 +16,13 @@ file                  content
 ``child.pt2`` and ``child.onnx`` take batches of any size, and are compared with the child before
 the folder appears. ``weights.pt`` has the names of the child that NNI builds anew, to train on::
 
+    sample = in_space(json.load(open("1_<digest>/child.json"))["sample"], candidates(Space(...)))
     with nni.nas.space.model_context(sample):
         child = Space(...)
     child.load_state_dict(torch.load("1_<digest>/weights.pt", weights_only=True))
+
+This is tried when the child is written. Where a space does not build the same child anew,
+``rebuild_problem`` in ``child.json`` says why; it is ``null`` where all is well.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import contextlib
 import copy
 import importlib.util
 import json
+import logging
 import math
 import re
 import shutil
@@ -41,15 +47,19 @@ from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ..children.samples import candidates, check_sample, digest
+from ..children.json_samples import in_space, json_form
+from ..children.samples import candidates, digest
 from ..scoring.scored import ScoredChild
 from ..supernet.calibration import tracking_norms
 from ..support.records import count_flops, count_params
 from .inherited import inherited_child
 from .pictures import draw_architecture
 from .programs import Inputs, example_inputs, write_programs
+from .rebuilding import weights_to_load
 
 __all__ = ["FORMATS", "export_child", "export_children"]
+
+_logger = logging.getLogger(__name__)
 
 FORMATS = {  # format -> what it needs: an extra of this package, and modules of that extra
     "program": ("", ()),
@@ -100,9 +110,7 @@ def export_children(
     """
     if not ranked:
         raise ValueError("ranked is empty; accepted are lists of at least one scored child")
-    scored = [ScoredChild(*pair) for pair in ranked]
-    for each in scored:
-        _check_sample(supernet, each.sample)
+    scored = [ScoredChild(_own_sample(supernet, sample), score) for sample, score in ranked]
     if child is None:
         if tracking_norms([supernet]):
             raise ValueError(
@@ -183,8 +191,8 @@ def export_child(
     RuntimeError
         If the child cannot be written in a format, or what was written computes something else.
     """
+    sample = _own_sample(space, sample)
     folder, name = Path(folder), digest(sample)
-    _check_sample(space, sample)
     _check_target(folder, name, score)
     _check_formats(formats)
     inputs = example_inputs(args, kwargs or {})
@@ -192,10 +200,13 @@ def export_child(
     child = copy.deepcopy(child).cpu().eval().requires_grad_(False)
     _check_accepts(child, name, inputs)
     target = folder / f"{rank}_{name}"
+    weights, problem = weights_to_load(child, space, sample, inputs)
+    if problem is not None:
+        _logger.warning("Child %s: %s", name, problem)
     with _replacing(target) as new:
-        torch.save(child.state_dict(), new / "weights.pt")
+        torch.save(weights, new / "weights.pt")
         record = {
-            "sample": sample,
+            "sample": json_form(sample),
             "digest": name,
             "rank": rank,
             "metric": metric,
@@ -203,6 +214,7 @@ def export_child(
             "params": count_params(child),
             "flops": count_flops(child, *inputs),
             "inputs": _shapes(inputs),
+            "rebuild_problem": problem,
             "provenance": provenance,
         }
         text = json.dumps(record, indent=2, default=_plain)
@@ -218,9 +230,10 @@ def export_child(
     return target
 
 
-def _check_sample(space: ModelSpace, sample: Sample) -> None:
-    check_sample(sample, candidates(space))
-    space.validate(sample)  # its constraints, too
+def _own_sample(space: ModelSpace, sample: Sample) -> Sample:
+    own = in_space(sample, candidates(space))
+    space.validate(dict(own))  # its constraints, too, some of which write to a sample
+    return own
 
 
 def _check_target(folder: Path, name: str, score: float) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
-from nni.nas.nn.pytorch.base import recursive_freeze
 
-from ..children.samples import active_labels, candidates, check_sample, digest
+from ..children.json_samples import in_space
+from ..children.samples import active_labels, candidates, digest
+from ..support.compat import freeze
 from ..support.records import count_params
 
 __all__ = ["draw_architecture"]
@@ -89,7 +90,7 @@ def draw_architecture(space: ModelSpace, sample: Sample, path: str | Path) -> No
         raise ModuleNotFoundError(
             "a picture of an architecture needs matplotlib: pip install nni-magic[plots]"
         ) from error
-    check_sample(sample, candidates(space))
+    sample = in_space(sample, candidates(space))
     chain, others, legend = _describe(space, sample)
     columns = max(_columns(len(chain)), _columns(len(others)), 4)
     width = columns * (WIDTH + GAP) - GAP + 2 * MARGIN
@@ -111,7 +112,10 @@ def _describe(
     space: ModelSpace, sample: Sample
 ) -> tuple[list[_Box], list[_Box], dict[str, _Style]]:
     """Give the boxes of choice blocks and of other labels, and the styles of all candidates."""
-    blocks = {str(m.label): m for m in space.modules() if isinstance(m, LayerChoice)}
+    blocks: dict[str, list[LayerChoice]] = {}
+    for module in space.modules():
+        if isinstance(module, LayerChoice):
+            blocks.setdefault(str(module.label), []).append(module)
     choices, active = candidates(space), active_labels(space, sample)
     names = dict.fromkeys(
         str(name) for label in choices if label in blocks for name in choices[label]
@@ -125,12 +129,20 @@ def _describe(
     for label in choices:
         text, style, note = _text(sample[label]), _Style(), ""
         if label in blocks:
-            candidate, _ = recursive_freeze(blocks[label][sample[label]], sample)
-            style, note = styles[text], f"{_short(count_params(candidate))} params"
+            style, note = styles[text], _params(blocks[label], sample)
         if label not in active:
             style, note = INACTIVE, "inactive"
         (chain if label in blocks else others).append(_Box(label, text, note, style))
     return chain, others, styles
+
+
+def _params(blocks: Sequence[LayerChoice], sample: Sample) -> str:
+    """Tell the parameters of the candidates chosen in all choice blocks of a label."""
+    try:
+        count = sum(count_params(freeze(block, sample)) for block in blocks)
+    except Exception:  # NNI cannot freeze every block by itself, and the picture does without
+        return ""
+    return f"{_short(count)} params"
 
 
 def _text(choice: Any) -> str:

@@ -2,11 +2,14 @@
 
 ``torch.export`` writes a program that needs torch alone, and torch's ONNX exporter makes of it one
 for ONNX runtimes. Both take batches of any size; every other dimension is the example's.
+The program gives what the child gives, nested as it is; the one for ONNX the tensors of it, in
+order, because ONNX knows neither ``None`` nor dicts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
-__all__ = ["Inputs", "example_inputs", "write_programs"]
+__all__ = ["Inputs", "check_outputs", "example_inputs", "write_programs"]
 
 Inputs = tuple[tuple[Tensor, ...], dict[str, Tensor]]
 
@@ -96,7 +99,7 @@ def write_programs(
             _write_onnx(program, path)
             runner = _onnx_runner(path)
         with _explained("its child.onnx does not compute what it does"):
-            _check_agreement(runner, child, inputs, tolerance)
+            _check_agreement(runner, _tensors_of(child), inputs, tolerance)
 
 
 @contextlib.contextmanager
@@ -120,10 +123,16 @@ def _export(child: nn.Module, inputs: Inputs) -> ExportedProgram:
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    with warnings.catch_warnings():
-        # torch.onnx warns about its own use of torch.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-        onnx = torch.onnx.export(program, dynamo=True, verbose=False)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of outputs that are None, which is as we want it
+    try:
+        with warnings.catch_warnings():
+            # torch.onnx warns about its own use of torch.
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            onnx = torch.onnx.export(program, dynamo=True, verbose=False)
+    finally:
+        logger.setLevel(level)
     assert onnx is not None
     onnx.save(path)
 
@@ -143,13 +152,34 @@ def _onnx_runner(path: Path) -> Callable[..., list[Tensor]]:
     return run
 
 
+def _tensors_of(child: nn.Module) -> Callable[..., list[Tensor]]:
+    """Run a child, and give the tensors of its output in a list."""
+
+    def run(*args: Tensor, **kwargs: Tensor) -> list[Tensor]:
+        leaves = tree_leaves(child(*args, **kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+    return run
+
+
 def _check_agreement(
-    run: Callable[..., object], child: nn.Module, inputs: Inputs, tolerance: float
+    run: Callable[..., object], child: Callable[..., object], inputs: Inputs, tolerance: float
 ) -> None:
     """Compare outputs on the example batch, and on one of another size."""
     longer: Inputs = tree_map(lambda tensor: torch.cat([tensor, tensor[:1]]), inputs)
-    for args, kwargs in (inputs, longer):
-        with torch.no_grad():
-            expected = tree_leaves(child(*args, **kwargs))
-            actual = tree_leaves(run(*args, **kwargs))
-        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+    for batch in (inputs, longer):
+        check_outputs(run, child, batch, tolerance)
+
+
+def check_outputs(
+    run: Callable[..., object], child: Callable[..., object], inputs: Inputs, tolerance: float
+) -> None:
+    """Raise an ``AssertionError`` unless what is run gives a child's outputs."""
+    args, kwargs = inputs
+    with torch.no_grad():
+        expected, actual = child(*args, **kwargs), run(*args, **kwargs)
+    if (kind := tree_structure(actual)) != (wanted := tree_structure(expected)):
+        raise AssertionError(f"its output is nested as {kind}, and not as {wanted}")
+    torch.testing.assert_close(
+        tree_leaves(actual), tree_leaves(expected), rtol=tolerance, atol=tolerance, equal_nan=True
+    )

@@ -9,6 +9,7 @@ from statistics import mean
 
 from nni.mutable import Sample
 
+from ..children.json_samples import json_form
 from ..children.samples import digest
 from ..scoring.scored import ScoredChild
 from ..search.population import Population
@@ -60,7 +61,7 @@ class Generations:
         report = self.report(scores)
         self.population.tell(self.population.ask(), scores)
         self.reports[str(generation)] = report
-        state = {"reports": self.reports, "population": self.population.state_dict()}
+        state = {"reports": self.reports, "population": json_form(self.population.state_dict())}
         write_json(self.folder / "search.json", state)
         return report
 
@@ -76,7 +77,7 @@ class Generations:
     def keep(self, generation: int, child: int, score: float) -> None:
         """Write the score of one child, and complete the generation if it was the last."""
         sample = self.population.ask()[child - 1]
-        record = {"sample": sample, "digest": digest(sample), "score": score}
+        record = {"sample": json_form(sample), "digest": digest(sample), "score": score}
         write_json(self._file(generation, child), record)
         scores = self._kept(generation)
         if not any(map(math.isnan, scores)):

@@ -41,6 +41,7 @@ from typing import Any, cast
 
 from nni.mutable import Sample
 
+from ..children.json_samples import json_form
 from ..children.samples import digest
 from ..scoring.scores import Score, check_direction, checked_scores
 from ..search.population import Population
@@ -172,7 +173,7 @@ class Pipeline:
             )
         child = ranked[rank - 1]
         about = {
-            "sample": child.sample,
+            "sample": json_form(child.sample),
             "digest": digest(child.sample),
             "inherited_score": child.score,
         }

@@ -3,7 +3,8 @@
 ``nni-magic search-space`` prints it. In an experiment's YAML, ``searchSpaceFile:
 search_space.json``; the trial's parameters are then a sample, which a trial scores with
 :class:`nni_magic.search.ChildEvaluator` on the same checkpoint. Candidates that progressive
-shrinking has deleted are left out.
+shrinking has deleted are left out. Choices are as JSON knows them, a tuple as a list, and whatever
+is given the sample finds the space's own (:func:`nni_magic.children.json_samples.in_space`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..children.json_samples import json_form
 from ..supernet.checkpoint import CHECKPOINT_KEY
 
 __all__ = ["search_space"]
@@ -31,10 +33,11 @@ def search_space(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> search_space({"nni_magic": {"sampler": {"candidates": {"depth": [1, 2]}}}})
-    {'depth': {'_type': 'choice', '_value': [1, 2]}}
+    >>> search_space({"nni_magic": {"sampler": {"candidates": {"kernel": [(3, 3), (5, 5)]}}}})
+    {'kernel': {'_type': 'choice', '_value': [[3, 3], [5, 5]]}}
     """
     candidates = checkpoint[CHECKPOINT_KEY]["sampler"]["candidates"]
     return {
-        label: {"_type": "choice", "_value": list(choices)} for label, choices in candidates.items()
+        label: {"_type": "choice", "_value": json_form(choices)}
+        for label, choices in candidates.items()
     }

@@ -7,6 +7,7 @@ the manager: :class:`ManagedTrial` holds it, :class:`ReportValidation` reports a
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -45,12 +46,12 @@ class ManagedTrial:
         self.is_first_rank = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         self._channel = get_default_trial_command_channel()
         if not self.is_first_rank and _HANDED_ON in os.environ:
-            record = nni.load(os.environ[_HANDED_ON])
+            record = json.loads(os.environ[_HANDED_ON])
         else:
             record = self._channel.receive_parameter()
         if record is None:
             raise ValueError("NNI's manager has no parameters for this trial; it may have stopped")
-        os.environ[_HANDED_ON] = nni.dump(record)
+        os.environ[_HANDED_ON] = json.dumps(record)
         self.parameters: dict[str, Any] = record["parameters"]
         self._parameter_id = record["parameter_id"]
         self._reports = 0

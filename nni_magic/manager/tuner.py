@@ -28,12 +28,12 @@ nothing is left to do. Fewer end it too early: NNI tells its tuner no limit.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import nni
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
 from nni.runtime.tuner_command_channel import CommandType
 
@@ -103,8 +103,16 @@ class MagicTuner(MsgDispatcherBase):
         self._free = 0
         self._ids = itertools.count()
         super().__init__()  # connects to the manager
+        receive = self._channel._receive
+        self._channel._receive = lambda: _sealed(*receive())
 
     def enqueue_command(self, command: CommandType, data: Any) -> None:
+        """Take a message of the manager, which may hold what a trial wrote, as plain JSON."""
+        try:
+            data = json.loads(bytes.fromhex(data)) if data else data
+        except ValueError as error:
+            _logger.warning("A message of the manager is passed over: %s", error)
+            return
         # NNI's base gives the ends of trials to a second thread, where they lose their order.
         self.default_command_queue.put((command, data))
 
@@ -137,7 +145,7 @@ class MagicTuner(MsgDispatcherBase):
         self._start_trials()
 
     def handle_trial_end(self, data: dict[str, Any]) -> None:
-        if nni.load(data["hyper_params"])["parameter_id"] is None:
+        if json.loads(data["hyper_params"])["parameter_id"] is None:
             return
         for task in self.schedule.ended():
             self._give_up(task)
@@ -146,7 +154,7 @@ class MagicTuner(MsgDispatcherBase):
     def _take_result(self, value: Any) -> None:
         try:
             if isinstance(value, str):  # JSON inside of JSON, as NNI sends what trials report
-                value = nni.load(value)
+                value = json.loads(value)
             name = value.get("task") if isinstance(value, dict) else None
             self.schedule.done(str(name))
         except ValueError as error:
@@ -169,9 +177,18 @@ class MagicTuner(MsgDispatcherBase):
                 "parameters": parameters,
                 "parameter_index": 0,
             }
-            self.send(CommandType.NewTrialJob, nni.dump(trial))
+            self.send(CommandType.NewTrialJob, json.dumps(trial))
         if self.schedule.finished:
             self.send(CommandType.NoMoreTrialJobs, "")
+
+
+def _sealed(command: CommandType | None, data: str | None) -> tuple[CommandType | None, str | None]:
+    """Make of a message's text a string without any structure, which NNI's base only unquotes.
+
+    The base decodes with ``nni.load``, which unpickles what a text asks it to: a trial's report
+    would run code in the manager's process.
+    """
+    return command, json.dumps(data.encode().hex()) if data else data
 
 
 def _check_names(baselines: Any) -> None:

@@ -23,7 +23,7 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from torch import nn
 
-from ..children.samples import check_sample
+from ..children.json_samples import in_space
 from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Mode, Scorer, Value
 from ..supernet.calibration import Calibrator
@@ -101,8 +101,7 @@ class ChildScores:
         ValueError
             If a sample is not of this space, the metric is not logged, or there are no batches.
         """
-        for sample in samples:
-            check_sample(sample, self._space.candidates)
+        samples = [in_space(sample, self._space.candidates) for sample in samples]
         if (version := _fingerprint(self._model)) != self._version:
             self._known, self._version = {}, version
         names = [self._space.name(sample) for sample in samples]
@@ -128,13 +127,14 @@ class ChildScores:
         ValueError
             If the sample is not of this space, or there is BatchNorm and no training data.
         """
-        check_sample(sample, self._space.candidates)
+        sample = in_space(sample, self._space.candidates)
         self._attach()
         return self._scorer.child(sample)
 
     def needed_calls(self, samples: Sequence[Sample]) -> int:
         """Steps to run for different children when every shared beginning runs once."""
-        children = [canonical(self._space, sample) for sample in samples]
+        own = [in_space(sample, self._space.candidates) for sample in samples]
+        children = [canonical(self._space, sample) for sample in own]
         return prefix_tree(chain_of(self._model), children).n_calls if children else 0
 
     def _values(self, children: list[Sample]) -> list[Value]:

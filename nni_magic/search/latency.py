@@ -24,10 +24,11 @@ from nni.nas.nn.pytorch import ModelSpace
 from scipy.stats import kendalltau
 
 from ..children.costs import CostSum, Summand
+from ..children.json_samples import in_space, json_form
 from ..children.samples import Candidates, candidates, check_sample
 from ..samplers.uniform import UniformSampler
 from ..supernet.hidden_states import Call
-from ..support.errors import check_count
+from ..support.errors import check_count, naming
 from .measurement import conditions, step_milliseconds
 from .stand_alone import own_copy, stand_alone_child
 from .timing import Prepare, example_call, fresh, median_milliseconds
@@ -89,8 +90,9 @@ class LatencyTable(CostSum):
         """
         try:
             check_sample(sample, self.candidates)
-        except ValueError as error:
-            raise ValueError(f"the latency table does not know this child: {error}") from None
+        except ValueError:  # it may be equal all the same: the table or the sample has been JSON
+            with naming("the latency table does not know this child"):
+                sample = in_space(sample, self.candidates)
         return super().profile(sample)
 
     def check_covers(self, candidates: Candidates) -> None:
@@ -103,8 +105,8 @@ class LatencyTable(CostSum):
         """
         super().check_covers(candidates)
         for label, choices in candidates.items():
-            known = self.candidates.get(label, [])
-            if unknown := [choice for choice in choices if choice not in known]:
+            known = json_form(self.candidates.get(label, []))
+            if unknown := [choice for choice in choices if json_form(choice) not in known]:
                 raise ValueError(f"it has no time for {unknown} of label {label!r}, only {known}")
 
     @classmethod
@@ -214,7 +216,7 @@ def table_error(
     """
     check_count("n_children", n_children, at_least=2)
     known, threads = table.conditions, torch.get_num_threads()
-    if candidates(space) != table.candidates:
+    if json_form(candidates(space)) != json_form(table.candidates):
         raise ValueError("the latency table is of another space: labels or choices differ")
     if known["threads"] != threads:
         raise ValueError(
@@ -235,12 +237,19 @@ def table_error(
 
 def _summand(step: StepLatency) -> Summand:
     ways = itertools.product(*step.candidates.values())
-    known = dict(zip(ways, step.milliseconds, strict=True))
+    known = dict(zip(map(_key, ways), step.milliseconds, strict=True))
     return Summand(step.candidates, partial(_looked_up, list(step.candidates), known))
 
 
 def _looked_up(labels: list[str], known: dict[Any, float], sample: Sample) -> float:
-    return known[tuple(sample[label] for label in labels)]
+    return known[_key([sample[label] for label in labels])]
+
+
+def _key(choices: Any) -> Any:
+    """Name choices in a table: lists, which cannot, as the tuples that JSON made them of."""
+    if not isinstance(choices, (list, tuple)):
+        return choices
+    return tuple([_key(choice) for choice in choices])
 
 
 def _whole(child: Callable[..., Any], call: Call) -> Callable[[], Any]:

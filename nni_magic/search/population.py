@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from nni.mutable import LabeledMutable, Mutable, Sample
 
-from ..children.samples import Candidates, check_sample, crossover, neighbour
+from ..children.json_samples import in_space
+from ..children.samples import Candidates, crossover, neighbour
 from ..samplers.uniform import UniformSampler
 from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Mode
@@ -100,9 +101,7 @@ class Population:
         self.sampler = UniformSampler(space, seed=seed, filter=filter)
         self._scored: dict[str, ScoredChild] = {}  # by the child's name, in the order of scoring
         self._asked: dict[str, Sample] | None = None
-        self._start = [dict(sample) for sample in start]
-        for sample in self._start:
-            self._check_start(sample)
+        self._start = [self._allowed_start(sample) for sample in start]
 
     def ask(self) -> list[Sample]:
         """Give the next generation, the same one until it is told.
@@ -134,9 +133,8 @@ class Population:
             If the samples are not those asked, or there are more or fewer scores.
         """
         asked = {} if self._asked is None else self._asked
-        told = dict(
-            zip(map(self.sampler.name, samples), checked_scores(samples, scores), strict=True)
-        )
+        names = [self.sampler.name(self._own(sample, "sample told")) for sample in samples]
+        told = dict(zip(names, checked_scores(samples, scores), strict=True))
         if told.keys() != asked.keys():
             raise ValueError(
                 f"{len(samples)} samples are told, but the generation asked has {len(asked)}; not "
@@ -178,14 +176,13 @@ class Population:
         ValueError
             If the state is of a space with other labels or choices.
         """
-        for sample, _ in state["scored"]:
-            self._check_in_space(sample, "the state's sample")
+        scored = [
+            ScoredChild(self._own(sample, "the state's sample"), score)
+            for sample, score in state["scored"]
+        ]
         self.seed = state["seed"]
         self.generation = state["generation"]
-        self._scored = {
-            self.sampler.name(sample): ScoredChild(dict(sample), score)
-            for sample, score in state["scored"]
-        }
+        self._scored = {self.sampler.name(child.sample): child for child in scored}
         self._asked = None
 
     def _propose(self) -> dict[str, Sample]:
@@ -220,17 +217,19 @@ class Population:
             child = crossover(child, parent(), rng)
         return mutate(child, self.sampler.candidates, rng, self.mutation)
 
-    def _check_start(self, sample: Sample) -> None:
-        self._check_in_space(sample, "start sample")
+    def _allowed_start(self, sample: Sample) -> Sample:
+        sample = self._own(sample, "start sample")
         if not self.sampler.allows(sample):
             raise ValueError(
                 f"start sample {sample} is not allowed by the space's constraint or "
                 f"filter {self.sampler.filter!r}"
             )
+        return sample
 
-    def _check_in_space(self, sample: Sample, what: str) -> None:
+    def _own(self, sample: Sample, what: str) -> Sample:
+        """Give a sample, which may have been JSON, with the space's own choices."""
         try:
-            check_sample(sample, self.sampler.candidates)
+            return in_space(sample, self.sampler.candidates)
         except ValueError as error:
             raise ValueError(f"{what} {sample} is not in the space: {error}") from None
 

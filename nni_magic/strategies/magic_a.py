@@ -30,7 +30,8 @@ from collections.abc import Sequence
 import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
-from ..children.samples import check_sample
+from ..children.json_samples import in_space
+from ..children.samples import candidates
 from ..losses.targets import AnchorTarget
 from ..losses.term import LossTerm, TrainingSupernet
 from ..samplers.streams import Stream
@@ -58,9 +59,9 @@ class BestChild(AnchorTarget):
 
     def begin(self, module: TrainingSupernet) -> None:
         super().begin(module)
-        if self.given is not None and not module.resumes:  # then some candidates may be deleted
-            with naming("anchor"):
-                check_sample(self.given, module.sampler.candidates)
+        if self.given is not None:
+            with naming("anchor"):  # of all candidates: some may be deleted where a fit resumes
+                self.given = in_space(self.given, candidates(module.model))
 
     def renew_anchor(self) -> None:
         """Elect an anchor after the warm start, then compare it with the child just trained."""

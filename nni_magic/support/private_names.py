@@ -44,6 +44,7 @@ PRIVATE_NAMES = (
                 ("analysis", "scoring", "search", "supernet"),
                 "batches are nested lists and dicts; there is no public way to walk through them"),
     PrivateName("torch.utils._pytree", "tree_leaves", ("export",), "likewise"),
+    PrivateName("torch.utils._pytree", "tree_structure", ("export",), "likewise"),
     PrivateName("torch.utils._pytree", "tree_map",
                 ("analysis", "export", "search", "strategies", "supernet"), "likewise"),
     PrivateName("torch.nn.modules.batchnorm", "_NormBase", ("supernet",),
@@ -88,6 +89,8 @@ PRIVATE_NAMES = (
                 ("analysis",), "the path that is set, to put it back"),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.operation.MixedOperation", "sampling_policy",
                 ("analysis",), "holds the path of a choice of value"),
+    PrivateName("nni.runtime.tuner_command_channel.TunerCommandChannel", "_receive", ("manager",),
+                "messages are read as plain JSON, because NNI unpickles what trials report"),
     # datasets
     PrivateName("datasets.Dataset", "_fingerprint", ("tasks",),
                 "names the content of a corpus without reading all of it"),

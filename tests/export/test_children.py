@@ -13,11 +13,20 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from nni.nas.space import model_context
 from torch import nn
 
-from nni_magic.children.samples import digest
+from nni_magic.children.json_samples import in_space
+from nni_magic.children.samples import candidates, digest
 from nni_magic.export import children, export_child, export_children
 from nni_magic.scoring.scored import ScoredChild
 from search_spaces import BertSpace
-from tests.spaces import ConstrainedSpace, ConvSpace, FlatSpace, MixedSpace, set_path, supernet
+from tests.spaces import (
+    ConstrainedSpace,
+    ConvSpace,
+    FlatSpace,
+    MixedSpace,
+    TupleSpace,
+    set_path,
+    supernet,
+)
 
 CONV = {"block_1": "conv3", "block_2": "drop", "block_3": "skip", "block_4": "conv1"}
 CONV_2 = {**CONV, "block_1": "skip"}
@@ -105,7 +114,7 @@ def test_record_tells_the_child_its_cost_and_origin(conv):
     assert record == {
         "sample": CONV, "digest": digest(CONV), "rank": 1, "metric": "val_loss", "score": 0.25,
         "params": params, "inputs": {"args": [[3, 1, 8, 8]], "kwargs": {}},
-        "provenance": {"seed": 3},
+        "provenance": {"seed": 3}, "rebuild_problem": None,
     }  # fmt: skip
 
 
@@ -388,3 +397,16 @@ def test_a_sample_against_a_constraint_is_rejected(tmp_path):
     assert export_flat(net, tmp_path, [(sample, 0.1)], formats=["picture"])
     with pytest.raises(ValueError, match="block_1 != block_2 is not satisfied"):
         export_flat(net, tmp_path, [({**sample, "block_2": 1}, 0.1)])
+
+
+def test_a_child_of_a_sample_from_json_is_the_same_child(tmp_path):
+    net = trained(TupleSpace())
+    sample = {"kernel": (1, 3), "block_1": 0, "block_2": 1, "block_3": 0}
+    given = json.loads(json.dumps(sample))
+    options = {"args": [images()], "formats": ["picture"], **ORIGIN}
+    [own] = export_children(net, [(sample, 0.5)], tmp_path / "own", **options)
+    [other] = export_children(net, [(given, 0.5)], tmp_path / "other", **options)
+    for name in ("child.json", "architecture.png"):
+        assert (own / name).read_bytes() == (other / name).read_bytes()
+    read = json.loads((other / "child.json").read_text())["sample"]
+    assert in_space(read, candidates(TupleSpace())) == sample

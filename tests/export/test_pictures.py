@@ -6,11 +6,15 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from nni.nas.hub.pytorch import ProxylessNAS
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
+from nni.nas.nn.pytorch.base import MutableModule
+from nni.nas.space import model_context
 from torch import nn
 
 from nni_magic.children.samples import candidates, digest, random_sample
 from nni_magic.export.pictures import COLOURS, draw_architecture
+from nni_magic.support.records import count_params
 from tests.spaces import FlatSpace, MixedSpace, NestedSpace, SizedSpace, supernet
 
 MIXED = {"depth": 2, "op_1": "conv3", "op_2": "skip", "op_3": "conv1", "kernel": 5, "inputs": [0]}
@@ -70,6 +74,49 @@ def test_blocks_tell_their_candidate_and_its_parameters(drawn, tmp_path):
     }  # fmt: skip
     assert texts(drawn[0])[0] == f"SizedSpace, child {digest(sample)}"
     assert texts(drawn[0])[-2:] == ["linear", "skip"]
+
+
+class Shared(ModelSpace):
+    """Two choice blocks of one label, as all cells of NNI's NasBench201 have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            LayerChoice([nn.Linear(4, width), nn.Identity()], label="op") for width in (4, 5)
+        )
+
+
+def test_blocks_of_one_label_count_together(drawn, tmp_path):
+    draw_architecture(Shared(), {"op": 0}, tmp_path / "child.png")
+    assert boxes(drawn[0])["op"][0] == ["0", "45 params"]
+
+
+def test_convolutions_of_variable_shape_without_bias_are_counted(drawn, tmp_path):
+    net = supernet(ProxylessNAS(10, width_mult=0.25))
+    sample = {label: choices[-1] for label, choices in candidates(net).items()}
+    draw_architecture(net, sample, tmp_path / "child.png")
+    with model_context(sample):
+        block = ProxylessNAS(10, width_mult=0.25).blocks[1][0]
+    text, note = boxes(drawn[0])["s2_i0"][0]
+    assert (text, note) == ("k7e6", f"{count_params(block) / 1e3:.3g}k params")
+
+
+class Unfreezable(nn.Linear, MutableModule):
+    """A candidate that only its model can freeze."""
+
+    def freeze(self, sample):
+        raise NotImplementedError
+
+
+class Odd(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        self.block = LayerChoice({"odd": Unfreezable(4, 4), "skip": nn.Identity()}, label="op")
+
+
+def test_a_block_that_cannot_be_frozen_by_itself_is_drawn_without_its_parameters(drawn, tmp_path):
+    draw_architecture(Odd(), {"op": "odd"}, tmp_path / "child.png")
+    assert boxes(drawn[0])["op"][0] == ["odd"]
 
 
 def test_plain_space_and_supernet_give_the_same_picture(tmp_path):

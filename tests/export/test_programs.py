@@ -60,6 +60,50 @@ def test_inputs_by_name_and_nested_outputs(names, batch, tmp_path):
         np.testing.assert_allclose(actual, wanted.detach(), rtol=1e-5, atol=1e-6)
 
 
+class Attention(nn.Module):
+    """Attention without its weights, beside other outputs that are not there."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        rows = x[:, None]
+        hidden, weights = self.attention(rows, rows, rows, need_weights=False)
+        return {"logits": hidden[:, 0], "weights": weights, "more": [None, (x + 1, None)]}
+
+
+class Pair(Linear):
+    def forward(self, x):
+        return None, self.linear(x)
+
+
+@pytest.mark.parametrize("kind", [Attention, Pair])
+def test_outputs_that_are_none(kind, tmp_path, caplog):
+    child = kind().eval()
+    write_programs(child, example_inputs([X], {}), tmp_path, tolerance=1e-5)
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        expected = child(x)
+    program = torch.export.load(tmp_path / "child.pt2").module()
+    actual = program(x)
+    assert type(actual) is type(expected)
+    torch.testing.assert_close(actual, expected)
+    session = onnxruntime.InferenceSession(tmp_path / "child.onnx")
+    outputs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    wanted = [expected["logits"], expected["more"][1][0]] if kind is Attention else [expected[1]]
+    for one, other in zip(outputs, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert "None output" not in caplog.text
+
+
+def test_a_program_that_drops_a_none_is_rejected():
+    child = Pair()
+    with pytest.raises(AssertionError, match=r"its output is nested as .*, and not as"):
+        programs.check_outputs(child.linear, child, example_inputs([X], {}), 1e-5)
+
+
 @pytest.mark.parametrize(
     ("formats", "files"),
     [(["program"], {"child.pt2"}), (["onnx", "picture"], {"child.onnx"}), ([], set())],

@@ -1,6 +1,8 @@
 """The trial's own line to NNI's manager, with a channel that records instead of one that sends."""
 
+import json
 import logging
+import os
 
 import nni
 import pytest
@@ -192,6 +194,14 @@ def test_first_rank_hands_its_parameters_on_and_speaks_alone(channel, monkeypatc
     first.report_intermediate(1.0)
     assert [metric["value"] for metric in channel.metrics] == [{"default": 1.0}]
     assert (first.is_first_rank, second.is_first_rank) == (True, False)
+
+
+def test_parameters_that_are_handed_on_run_no_code(channel, monkeypatch):
+    handed_on = {"parameter_id": 1, "parameters": {"k": {"__nni_type__": "path:os.getcwd"}}}
+    assert nni.load(json.dumps(handed_on))["parameters"]["k"] is os.getcwd
+    monkeypatch.setenv("NNI_MAGIC_TRIAL_PARAMETERS", json.dumps(handed_on))
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert ManagedTrial().parameters == handed_on["parameters"]
 
 
 def test_first_rank_asks_the_manager_even_in_a_process_that_a_trial_started(channel):

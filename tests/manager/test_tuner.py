@@ -1,8 +1,11 @@
 """The pipeline's tuner, spoken to as NNI's manager does."""
 
+import base64
 import itertools
+import json
 import logging
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import nni
 import pytest
 import yaml
 from nni.runtime import msg_dispatcher_base
-from nni.runtime.tuner_command_channel import CommandType
+from nni.runtime.tuner_command_channel import CommandType, TunerCommandChannel
 from nni.tools.package_utils import create_customized_class_instance
 from nnictl import NNICTL
 
@@ -352,9 +355,74 @@ def test_ends_of_trials_keep_their_order_among_commands():
     tuner = MagicTuner(generations=1)
     commands = [CommandType.TrialEnd, CommandType.RequestTrialJobs, CommandType.ReportMetricData]
     for command in commands:
-        tuner.enqueue_command(command, {"type": "PERIODICAL"})
+        tuner.enqueue_command(command, json.dumps({"type": "PERIODICAL"}).encode().hex())
     queue = tuner.default_command_queue
     assert [queue.get_nowait()[0] for _ in commands] == commands
+
+
+class Malicious:
+    """Makes a folder when it is unpickled, as any code could run then."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+    def report(self):
+        """What a trial would write in place of its result."""
+        return {"__nni_type__": "bytes:" + base64.b64encode(pickle.dumps(self)).decode()}
+
+
+def told(monkeypatch, *messages):
+    """A tuner after it has run on messages as the manager sends them, and what it has sent."""
+    received, sent = iter([*messages, (CommandType.Terminate, "")]), []
+    monkeypatch.setattr(msg_dispatcher_base, "_worker_fast_exit_on_terminate", False)
+    monkeypatch.setattr(TunerCommandChannel, "_receive", lambda self: next(received))
+    monkeypatch.setattr(TunerCommandChannel, "_send", lambda self, *message: sent.append(message))
+    monkeypatch.setattr(TunerCommandChannel, "disconnect", lambda self: None)
+    tuner = MagicTuner(**ALL)
+    tuner.run()
+    assert tuner.worker_exceptions == []
+    return tuner, sent
+
+
+def result(value):
+    return CommandType.ReportMetricData, json.dumps(
+        {"type": "FINAL", "parameter_id": 0, "value": value}
+    )
+
+
+def test_messages_of_the_manager_are_read(monkeypatch):
+    trial = {"parameter_id": 0, "parameters": SUPERNET, "parameter_source": "algorithm"}
+    ended = {"trial_job_id": "x", "event": "SUCCEEDED", "hyper_params": json.dumps(trial)}
+    _, sent = told(
+        monkeypatch,
+        (CommandType.Initialize, "{}"),
+        (CommandType.RequestTrialJobs, "1"),
+        result(json.dumps({"default": 0.5, "task": "supernet", "note": "# // \"é\""})),
+        (CommandType.TrialEnd, json.dumps(ended)),
+        (CommandType.RequestTrialJobs, "1"),
+    )
+    assert sent[0] == (CommandType.Initialized, "")
+    assert [json.loads(form)["parameters"] for _, form in sent[1:]] == [SUPERNET, generation(1)]
+
+
+def test_what_a_trial_reports_runs_no_code(monkeypatch, tmp_path, caplog):
+    attack = Malicious(tmp_path / "run")
+    with pytest.raises(Exception):  # noqa: B017 - whatever NNI says of what it has unpickled
+        nni.load(json.dumps(attack.report())).nothing  # noqa: B018
+    assert attack.folder.exists()
+    attack.folder.rmdir()
+    told(
+        monkeypatch,
+        result(json.dumps({"default": 0.5, "task": attack.report()})),
+        result(attack.report()),
+        (CommandType.ReportMetricData, json.dumps(attack.report() | {"type": "PERIODICAL"})),
+        (CommandType.TrialEnd, "no JSON"),
+    )
+    assert not attack.folder.exists()
+    assert "A message of the manager is passed over: Expecting value" in caplog.text
 
 
 def test_number_of_trials_is_logged(caplog):

@@ -76,6 +76,25 @@ def test_flops_that_nni_cannot_count_are_left_out_with_one_warning(space, sample
     child(x)
 
 
+class OptionalOutputs(nn.Module):
+    """A part whose second output may be missing, inside of a model with such an output."""
+
+    def __init__(self, inner=None):
+        super().__init__()
+        self.inner = inner
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        x, missing = (x, None) if self.inner is None else self.inner(x)
+        return self.linear(x), missing
+
+
+def test_outputs_that_are_none_are_no_hindrance_to_flops():
+    x = torch.ones(2, 3, 4)
+    expected = count_flops(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), [x])
+    assert count_flops(OptionalOutputs(OptionalOutputs()), [x]) == expected == 2 * 3 * (16 + 4)
+
+
 def test_shared_parameters_count_once():
     layer = nn.Linear(3, 2, bias=False)
     assert count_params(nn.Sequential(layer, nn.Identity(), layer)) == 6
