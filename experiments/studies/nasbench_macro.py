@@ -1,7 +1,9 @@
 """NAS-Bench-Macro: a chain of eight blocks, all 6,561 children trained three times [Su2021].
 
 What MAGIC is made for, a chain, with a ground truth that nobody has to train again. Supernets may
-be smaller than the children of the benchmark; what a child costs is the benchmark's.
+be smaller than the children of the benchmark; what a child costs is the benchmark's. Behind the
+first block of a stage, a block that is the identity changes nothing wherever it stands: so 3,969
+different networks were trained, and children that are one network have the same figures.
 
 The folder of the data holds the images of CIFAR-10, ``train/`` and ``test/`` with a folder for
 every class, and the benchmark's own file as ``nasbench_macro.json``, plain or compressed (``.xz``,
