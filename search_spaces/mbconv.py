@@ -40,17 +40,17 @@ def conv_norm(
     *,
     stride: int = 1,
     groups: int = 1,
-    activation: bool = True,
+    activation: type[nn.Module] | None = nn.ReLU6,
     norm: Mapping[str, Any],
 ) -> nn.Sequential:
-    """Build a convolution without bias, BatchNorm and, if wanted, ReLU6.
+    """Build a convolution without bias, BatchNorm and, if wanted, an activation.
 
     Parameters
     ----------
     in_channels, out_channels, kernel, stride, groups
         Settings of the convolution; the padding keeps the resolution at stride 1.
     activation
-        Whether ReLU6 follows.
+        Class of the activation that follows, in place; ``None`` for none.
     norm
         Settings of BatchNorm.
     """
@@ -59,8 +59,8 @@ def conv_norm(
         nn.Conv2d(*shape, groups=groups, bias=False),
         nn.BatchNorm2d(out_channels, **norm),
     ]
-    if activation:
-        layers.append(nn.ReLU6(inplace=True))
+    if activation is not None:
+        layers.append(activation(inplace=True))
     return nn.Sequential(*layers)
 
 
@@ -79,6 +79,8 @@ class InvertedResidual(nn.Module):
         Stride of the depthwise convolution.
     norm : dict
         Settings of BatchNorm.
+    activation : type
+        Class of the activations inside.
 
     Notes
     -----
@@ -95,16 +97,18 @@ class InvertedResidual(nn.Module):
         kernel: int,
         stride: int,
         norm: Mapping[str, Any],
+        activation: type[nn.Module] = nn.ReLU6,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"kernel is {kernel}; accepted are odd widths")
         inner = expansion * in_channels
-        expand = [conv_norm(in_channels, inner, norm=norm)] if expansion > 1 else []
+        active: dict[str, Any] = {"activation": activation, "norm": norm}
+        expand = [conv_norm(in_channels, inner, **active)] if expansion > 1 else []
         self.convolutions = nn.Sequential(
             *expand,
-            conv_norm(inner, inner, kernel, stride=stride, groups=inner, norm=norm),
-            conv_norm(inner, out_channels, activation=False, norm=norm),
+            conv_norm(inner, inner, kernel, stride=stride, groups=inner, **active),
+            conv_norm(inner, out_channels, activation=None, norm=norm),
         )
         self.has_shortcut = stride == 1 and in_channels == out_channels
 

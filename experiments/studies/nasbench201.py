@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -39,64 +38,30 @@ from nni.nas.hub.pytorch.nasbench201 import NasBench201 as NasBench201Space
 from nni.nas.space import model_context
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.studies.published import N_CLASSES, PublishedOnCifar10, table_file
 from nni_magic.tasks.domain import GroundTruth
-from nni_magic.tasks.vision import images
-from nni_magic.tasks.vision.domain import ImageDomain
-from nni_magic.tasks.vision.settings import Dataset, ImageSettings
 
-__all__ = ["NasBench201", "NasBench201Settings", "cell_of", "multiply_adds", "read_table"]
+__all__ = ["NasBench201", "cell_of", "multiply_adds", "read_table"]
 
 EDGES = tuple(f"cell/{edge}" for edge in ("0_1", "0_2", "1_2", "0_3", "1_3", "2_3"))
 """Labels of NNI's space, in the table's order."""
 COLUMNS = {"cell": str, "cifar10_val": float, "params_m": float}
 CELLS = {"".join(digits) for digits in product("01234", repeat=len(EDGES))}
-N_CLASSES = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class NasBench201Settings(ImageSettings):
-    """Settings of the images of CIFAR-10 in a folder, beside the table."""
-
-    dataset: Dataset = "imagefolder"
-    resolution: int | None = 32
-
-
-class NasBench201(ImageDomain):
+class NasBench201(PublishedOnCifar10):
     """NNI's space of NAS-Bench-201, and the accuracies published for it."""
 
-    settings_type = NasBench201Settings
     ground_truth = GroundTruth("val_error", "published validation error", "%")
-    trains_children = False
+    table_name = "nasbench201.csv"
 
-    def load(self) -> images.ImageData:
-        """Load images and table.
-
-        Raises
-        ------
-        FileNotFoundError
-            As :func:`read_table`.
-        ValueError
-            As :func:`read_table`; or if the images are not of ten classes, as CIFAR-10's, with
-            which the benchmark was made.
-        """
-        if self.settings.dataset != "imagefolder" or self.settings.data is None:
-            raise ValueError(
-                f"dataset is {self.settings.dataset!r} and data {self.settings.data!r}; accepted "
-                f"is 'imagefolder' with the folder of CIFAR-10's images and 'nasbench201.csv'"
-            )
-        self.table = read_table(self.settings.data)
-        data = super().load()
-        if len(data.classes) != N_CLASSES:
-            raise ValueError(
-                f"{str(self.settings.data)!r} has {len(data.classes)} classes of images; "
-                f"CIFAR-10, with which the benchmark was made, has {N_CLASSES}"
-            )
-        return data
+    def read_table(self, folder: Path) -> pd.DataFrame:
+        return read_table(folder)
 
     def make_space(self) -> NasBench201Space:
         return NasBench201Space(num_labels=N_CLASSES, **self.space)
 
-    def published(self, sample: Sample) -> dict[str, Any]:
+    def published(self, sample: Sample, training: int = 0) -> dict[str, Any]:
         """Error, in percent, and size of a child."""
         row = self.table.loc[cell_of(sample)]
         return {
@@ -160,18 +125,15 @@ def read_table(folder: Path) -> pd.DataFrame:
     ValueError
         If it cannot be read, a column or a cell is missing, or a value is no number.
     """
-    names = [f"nasbench201.csv{end}" for end in ("", ".xz", ".gz")]
-    found = [folder / name for name in names if (folder / name).exists()]
-    if not found:
-        raise FileNotFoundError(f"data is {str(folder)!r}; accepted is a folder with {names[0]!r}")
+    path = table_file(folder, NasBench201.table_name)
     try:
-        table = pd.read_csv(found[0], usecols=list(COLUMNS), dtype=COLUMNS, index_col="cell")
+        table = pd.read_csv(path, usecols=list(COLUMNS), dtype=COLUMNS, index_col="cell")
     except (ValueError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise ValueError(f"{str(found[0])!r} is not as expected: {error}") from error
+        raise ValueError(f"{str(path)!r} is not as expected: {error}") from error
     complete = table.dropna()
     if len(complete) != len(CELLS) or set(complete.index) != CELLS:
         raise ValueError(
-            f"{str(found[0])!r} has {len(complete)} complete rows, of "
+            f"{str(path)!r} has {len(complete)} complete rows, of "
             f"{len(CELLS & set(complete.index))} of the {len(CELLS)} cells"
         )
     return complete

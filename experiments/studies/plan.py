@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from experiments.studies.nasbench201 import NasBench201
+from experiments.studies.nasbench_macro import NasBenchMacro
 from experiments.studies.settings import made
 from experiments.studies.trainings import VALIDATION_BATCHES, Children, Supernets, Training
 from nni_magic.programs.options import typed_settings
@@ -26,6 +27,7 @@ DOMAINS: dict[str, type[Domain]] = {
     "bert": Bert,
     "proxyless": Proxyless,
     "nasbench201": NasBench201,
+    "nasbench_macro": NasBenchMacro,
 }
 
 EVALUATION_BATCH = 64
@@ -113,13 +115,24 @@ class Plan:
                 check_count("steps", self.children.steps)
                 self._check_warmup_steps(self.children.steps)
             return
-        for name in ("steps", "repeated", "seeds"):
+        if self.kind.n_published > 1:
+            self._check_published_seeds()
+        fixed = ("steps", "repeated", "seeds") if self.kind.n_published == 1 else ("steps",)
+        for name in fixed:
             value, default = getattr(self.children, name), getattr(Children, name)
             if value != default:
                 raise ValueError(
                     f"{name} is {value!r}; accepted is {default!r}, as nothing is trained: the "
                     f"ground truth of {self.domain} is published"
                 )
+
+    def _check_published_seeds(self) -> None:
+        seeds, n = self.children.seeds, self.kind.n_published
+        if max(seeds) >= n:
+            raise ValueError(
+                f"seeds is {list(seeds)}; accepted are 0 to {n - 1}, as the ground truth of "
+                f"{self.domain} is published, with {n} trainings of a child"
+            )
 
     def _check_supernets(self, supernets: Supernets) -> None:
         steps = supernets.steps

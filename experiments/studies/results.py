@@ -65,7 +65,7 @@ class Results:
         """
         sample = self.children[child]
         if not self.domain.trains_children:
-            return self.domain.published(sample)
+            return self.domain.published(sample, seed)
         return read_result(self.child_file(child, seed), self.made_child(sample))
 
     def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:

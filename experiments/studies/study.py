@@ -17,6 +17,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
 
 from experiments.studies.claims import claimed
+from experiments.studies.kept import KeptTraining
 from experiments.studies.plan import EVALUATION_BATCH, Plan
 from experiments.studies.results import Results
 from experiments.studies.trainings import VALIDATION_BATCHES
@@ -154,26 +155,30 @@ class Study(Results):
     def train_supernet(
         self, name: str, seed: int, callbacks: Sequence[pl.Callback] = ()
     ) -> dict[str, Any]:
-        """Train a supernet; gives its scores of the children."""
+        """Train a supernet, or go on with it after a kill; gives its scores of the children."""
         supernets = self.plan.supernets[name]
         pl.seed_everything(seed, verbose=False)
         space = self.domain.make_space()
         strategy = supernets.make_strategy(seed)
+        checkpoint = self.checkpoint(name, seed)
+        kept = KeptTraining(checkpoint.with_suffix(".part"), self.made_supernet(name))
+        settings = kept.trainer_kwargs
         evaluator = self.evaluator(
             supernets.steps if supernets.decay else NEVER, seed,
-            {"max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
+            {**settings, "max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
              "limit_train_batches": self.plan.epoch_steps,
-             "limit_val_batches": VALIDATION_BATCHES, "callbacks": list(callbacks)},
+             "limit_val_batches": VALIDATION_BATCHES,
+             "callbacks": [*callbacks, *settings["callbacks"]]},
             supernets.learning_rate,
         )  # fmt: skip
-        started = time.process_time()
+        kept.go_on(evaluator)
         strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
-        seconds = time.process_time() - started
-        checkpoint = self.checkpoint(name, seed)
+        seconds = kept.cpu_time.seconds
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         beside = checkpoint.with_suffix(".ckpt.tmp")
         evaluator.trainer.save_checkpoint(beside, weights_only=True)
         beside.replace(checkpoint)
+        kept.over()
         module: Any = strategy.oneshot_module
         targets = [term.target for term in module.terms if isinstance(term, Alignment)]
         anchors = [target.anchor.sample for target in targets if isinstance(target, AnchorTarget)]

@@ -57,7 +57,8 @@ class Training:
 class Children:
     """The ground truth: different children, drawn uniformly, each trained from scratch.
 
-    Where a benchmark has published it, as of ``nasbench201``, nothing is trained.
+    Where a benchmark has published it, as of ``nasbench201``, nothing is trained; seeds are then
+    the numbers of its trainings, from 0.
 
     Parameters
     ----------

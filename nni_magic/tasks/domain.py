@@ -68,6 +68,9 @@ class Domain(ABC):
     trains_children: bool = True
     """Whether a study trains children for the ground truth; else :meth:`published` gives it."""
 
+    n_published: ClassVar[int] = 1
+    """Trainings of every child that :meth:`published` knows; their seeds are 0, 1 and so on."""
+
     row: ClassVar[str] = "row"
     """What reports call one row of the data."""
 
@@ -140,8 +143,8 @@ class Domain(ABC):
             If there are none.
         """
 
-    def published(self, sample: Sample) -> dict[str, Any]:
-        """The result that a benchmark has published for a child.
+    def published(self, sample: Sample, training: int = 0) -> dict[str, Any]:
+        """The result that a benchmark has published for a training of a child.
 
         Raises
         ------

@@ -29,7 +29,7 @@ def test_convolution_is_followed_by_norm_and_by_relu6_if_wanted():
     assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU6]
     assert (layers[0].bias, layers[1].eps) == (None, 0.5)
     assert layers(torch.zeros(2, 3, 8, 8)).shape == (2, 4, 4, 4)
-    assert [type(layer) for layer in conv_norm(3, 4, activation=False, norm={})] == [
+    assert [type(layer) for layer in conv_norm(3, 4, activation=None, norm={})] == [
         nn.Conv2d, nn.BatchNorm2d,
     ]  # fmt: skip
 
