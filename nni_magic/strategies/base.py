@@ -27,6 +27,7 @@ from ..losses.term import LossTerm
 from ..samplers.base import Sampler
 from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
+from ..supernet.checkpoint import guard
 from ..supernet.resume import batches_done, resumable
 from .module import SupernetModule
 from .settings import SupernetSettings
@@ -126,6 +127,11 @@ class SupernetStrategy(RandomOneShot):
     def mutate_model(self, model: Any) -> Any:
         self._sampler = self.make_sampler(model)
         return super().mutate_model(model)
+
+    def mutate_evaluator(self, evaluator: Any) -> Any:
+        mutated = super().mutate_evaluator(evaluator)
+        guard(mutated.trainer.strategy)
+        return mutated
 
     def configure_oneshot_module(self, training_module: Any) -> SupernetModule:
         self._module = SupernetModule(
