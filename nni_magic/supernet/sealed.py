@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -52,12 +53,16 @@ def save_sealed(value: Any, file: BinaryIO) -> None:
 
     Raises
     ------
+    ValueError
+        If the value holds what cannot be pickled.
     OSError
         If the file cannot be written, where torch would speak of a position.
     """
     hashing = _Hashing(file)
     try:
         torch.save(value, hashing)  # type: ignore[arg-type]  # it only writes
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(f"the checkpoint cannot be written: {error}") from error
     except RuntimeError:
         if hashing.failure is not None:
             raise hashing.failure from None

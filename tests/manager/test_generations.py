@@ -173,5 +173,5 @@ def test_search_of_another_space_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["{}", "[]", "null1", '{"reports": {}}'])
 def test_malformed_search_does_not_start_over(content, tmp_path):
     (tmp_path / "search.json").write_text(content)
-    with pytest.raises(ValueError, match="search.json' (holds no search|is damaged, or no JSON)"):
-        Generations(tmp_path, Population(FlatSpace(n_blocks=3), size=4, seed=0))
+    with pytest.raises(ValueError, match=r"search.json' (holds no search|is damaged, or no JSON)"):
+        opened(tmp_path)

@@ -60,7 +60,7 @@ def test_truncated_checkpoint_is_named(share, trained, tmp_path):
     whole = trained[0].read_bytes()
     path = tmp_path / "cut.ckpt"
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"checkpoint '\S*cut.ckpt' cannot be read: it is cut off or damaged"):
+    with pytest.raises(ValueError, match=r"checkpoint '\S*cut.ckpt' cannot be read: it is cut off"):
         read_checkpoint(path)
 
 
@@ -68,7 +68,7 @@ def test_truncated_checkpoint_is_named(share, trained, tmp_path):
 def test_file_that_is_no_checkpoint_is_named(content, tmp_path):
     path = tmp_path / "other.ckpt"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="cannot be read: it is cut off or damaged, or no checkpoint at all"):
+    with pytest.raises(ValueError, match="it is cut off or damaged, or no checkpoint at all"):
         read_checkpoint(path)
 
 

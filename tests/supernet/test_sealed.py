@@ -35,7 +35,7 @@ def test_every_flipped_bit_is_refused():
     for position in [*range(len(whole) - 120, len(whole)), *draw.sample(range(len(whole)), 200)]:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << draw.randrange(8)
-        with pytest.raises(ValueError, match="a.ckpt cannot be read: it is cut off or damaged"):
+        with pytest.raises(ValueError, match=r"a.ckpt cannot be read: it is cut off or damaged"):
             check_seal(io.BytesIO(damaged), "a.ckpt")
 
 
@@ -43,7 +43,7 @@ def test_every_truncation_is_refused():
     whole = sealed(plain()).getvalue()
     draw = random.Random(0)
     for length in [0, 1, 21, 22, len(whole) - 1, *draw.sample(range(len(whole)), 200)]:
-        with pytest.raises(ValueError, match="a.ckpt cannot be read: it is cut off or damaged"):
+        with pytest.raises(ValueError, match=r"a.ckpt cannot be read: it is cut off or damaged"):
             check_seal(io.BytesIO(whole[:length]), "a.ckpt")
 
 
@@ -86,3 +86,8 @@ def test_object_is_named_when_it_is_read():
 def test_full_disk_is_named_by_the_system_and_not_as_a_position():
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space"):
         save_sealed(plain(), full)
+
+
+def test_what_cannot_be_pickled_is_named_when_it_is_written():
+    with pytest.raises(ValueError, match=r"the checkpoint cannot be written: .*lambda"):
+        sealed({"value": lambda: 0})

@@ -116,9 +116,12 @@ def test_reader_never_sees_a_part_while_processes_write(tmp_path):
 def test_full_disk_is_named_with_the_file(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     message = r"No space left on device: '\S+file'"
-    with pytest.raises(OSError, match=message), atomic_file(tmp_path / "file"):
-        with open("/dev/full", "wb", buffering=0) as full:
-            full.write(b"new")
+    with (
+        pytest.raises(OSError, match=message),
+        atomic_file(tmp_path / "file"),
+        open("/dev/full", "wb", buffering=0) as full,
+    ):
+        full.write(b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 
