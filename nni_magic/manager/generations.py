@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from nni.mutable import Sample
 
@@ -39,9 +40,18 @@ class Generations:
         self.folder = folder
         self.population = population
         self.reports: dict[str, Report] = {}  # by the number of the generation
-        if state := read_json(folder / "search.json"):
-            population.load_state_dict(state["population"])
-            self.reports = state["reports"]
+        if (state := read_json(folder / "search.json")) is not None:
+            self._load(state)
+
+    def _load(self, state: Any) -> None:
+        try:
+            self.reports = dict(state["reports"])
+            self.population.load_state_dict(state["population"])
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(
+                f"{str(self.folder / 'search.json')!r} holds no search ({error!r}); move it away "
+                "to search anew"
+            ) from error
 
     def report(self, scores: Sequence[float]) -> Report:
         """Sum up the present generation: ``default`` is the best score known.

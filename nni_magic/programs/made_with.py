@@ -68,7 +68,7 @@ def read_result(path: Path, made_with: Mapping[str, Any]) -> Any:
     """
     if (found := read_json(path)) is None:
         return None
-    if "made_with" not in found:
+    if not isinstance(found, dict) or not isinstance(found.get("made_with"), dict):
         raise ValueError(f"{str(path)!r} does not record the settings that it was made with")
     check_same(repr(str(path)), found["made_with"], made_with)
     return found
@@ -88,9 +88,18 @@ class MadeWith(pl.Callback):
     def __init__(self, checkpoint: Path, settings: Mapping[str, Any]) -> None:
         self.checkpoint = checkpoint
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self._compared = False
 
     def state_dict(self) -> dict[str, Any]:
         return self.settings
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         check_same(repr(str(self.checkpoint)), state_dict, self.settings)
+        self._compared = True
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a checkpoint without settings, for which Lightning does not ask us to load."""
+        if trainer.ckpt_path is not None and not self._compared:
+            raise ValueError(
+                f"{str(self.checkpoint)!r} does not record the settings that it was made with"
+            )

@@ -28,6 +28,7 @@ from ..losses.term import LossTerm
 from ..samplers.base import Sampler
 from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
+from ..supernet.checkpoint import guard
 from ..supernet.distributed import require_own_process
 from ..supernet.resume import batches_done, resumable
 from .module import SupernetModule
@@ -140,7 +141,9 @@ class SupernetStrategy(RandomOneShot):
         if isinstance(evaluator, Lightning):
             require_own_process(evaluator.trainer.strategy)
             self._datamodule = evaluator.datamodule
-        return super().mutate_evaluator(evaluator)
+        mutated = super().mutate_evaluator(evaluator)
+        guard(mutated.trainer.strategy)
+        return mutated
 
     def _run(self) -> None:
         try:

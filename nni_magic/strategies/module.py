@@ -28,13 +28,13 @@ from ..scoring.leaderboard import Leaderboard
 from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Scorer
 from ..supernet.calibration import Calibrator
-from ..supernet.checkpoint import CHECKPOINT_KEY, check_resumable
+from ..supernet.checkpoint import CHECKPOINT_KEY
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
-from .progress import load_state, state_of
+from .progress import resume, state_of
 from .settings import SupernetSettings
 from .shrinking import Shrinking
 from .turns import TurnRunner
@@ -295,6 +295,5 @@ class SupernetModule(EvaluatorHooks):
         super().on_save_checkpoint(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_resumable(checkpoint, self.method)
-        load_state(self, checkpoint[CHECKPOINT_KEY])
+        resume(self, checkpoint)
         super().on_load_checkpoint(checkpoint)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import __version__
-from ..supernet.checkpoint import FORMAT
+from ..supernet.checkpoint import CHECKPOINT_KEY, FORMAT, check_resumable
 from ..supernet.step import Turn
+from ..support.errors import naming
 
-__all__ = ["load_state", "state_of"]
+__all__ = ["load_state", "resume", "state_of"]
 
 
 def state_of(module: Any) -> dict[str, Any]:
@@ -31,14 +32,34 @@ def state_of(module: Any) -> dict[str, Any]:
     }
 
 
+def resume(module: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Continue a training where a whole Lightning checkpoint was saved.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, as :func:`check_resumable` and :func:`load_state`.
+    """
+    with naming(f"ckpt_path {str(module.trainer.ckpt_path)!r}"):
+        check_resumable(checkpoint, module.method)
+        load_state(module, checkpoint[CHECKPOINT_KEY])
+
+
 def load_state(module: Any, state: Mapping[str, Any]) -> None:
     """Continue where :func:`state_of` was taken.
 
     Raises
     ------
     ValueError
-        If the state is of another space.
+        If the state is of another space, or malformed.
     """
+    try:
+        _load(module, state)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"the checkpoint's state of nni_magic is malformed: {error!r}") from error
+
+
+def _load(module: Any, state: Mapping[str, Any]) -> None:
     module.sampler.load_state_dict(state["sampler"])
     module.seed = state["seed"]
     module.validation.reset(state["panel"])

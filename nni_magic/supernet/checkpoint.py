@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
@@ -17,10 +16,11 @@ from torch import Tensor
 from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
+from .sealed import check_seal, load_plain, require_readable, save_sealed
 
 __all__ = [
     "CHECKPOINT_KEY", "FORMAT", "AtomicCheckpointIO", "check_resumable", "check_space",
-    "load_supernet", "read_checkpoint",
+    "guard", "load_supernet", "read_checkpoint",
 ]  # fmt: skip
 
 CHECKPOINT_KEY = "nni_magic"
@@ -29,6 +29,15 @@ CHECKPOINT_KEY = "nni_magic"
 FORMAT = 1
 """Version of that state. Before it was counted, in 0.3, a state had another form."""
 
+STATE = (
+    "method", "seed", "sampler", "turns", "child_step", "panel", "leaderboard", "replay",
+    "shrinking", "terms",
+)  # fmt: skip
+"""What that state has, in this version."""
+
+LIGHTNING = ("pytorch-lightning_version", "state_dict")
+"""What every checkpoint of Lightning has."""
+
 WEIGHTS = "training_module._model."  # NNI keeps the model of its LightningModule there
 
 
@@ -36,23 +45,59 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints so that a kill leaves the one before, for Lightning's ``plugins``.
 
     Lightning writes into the system's folder of temporary files and moves. Where that is on
-    another disk, the move is a copy over the checkpoint that was there.
+    another disk, the move is a copy over the checkpoint that was there. A digest at the end of the
+    file tells when one is read whether it is as it was written.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint to a local path; see :func:`nni_magic.support.files.atomic_file`.
+        """Write a checkpoint; to a local path with :func:`nni_magic.support.files.atomic_file`.
 
         Raises
         ------
         TypeError
             If there are storage options, which only remote paths have.
+        ValueError
+            If the checkpoint holds what could not be read again.
+        OSError
+            If it cannot be written, such as on a full disk.
         """
         if storage_options is not None:
             raise TypeError(f"storage_options is {storage_options!r}; local paths have none")
+        if not _is_local(path):
+            return super().save_checkpoint(checkpoint, path)
         with atomic_file(path) as file:
-            torch.save(checkpoint, file)
+            save_sealed(checkpoint, file)
+            require_readable(checkpoint, file, f"checkpoint {str(path)!r}")
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint of Lightning; from a local path with all checks.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As :func:`read_checkpoint`, naming the file.
+        """
+        if not _is_local(path):
+            return super().load_checkpoint(path, map_location, weights_only)
+        checkpoint = _read(Path(path), map_location, weights_only is not False)
+        if missing := [key for key in LIGHTNING if key not in checkpoint]:
+            raise ValueError(
+                f"checkpoint {str(path)!r} was not written by Lightning: it lacks {missing[0]!r}"
+            )
+        return checkpoint
+
+
+def guard(strategy: Any) -> None:
+    """Let a trainer's strategy read and write checkpoints as :class:`AtomicCheckpointIO` does.
+
+    Where the user has chosen another way than Lightning's default, it stays.
+    """
+    if type(strategy.checkpoint_io) is TorchCheckpointIO:
+        strategy.checkpoint_io = AtomicCheckpointIO()
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -63,22 +108,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is cut off, or something else.
+        If it is cut off or damaged, or something else.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint is {str(path)!r}, which is not a file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises all kinds, depending on where a file is cut off
-        raise ValueError(
-            f"checkpoint {str(path)!r} cannot be read: it is cut off, or no checkpoint at all"
-        ) from error
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+    checkpoint = _read(path, "cpu", True)
+    if not isinstance(checkpoint.get(CHECKPOINT_KEY), dict):
         raise ValueError(
             f"checkpoint {str(path)!r} holds no state of nni_magic: it was not written by one of "
             "its strategies"
         )
+    return checkpoint
+
+
+def _is_local(path: str | Path) -> bool:
+    return "://" not in str(path)
+
+
+def _read(path: Path, map_location: Any, weights_only: bool) -> dict[str, Any]:
+    name = f"checkpoint {str(path)!r}"
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint is {str(path)!r}, which is not a file")
+    with path.open("rb") as file:
+        check_seal(file, name)
+        checkpoint = load_plain(file, name, map_location, weights_only)
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{name} holds a {type(checkpoint).__name__}; accepted are dicts")
     return checkpoint
 
 
@@ -103,12 +157,16 @@ def check_resumable(checkpoint: Mapping[str, Any], method: str) -> None:
             f"strategies; its keys are {sorted(checkpoint)}"
         )
     state = checkpoint[CHECKPOINT_KEY]
+    if not isinstance(state, Mapping):
+        raise ValueError(f"the checkpoint's state of nni_magic is {state!r}; accepted are dicts")
     if state.get("format") != FORMAT:
         raise ValueError(
             f"the checkpoint was written by nni-magic {state.get('version', '0.3 or before')}, and "
             f"{__version__} cannot continue its training, only search and export it; go on with "
             "that version"
         )
+    if missing := [key for key in STATE if key not in state]:
+        raise ValueError(f"the checkpoint's state of nni_magic lacks {missing[0]!r}")
     if state["method"] != method:
         raise ValueError(
             f"the checkpoint was written by {state['method']}, and {method} cannot continue it"
@@ -125,7 +183,10 @@ def check_space(checkpoint: Mapping[str, Any], space: ModelSpace) -> None:
     ValueError
         Naming what differs.
     """
-    theirs = checkpoint[CHECKPOINT_KEY]["sampler"]["candidates"]
+    try:
+        theirs = checkpoint[CHECKPOINT_KEY]["sampler"]["candidates"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the checkpoint's state of nni_magic lacks {error}") from error
     ours = samples.candidates(space)
     if differing := sorted(theirs.keys() ^ ours.keys()):
         raise ValueError(f"the checkpoint is of another space; labels that differ: {differing}")

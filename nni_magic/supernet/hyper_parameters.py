@@ -9,6 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from ..support.compat import plain_types
+
 __all__ = ["keep_loadable"]
 
 _logger = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ KEYS = (
 def keep_loadable(checkpoint: dict[str, Any]) -> None:
     """Leave out hyper-parameters that would keep a checkpoint from being read safely.
 
-    Torch reads tensors and plain values without running code. A class or function, such as the
+    Tensors, plain values and numpy arrays are read without running code. A class or function, such as the
     optimizer that NNI's evaluators keep, would stop a resumed run.
     """
     for key in KEYS:
@@ -38,7 +40,8 @@ def _loads(value: Any) -> bool:
     try:
         torch.save(value, file)
         file.seek(0)
-        torch.load(file, weights_only=True)
+        with torch.serialization.safe_globals(plain_types()):
+            torch.load(file, weights_only=True)
     except Exception:  # of pickle or torch, whatever the value is
         return False
     return True

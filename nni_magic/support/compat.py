@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import PosixPath
 from typing import Any
 
-__all__ = ["freeze", "nni_checkpoint_types"]
+__all__ = ["freeze", "nni_checkpoint_types", "plain_types"]
 
 
 @contextlib.contextmanager
@@ -25,14 +26,20 @@ def nni_checkpoint_types() -> Iterator[None]:
         with nni_checkpoint_types():
             NasExperiment(space, evaluator, strategy, id=experiment_id).resume()
     """
-    import numpy as np
     import torch
     from nni.nas.strategy.evolution import Individual
 
-    reconstruct = np.empty(0).__reduce__()[0]
-    numpy_arrays: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
-    with torch.serialization.safe_globals([Individual, *numpy_arrays]):
+    with torch.serialization.safe_globals([Individual, *plain_types()]):
         yield
+
+
+def plain_types() -> list[Any]:
+    """What numpy's arrays and scalars and paths are pickled with: ``torch.load`` may read them."""
+    import numpy as np
+
+    array, scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
+    return [np.ndarray, np.dtype, array, scalar, *dtypes, PosixPath]
 
 
 def freeze(supernet: Any, sample: Mapping[str, Any]) -> Any:

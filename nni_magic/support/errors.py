@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import numbers
 import sys
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
     Traceback (most recent call last):
     ValueError: k is 0; accepted are whole numbers of at least 1
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
         raise ValueError(f"{name} is {value!r}; accepted are whole numbers of at least {at_least}")
 
 
@@ -47,7 +48,7 @@ def check_number(
     Traceback (most recent call last):
     ValueError: dropout is 1.0; accepted are finite numbers of at least 0 and below 1
     """
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     is_finite = is_number and math.isfinite(value)
     if is_finite and at_least <= value <= at_most and above < value < below:
         return

@@ -168,3 +168,10 @@ def test_search_of_another_space_is_refused(tmp_path):
     generations.complete(1, losses(generations))
     with pytest.raises(ValueError, match=r"the state.s sample .* is not in the space"):
         opened(tmp_path, space_type=MixedSpace)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null1", '{"reports": {}}'])
+def test_malformed_search_does_not_start_over(content, tmp_path):
+    (tmp_path / "search.json").write_text(content)
+    with pytest.raises(ValueError, match=r"search.json' (holds no search|is damaged, or no JSON)"):
+        opened(tmp_path)

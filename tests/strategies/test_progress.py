@@ -124,3 +124,44 @@ def test_checkpoint_of_another_form_is_named_with_its_version(stopped, form, tmp
     torch.save(checkpoint, path := tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match=r"written by nni-magic 9.9, and .* cannot continue"):
         run("magic_at", Watch(), path)
+
+
+@pytest.mark.parametrize("key", sorted(KEYS - {"format", "version"}))
+def test_state_that_lacks_a_key_is_named_with_its_file(stopped, key, tmp_path):
+    checkpoint = torch.load(stopped[0], weights_only=True)
+    del checkpoint[CHECKPOINT_KEY][key]
+    torch.save(checkpoint, path := tmp_path / "less.ckpt")
+    with pytest.raises(ValueError, match=rf"less.ckpt': .*state of nni_magic lacks '{key}'"):
+        run("magic_at", Watch(), path)
+
+
+def test_malformed_state_is_named_with_its_file(stopped, tmp_path):
+    checkpoint = torch.load(stopped[0], weights_only=True)
+    checkpoint[CHECKPOINT_KEY]["sampler"] = None
+    torch.save(checkpoint, path := tmp_path / "bad.ckpt")
+    with pytest.raises(ValueError, match=r"bad.ckpt': .*state of nni_magic is malformed: TypeErr"):
+        run("magic_at", Watch(), path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+def test_file_that_is_no_checkpoint_is_named_by_resuming(content, tmp_path):
+    (path := tmp_path / "supernet.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"\S+supernet.ckpt' cannot be read: it is cut"):
+        run("spos", Watch(), path)
+
+
+def test_folder_and_foreign_file_are_named_by_resuming(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint is '\S+', which is not a file"):
+        run("spos", Watch(), tmp_path)
+    torch.save({"weights": 1}, path := tmp_path / "foreign.ckpt")
+    with pytest.raises(ValueError, match=r"foreign.ckpt' was not written by Lightning: it lacks"):
+        run("spos", Watch(), path)
+
+
+def test_object_of_a_callback_is_refused_when_it_is_written(tmp_path):
+    class Keeps(Watch):
+        def state_dict(self):
+            return {"clock": ProgressiveShrinking()}
+
+    with pytest.raises(ValueError, match=r"x.ckpt'\['callbacks'\]\['\S+Keeps'\]\['clock'\] is a "):
+        run("spos", Keeps(2, tmp_path / "x.ckpt"))

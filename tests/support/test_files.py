@@ -111,3 +111,41 @@ def test_reader_never_sees_a_part_while_processes_write(tmp_path):
         assert value is None or (len(value) == 500 and len(set(value)) == 1)
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_full_disk_is_named_with_the_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    message = r"No space left on device: '\S+file'"
+    with (
+        pytest.raises(OSError, match=message),
+        atomic_file(tmp_path / "file"),
+        open("/dev/full", "wb", buffering=0) as full,
+    ):
+        full.write(b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_file_of_a_killed_writer_is_removed_by_the_next_one(tmp_path):
+    script = (
+        "import os, signal, sys\n"
+        "from nni_magic.support.files import atomic_file\n"
+        "with atomic_file(sys.argv[1]) as file:\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "file")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    [left] = os.listdir(tmp_path)
+    assert left.endswith(".tmp")
+    (tmp_path / ".file.more.abcdefgh.tmp").touch()  # of another target
+    write_json(tmp_path / "file", 1)
+    assert sorted(os.listdir(tmp_path)) == [".file.more.abcdefgh.tmp", "file"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2", "hello"])
+def test_file_that_is_no_json_is_named(content, tmp_path):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ValueError, match=r"'\S+x.json' is damaged, or no JSON at all"):
+        read_json(tmp_path / "x.json")

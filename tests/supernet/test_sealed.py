@@ -1,0 +1,93 @@
+"""Files with a digest: what is damaged or runs code is refused by name."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from nni_magic.supernet.sealed import check_seal, load_plain, require_readable, save_sealed
+
+
+def sealed(value):
+    save_sealed(value, file := io.BytesIO())
+    return file
+
+
+def plain():
+    generator = torch.Generator().manual_seed(0)
+    return {"w": torch.randn(40, 50, generator=generator), "steps": [1, 2.5, "x", None]}
+
+
+def test_value_is_read_back_by_us_and_by_torch(tmp_path):
+    file = sealed(plain())
+    check_seal(file, "a")
+    (tmp_path / "a").write_bytes(file.getvalue())
+    for found in (load_plain(file, "a", "cpu"), torch.load(tmp_path / "a", weights_only=True)):
+        assert torch.equal(found["w"], plain()["w"])
+        assert found["steps"] == plain()["steps"]
+
+
+def test_every_flipped_bit_is_refused():
+    whole = sealed(plain()).getvalue()
+    draw = random.Random(0)
+    for position in [*range(len(whole) - 120, len(whole)), *draw.sample(range(len(whole)), 200)]:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << draw.randrange(8)
+        with pytest.raises(ValueError, match=r"a.ckpt cannot be read: it is cut off or damaged"):
+            check_seal(io.BytesIO(damaged), "a.ckpt")
+
+
+def test_every_truncation_is_refused():
+    whole = sealed(plain()).getvalue()
+    draw = random.Random(0)
+    for length in [0, 1, 21, 22, len(whole) - 1, *draw.sample(range(len(whole)), 200)]:
+        with pytest.raises(ValueError, match=r"a.ckpt cannot be read: it is cut off or damaged"):
+            check_seal(io.BytesIO(whole[:length]), "a.ckpt")
+
+
+def test_file_without_digest_is_held_to_the_checksums_of_its_archive():
+    torch.save(plain(), file := io.BytesIO())
+    check_seal(file, "a")
+    damaged = bytearray(file.getvalue())
+    damaged[damaged.index(plain()["w"].numpy().tobytes()) + 5] ^= 1
+    with pytest.raises(ValueError, match="cannot be read: it is cut off or damaged"):
+        check_seal(io.BytesIO(damaged), "a")
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(3), np.int64(4), np.bool_(True), np.arange(3), np.array(["a", "b"])]
+)
+def test_numpy_is_read_back(value):
+    file = sealed({"value": value})
+    require_readable({"value": value}, file, "a")
+    file.seek(0)
+    found = load_plain(file, "a", "cpu")["value"]
+    assert type(found) is type(value)
+    assert np.array_equal(found, value)
+
+
+class Counter:
+    """Stands for any object of an evaluator."""
+
+
+def test_place_of_what_could_not_be_read_is_named_when_it_is_written():
+    value = {"callbacks": {"Mine": [1, Counter()]}}
+    with pytest.raises(ValueError, match=r"^a\['callbacks'\]\['Mine'\]\[1\] is a \S+Counter, whic"):
+        require_readable(value, sealed(value), "a")
+
+
+def test_object_is_named_when_it_is_read():
+    with pytest.raises(ValueError, match=r"^a holds a \S+Counter, which is not read, as it could"):
+        load_plain(sealed({"value": Counter()}), "a", "cpu")
+
+
+def test_full_disk_is_named_by_the_system_and_not_as_a_position():
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space"):
+        save_sealed(plain(), full)
+
+
+def test_what_cannot_be_pickled_is_named_when_it_is_written():
+    with pytest.raises(ValueError, match=r"the checkpoint cannot be written: .*lambda"):
+        sealed({"value": lambda: 0})
