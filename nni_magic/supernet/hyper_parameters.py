@@ -24,8 +24,8 @@ KEYS = (
 def keep_loadable(checkpoint: dict[str, Any]) -> None:
     """Leave out hyper-parameters that would keep a checkpoint from being read safely.
 
-    Tensors, plain values and numpy arrays are read without running code. A class or function, such as the
-    optimizer that NNI's evaluators keep, would stop a resumed run.
+    Tensors, plain values and numpy arrays are read without running code. A class or function, such
+    as the optimizer that NNI's evaluators keep, would stop a resumed run.
     """
     for key in KEYS:
         given = checkpoint.get(key, {})
