@@ -95,6 +95,14 @@ class ByKeyword(Mlp):
         return super().forward(features if scale is None else features * scale)
 
 
+def inner():
+    return OrderedDict(
+        linear=nn.Linear(WIDTH, WIDTH),
+        wide=nn.Sequential(nn.Linear(WIDTH, 16), nn.ReLU(inplace=True), nn.Linear(16, WIDTH)),
+        low=nn.Sequential(nn.Linear(WIDTH, 2), nn.Linear(2, WIDTH)),
+    )
+
+
 class InPlace(ModelSpace):
     """Activations that change their input, behind every choice block."""
 
@@ -103,7 +111,7 @@ class InPlace(ModelSpace):
     def __init__(self):
         super().__init__()
         self.stem = nn.Linear(FEATURES, WIDTH)
-        self.blocks = nn.ModuleList(LayerChoice(dense(), label=f"b{i}") for i in range(3))
+        self.blocks = nn.ModuleList(LayerChoice(inner(), label=f"b{i}") for i in range(3))
         self.act = nn.ReLU(inplace=True)
         self.fc = nn.Linear(WIDTH, CLASSES)
 
@@ -128,10 +136,13 @@ class Constrained(Mlp):
     """Layers whose weights are computed from others: weight norm and spectral norm."""
 
     def __init__(self):
-        super().__init__(0.0)
-        for block in self.blocks:
-            parametrizations.weight_norm(block["linear"])
-            parametrizations.spectral_norm(block["wide"][0])
+        super().__init__()
+        parametrizations.weight_norm(self.stem)
+        for i in range(3):
+            candidates = dense()
+            parametrizations.weight_norm(candidates["linear"])
+            parametrizations.spectral_norm(candidates["wide"][0])
+            self.blocks[i] = LayerChoice(candidates, label=f"b{i}")
 
 
 class Outer(ModelSpace):
@@ -158,9 +169,10 @@ class Tied(ModelSpace):
         self.stem = nn.Linear(FEATURES, WIDTH)
         self.one = LayerChoice(dense(), label="both")
         self.two = LayerChoice(dense(), label="both")
-        self.third = LayerChoice(dense(), label="own")
         self.back = nn.Linear(WIDTH, WIDTH)
-        self.third["linear"].weight = self.back.weight
+        third = dense()
+        third["linear"].weight = self.back.weight
+        self.third = LayerChoice(third, label="own")
         self.fc = nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x):

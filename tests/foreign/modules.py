@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -71,6 +73,9 @@ class ClearsObject(Plain):
     def loss(self, batch):
         x, batch.x = batch.x * 2, None
         return F.cross_entropy(self.model(x), batch.y)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.loss(batch), batch_size=len(batch.y))
 
 
 class Text(Plain):
@@ -505,7 +510,9 @@ class ConfiguresCallbacks(Plain):
 class ConfiguresModel(Plain):
     """Makes a head of its own when the trainer asks for it, and class weights in setup."""
 
-    head = None
+    def __init__(self):
+        super().__init__()
+        self.head = None
 
     def configure_model(self):
         if self.head is None:
@@ -599,8 +606,18 @@ class HidesData(Plain):
 class Supervised(SupervisedLearningModule):
     """Derived from NNI's own."""
 
+    def __init__(self, export_onnx=False):
+        super().__init__(
+            nn.CrossEntropyLoss, {"acc": accuracy()}, 0.01, optimizer=torch.optim.SGD,
+            export_onnx=export_onnx,
+        )  # fmt: skip
+
+
+class WritesOnnx(Supervised):
+    """Writes the model in its first validation, as NNI's does by default."""
+
     def __init__(self):
-        super().__init__(nn.CrossEntropyLoss, {"acc": accuracy()}, 0.01, optimizer=torch.optim.SGD)
+        super().__init__(Path(tempfile.mkdtemp()) / "model.onnx")
 
 
 def nnis_classification():

@@ -197,6 +197,8 @@ ROWS = [
         modules.nnis_regression, models.OneOutput, lambda: data.loaders(data.targets)),
     Row("nni_supervised", "derived from NNI's SupervisedLearningModule",
         modules.Supervised),
+    Row("writes_onnx", "writes the model as ONNX in its first validation, as NNI's does by default",
+        modules.WritesOnnx),
     # Spaces
     Row("deep", "a number of layers is chosen", space=models.Deep),
     Row("cells", "a cell", **{**IMAGES, "space": models.Cells}),

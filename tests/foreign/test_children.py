@@ -20,7 +20,8 @@ from foreign.rows import ROWS, every_row
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from nni.nas.space import RawFormatModelSpace, model_context
-from torch import nn
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
+from spaces import supernet
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
@@ -42,7 +43,7 @@ def children(row, n):
 @functools.cache
 def trained(row):
     """A module with a supernet that plain Lightning has trained, a random path a batch."""
-    return plain_fit(row, children(row, 20), Watch(), limit_val_batches=0)
+    return plain_fit(row, children(row, 20), Watch())
 
 
 def user_evaluator(row):
@@ -103,9 +104,8 @@ class Catch(pl.Callback):
         self.weights = weights
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        module.eval()
-        for part in module.modules():
-            part.training = isinstance(part, _BatchNorm)
+        for part in module.train().modules():
+            part.training = part.training and isinstance(part, _BatchNorm)
         seed_all(0)
 
     def on_after_backward(self, trainer, module):
@@ -121,8 +121,9 @@ def first_batch(row):
         given["datamodule"].setup("fit")
         loaders = given["datamodule"].train_dataloader()
     seed_all(3)
-    combined = pl.utilities.combined_loader.CombinedLoader(loaders, "max_size_cycle")
-    return next(iter(combined))[0]
+    if not isinstance(loaders, CombinedLoader):
+        loaders = CombinedLoader(loaders, "max_size_cycle")
+    return next(iter(loaders))[0]
 
 
 class Once(torch.utils.data.IterableDataset):
@@ -141,24 +142,20 @@ def plain_gradient(row, sample, batch):
     found = {id(p): p for m in blocks if m.label == label for p in m[candidate].parameters()}
     catch = Catch([weight for weight in found.values() if weight.requires_grad])
     options = {**trainer_options(row, Paths([sample]), catch), "max_steps": 1}
-    options.update(limit_val_batches=0, limit_train_batches=1, accumulate_grad_batches=1)
+    options.update(limit_train_batches=1, accumulate_grad_batches=1)
     loader, given = DataLoader(Once(batch), batch_size=None), row.data()
     if "datamodule" in given:
         given["datamodule"].train_dataloader = lambda: loader
-        pl.Trainer(**options).fit(module, **given)
     else:
-        pl.Trainer(**options).fit(module, loader)
+        given["train_dataloaders"] = loader
+    pl.Trainer(**options).fit(module, **given)
     return catch.gradient.double()
 
 
 def plain_module(row):
     module = row.module()
     module.configure_model()
-    module.set_model(nn.Module())
-    model = new_space(row)
-    from spaces import supernet
-
-    module.set_model(supernet(model))
+    module.set_model(supernet(new_space(row)))
     module.load_state_dict(trained(row).state_dict())
     return module
 
