@@ -65,10 +65,15 @@ class Streamed(IterableDataset):
         return (self.rows[i] for i in range(len(self.rows)))
 
 
+def shuffled(rows, batch_size=BATCH, shuffle=True, **options):
+    """In an order that depends on nothing that is drawn elsewhere."""
+    return DataLoader(rows, batch_size, shuffle=shuffle, generator=generator(4), **options)
+
+
 def loaders(rows=numbers, *, shuffle=True, **options):
     """What is given to an evaluator: shuffled training data, and held-out data in order."""
     return {
-        "train_dataloaders": DataLoader(rows(), batch_size=BATCH, shuffle=shuffle, **options),
+        "train_dataloaders": shuffled(rows(), shuffle=shuffle, **options),
         "val_dataloaders": DataLoader(rows(HELD_OUT, 1), batch_size=BATCH, **options),
     }
 
@@ -183,22 +188,23 @@ def several_to_train_on():
     return {
         **loaders(),
         "train_dataloaders": {
-            "labelled": DataLoader(numbers(16), batch_size=4, shuffle=True),
-            "unlabelled": DataLoader(numbers(TRAIN, 3), batch_size=BATCH, shuffle=True),
+            "labelled": shuffled(numbers(16), 4),
+            "unlabelled": shuffled(numbers(TRAIN, 3)),
         },
     }
 
 
 def trained_on_the_shortest():
-    both = [DataLoader(numbers(n, n), batch_size=BATCH, shuffle=True) for n in (TRAIN, 40)]
+    both = [shuffled(numbers(n, n)) for n in (TRAIN, 40)]
     combined = pl.utilities.combined_loader.CombinedLoader(both, "min_size")
     return {**loaders(), "train_dataloaders": combined}
 
 
 def weighted():
     weights = 1.0 / (1 + numbers().tensors[1].double())
-    sampler = WeightedRandomSampler(weights, TRAIN, replacement=True)
-    train = DataLoader(numbers(), batch_size=BATCH, sampler=sampler, drop_last=True)
+    sampler = WeightedRandomSampler(weights, TRAIN, generator=generator(4))
+    train = DataLoader(numbers(), batch_size=BATCH, sampler=sampler, drop_last=True,
+                       generator=generator(5))  # fmt: skip
     return {**loaders(), "train_dataloaders": train}
 
 
@@ -212,7 +218,7 @@ def streamed():
 def augmented():
     """Random numbers of two libraries in the data set itself."""
     noisy = Mapped(numbers(), lambda x, y: (x + 0.1 * torch.randn(1) * np.random.rand(), y))
-    return {**loaders(), "train_dataloaders": DataLoader(noisy, batch_size=BATCH, shuffle=True)}
+    return {**loaders(), "train_dataloaders": shuffled(noisy)}
 
 
 def ragged():
@@ -236,7 +242,7 @@ class Numbers(pl.LightningDataModule):
         self.scale = 0.5
 
     def train_dataloader(self):
-        return DataLoader(self.rows["train"], batch_size=BATCH, shuffle=True)
+        return shuffled(self.rows["train"])
 
     def val_dataloader(self):
         return DataLoader(self.rows["val"], batch_size=BATCH)

@@ -45,7 +45,8 @@ class Row:
     is run (a strategy's name, ``evaluate``, ``gradients``, ...), the message of a refusal.
     ``exact_epochs`` are those in which training depends on nothing that validation finds.
     ``alike`` says that the metric of several children together is the mean of theirs, and
-    ``draws_before`` that random numbers are drawn before a step begins.
+    ``draws_before`` that random numbers are drawn before a step begins. ``steps_at_once`` are the
+    times that an optimizer's step runs the training step.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Row:
     exact_epochs: int = 2
     alike: bool = True
     draws_before: bool = False
+    steps_at_once: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -164,7 +166,7 @@ ROWS = [
     Row("own_step", "an optimizer step of one's own",
         modules.OwnStep),
     Row("lbfgs", "an optimizer that runs the step several times",
-        modules.Lbfgs),
+        modules.Lbfgs, steps_at_once=3),
     Row("accumulates", "gradients accumulated and clipped by the trainer",
         trainer={"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}),
     Row("clips", "gradients changed and clipped in hooks",
