@@ -170,6 +170,14 @@ def several_held_out():
     return {**loaders(), "val_dataloaders": both}
 
 
+def held_out_in_a_dict():
+    return {**loaders(), "val_dataloaders": dict(held_out_by_name()["val_dataloaders"].iterables)}
+
+
+def none():
+    return {}
+
+
 def held_out_by_name(mode="max_size_cycle"):
     both = {
         name: DataLoader(numbers(n, seed), batch_size=BATCH)

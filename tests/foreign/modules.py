@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torchmetrics
+from foreign import data
 from foreign.data import CLASSES, FEATURES
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.evaluator.pytorch.lightning import (
@@ -590,17 +591,46 @@ class CountsBatches(Plain):
         self.history["val"] = []
 
 
-class OnlyTrains(Plain):
-    validation_step = None
+class OnlyTrains(LightningModule):
+    """Is not validated."""
+
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self.model(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.01)
 
 
-class HidesData(Plain):
+class HoldsData(Plain):
     """Has the loaders inside."""
 
     def train_dataloader(self):
-        raise NotImplementedError
+        return data.loaders()["train_dataloaders"]
 
-    val_dataloader = train_dataloader
+    def val_dataloader(self):
+        return data.loaders()["val_dataloaders"]
+
+
+class SaysItself(Plain):
+    """Decides itself what is in which mode, and computes something else in validation."""
+
+    validates = False
+
+    def on_validation_model_eval(self):
+        self.validates = True
+        self.model.eval()
+
+    def on_validation_model_train(self):
+        self.validates = False
+        self.model.train()
+
+    def loss(self, batch):
+        return super().loss(batch) * (3 if self.validates else 1)
+
+
+class OwnBackward(Plain):
+    def backward(self, loss):
+        (2 * loss + 0.01 * self.model.fc.weight.pow(2).sum()).backward()
 
 
 class Supervised(SupervisedLearningModule):

@@ -74,6 +74,20 @@ class Watch(pl.Callback):
         self.validations.append({k: float(v) for k, v in trainer.callback_metrics.items()})
 
 
+class Returned(pl.Callback):
+    """The mean of what validation steps give."""
+
+    def __init__(self):
+        self.sums = []
+
+    def on_validation_batch_end(self, trainer, module, outputs, batch, *args):
+        if isinstance(outputs, torch.Tensor):
+            self.sums.append((float(outputs) * len(batch[0]), len(batch[0])))
+
+    def mean(self):
+        return sum(a for a, _ in self.sums) / max(1, sum(b for _, b in self.sums))
+
+
 def trainer_options(row, *callbacks):
     own = dict(row.trainer)
     more = own.pop("callbacks", list)()
@@ -118,14 +132,16 @@ def plain_metrics(row, model, trained=None):
     """What plain Lightning says of a model, within the module of a training."""
     module = row.module()
     module.set_model(copy.deepcopy(model))
-    trainer = pl.Trainer(**trainer_options(row))
+    returned = Returned()
+    trainer = pl.Trainer(**trainer_options(row, returned))
     if trained is not None:
         module.configure_model()
         own = {k: v for k, v in trained.state_dict().items() if not k.startswith("_model.")}
         module.load_state_dict(own, strict=False)
     given = {k: v for k, v in row.data().items() if k != "train_dataloaders"}
     trainer.validate(module, verbose=False, **{k.replace("val_", ""): v for k, v in given.items()})
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {**metrics, None: returned.mean()}
 
 
 def plain_score(row, model, trained=None):

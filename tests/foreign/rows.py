@@ -6,6 +6,7 @@ the trainer's arguments. The tests run it in plain Lightning and with ours and c
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from foreign import data, models, modules
 from pytorch_lightning.callbacks import EarlyStopping
 
 TERMS = ("magic_a", "magic_at")
+ALL = ("spos", "magic_t", *TERMS)
 TRAINED_BY_HAND = "automatic_optimization of .* is False"
 
 
@@ -41,7 +43,7 @@ def keywords():
 class Row:
     """A project that is not ours.
 
-    ``metric`` is the name under which plain Lightning gives the score. ``refused`` tells, by what
+    ``metric`` is the name under which plain Lightning gives the score; None is what the step gives. ``refused`` tells, by what
     is run (a strategy's name, ``evaluate``, ``gradients``, ...), the message of a refusal.
     ``exact_epochs`` are those in which training depends on nothing that validation finds.
     ``alike`` says that the metric of several children together is the mean of theirs, and
@@ -56,7 +58,7 @@ class Row:
     data: Callable[[], dict[str, Any]] = data.loaders
     trainer: Mapping[str, Any] = field(default_factory=dict)
     example: Callable[[], Any] = vectors
-    metric: str = "val_loss"
+    metric: str | None = "val_loss"
     mode: str = "min"
     refused: Mapping[str, str] = field(default_factory=dict)
     exact_epochs: int = 2
@@ -114,6 +116,8 @@ ROWS = [
         modules.LoaderIndex, data=data.several_held_out, metric="val_loss/dataloader_idx_1"),
     Row("named_loaders", "held-out loaders one after another, each with a metric of its own",
         modules.TwoLoaders, data=data.held_out_in_sequence, metric="val_b"),
+    Row("dict_held_out", "held-out loaders in a dict, one after another",
+        modules.TwoLoaders, data=data.held_out_in_a_dict, metric="val_a"),
     Row("joined_loaders", "held-out loaders side by side: a batch is a dict, in part None",
         modules.JoinedLoaders, data=data.held_out_by_name),
     Row("dict_of_loaders", "training data of two loaders: a batch is a dict",
@@ -133,6 +137,8 @@ ROWS = [
         modules.MetricsInList, metric="val_mean"),
     Row("logs_much", "metrics per step and epoch, for several processes, with a batch size",
         modules.LogsMuch),
+    Row("returns", "validation gives the loss and logs nothing",
+        modules.Returns, metric=None, alike=False),
     Row("shared_step", "one step for all stages, that calls the module itself",
         modules.Shared),
     Row("counts", "plain attributes that steps move on and use",
@@ -152,6 +158,13 @@ ROWS = [
         modules.Anneals),
     Row("mixup", "mixup, by numpy's generator",
         modules.Mixup),
+    Row("modes", "`on_validation_model_eval` and `on_validation_model_train`",
+        modules.SaysItself),
+    Row("only_trains", "no validation step",
+        modules.OnlyTrains,
+        refused=dict.fromkeys((*ALL, "evaluate"), "validation_step")),
+    Row("holds_data", "the module has the loaders",
+        modules.HoldsData, data=data.none, refused=dict.fromkeys(ALL, "dataloader")),
     # Optimization
     Row("by_hand", "manual optimization",
         modules.ByHand, refused=BY_HAND),
@@ -163,6 +176,8 @@ ROWS = [
         modules.OnPlateau, exact_epochs=1),
     Row("groups", "weight decay for some parameters",
         modules.ParameterGroups),
+    Row("own_backward", "a backward pass of one's own",
+        modules.OwnBackward),
     Row("own_step", "an optimizer step of one's own",
         modules.OwnStep),
     Row("lbfgs", "an optimizer that runs the step several times",
@@ -228,15 +243,30 @@ ROWS = [
         modules.Text, models.Recurrent, **TEXT),
 ]  # fmt: skip
 
-STRATEGIES = ("spos", "magic_t", "magic_a", "magic_at")
 every_row = pytest.mark.parametrize("row", ROWS, ids=str)
+
+
+@contextlib.contextmanager
+def refusing(row, what):
+    """Expect the refusal of something, where the row says so; nothing more is then to be tested."""
+    if what not in row.refused:
+        yield
+        return
+    with pytest.raises((TypeError, ValueError), match=row.refused[what]):
+        yield
+    pytest.skip("refused, as it should be")
 
 
 def spread():
     """Every row with each strategy; one of them in turn is fast enough for every day."""
     return [
         pytest.param(row, name, id=f"{row}-{name}",
-                     marks=() if place == number % len(STRATEGIES) else pytest.mark.slow)
+                     marks=() if place == number % len(ALL) else pytest.mark.slow)
         for number, row in enumerate(ROWS)
-        for place, name in enumerate(STRATEGIES)
+        for place, name in enumerate(ALL)
     ]  # fmt: skip
+
+
+def row_lines():
+    """The rows as they stand in docs/compatibility.md."""
+    return [f"| `{row}` | {row.habit} |" for row in ROWS]
