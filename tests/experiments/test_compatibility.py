@@ -8,7 +8,8 @@ import pytest
 from foreign.rows import row_lines
 
 from experiments import compatibility
-from experiments.compatibility import COLUMNS, SPACES, attempt, lines, matrix, verdict, written
+from experiments.compatibility import attempt, lines, matrix, verdict, written
+from experiments.hub_cells import COLUMNS, SPACES
 
 PAGE = Path(__file__).parents[2] / "docs/compatibility.md"
 
@@ -44,6 +45,7 @@ def test_only_what_is_meant_to_be_is_a_refusal(monkeypatch):
     assert verdict("A", "breaks", "ValueError: no way\nat all") == "refused: it has no meaning"
     assert verdict("A", "breaks", "ValueError: why") == "fails: ValueError: why"
     assert verdict("B", "breaks", "ValueError: no way\nat all") == "fails: ValueError: no way"
+    assert verdict("A", compatibility.STOCK, "ValueError: no way") == "fails: ValueError: no way"
 
 
 def test_matrix_is_laid_out_with_notes_and_put_in_its_place(small):

@@ -231,7 +231,9 @@ def augmented():
 
 def ragged():
     """Rows of different lengths, in a list that Lightning would not know how to move."""
-    return mapped(lambda x, y: (x[: 3 + int(y)], y), collate_fn=lambda rows: list(zip(*rows)))
+    return mapped(
+        lambda x, y: (x[: 3 + int(y)], y), collate_fn=lambda rows: list(zip(*rows, strict=True))
+    )
 
 
 class Numbers(pl.LightningDataModule):

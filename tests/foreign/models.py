@@ -208,9 +208,7 @@ class Deep(ModelSpace):
     def __init__(self):
         super().__init__()
         self.stem = nn.Linear(FEATURES, WIDTH)
-        self.repeat = Repeat(
-            lambda i: LayerChoice(dense(), label=f"op{i}"), (1, 3), label="depth"
-        )
+        self.repeat = Repeat(lambda i: LayerChoice(dense(), label=f"op{i}"), (1, 3), label="depth")
         self.fc = nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x):

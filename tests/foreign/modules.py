@@ -449,7 +449,8 @@ class Anneals(Plain):
         x, y = batch
         noise = torch.randn_like(x) * random.random() * float(np.random.rand())
         loss = F.cross_entropy(self.model(x + noise), y)
-        return loss * (1 + self.current_epoch + self.global_step / self.trainer.num_training_batches)
+        share = self.global_step / self.trainer.num_training_batches
+        return loss * (1 + self.current_epoch + share)
 
 
 class Mixup(Plain):

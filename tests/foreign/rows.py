@@ -43,8 +43,9 @@ def keywords():
 class Row:
     """A project that is not ours.
 
-    ``metric`` is the name under which plain Lightning gives the score; None is what the step gives. ``refused`` tells, by what
-    is run (a strategy's name, ``evaluate``, ``gradients``, ...), the message of a refusal.
+    ``metric`` is the name under which plain Lightning gives the score; None is what the step gives.
+    ``refused`` tells, by what is run (a strategy's name, ``evaluate``, ``gradients``), the message
+    of a refusal.
     ``exact_epochs`` are those in which training depends on nothing that validation finds.
     ``alike`` says that the metric of several children together is the mean of theirs, and
     ``draws_before`` that random numbers are drawn before a step begins. ``steps_at_once`` are the

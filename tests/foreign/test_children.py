@@ -1,4 +1,4 @@
-"""Children of projects that are not ours: scored, searched, compared and exported outside of fit."""
+"""Children of projects that are not ours, outside of training."""
 
 import functools
 
@@ -174,7 +174,9 @@ def test_cosine_of_gradients_is_that_of_plain_lightning(row):
     label, candidate = row.space.shared
     samples = [{**sample, label: candidate} for sample in children(row, 2)]
     if "depth" in samples[0]:
-        samples = [{**sample, "depth": depth} for sample, depth in zip(samples, (1, 2))]
+        samples = [
+            {**sample, "depth": depth} for sample, depth in zip(samples, (1, 2), strict=True)
+        ]
     with refusing(row, "gradients"):
         shared = SharedGradients(trained(row).model, user_evaluator(row), [first_batch(row)])
     if row.draws_before:

@@ -49,7 +49,7 @@ def check_refused(row, name):
 @cases
 def test_trains_as_plain_lightning_does(row, name):
     check_refused(row, name)
-    strategy, evaluator, watch = run(row, name)
+    _, evaluator, watch = run(row, name)
     module, expected = plain(row, name)
     assert len(watch.losses) == len(expected.losses) > 0
     n = exact(row, name, watch)
