@@ -35,7 +35,7 @@ __all__ = ["COLUMNS", "SPACES", "STOCK", "WrongValueError"]
 
 STOCK = "NNI's RandomOneShot"
 EPOCHS, CLASSES = 2, 10
-BATCHES = {"validation_batches": 2, "calibration_batches": 2}
+BATCHES: dict[str, Any] = {"validation_batches": 2, "calibration_batches": 2}
 
 SPACES: dict[str, Callable[[], ModelSpace]] = {
     "ProxylessNAS": lambda: hub.ProxylessNAS(CLASSES, width_mult=0.25),
