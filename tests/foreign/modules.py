@@ -423,7 +423,7 @@ class OwnStep(Plain):
         optimizer.step(closure=optimizer_closure)
 
     def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
-        optimizer.zero_grad(set_to_none=False)
+        optimizer.zero_grad()
 
 
 class Lbfgs(Plain):
@@ -567,7 +567,7 @@ class FreezesNorms(Plain):
                     module.eval()
         return self
 
-    def on_train_epoch_start(self):
+    def on_train_start(self):
         self.train()
 
 
@@ -590,6 +590,12 @@ class CountsBatches(Plain):
 
     def on_validation_epoch_start(self):
         self.history["val"] = []
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["batches"] = self.batches
+
+    def on_load_checkpoint(self, checkpoint):
+        self.batches = checkpoint["batches"]
 
 
 class OnlyTrains(LightningModule):

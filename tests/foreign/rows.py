@@ -49,7 +49,8 @@ class Row:
     ``exact_epochs`` are those in which training depends on nothing that validation finds.
     ``alike`` says that the metric of several children together is the mean of theirs, and
     ``draws_before`` that random numbers are drawn before a step begins. ``steps_at_once`` are the
-    times that an optimizer's step runs the training step.
+    times that an optimizer's step runs the training step, and ``resumes`` says that Lightning itself
+    goes on within an epoch as if it had not been stopped.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Row:
     alike: bool = True
     draws_before: bool = False
     steps_at_once: int = 1
+    resumes: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -174,7 +176,7 @@ ROWS = [
     Row("one_cycle", "a schedule by steps, made with the trainer's number of them",
         modules.ScheduledBySteps),
     Row("plateau", "a schedule by the validation loss",
-        modules.OnPlateau, exact_epochs=1),
+        modules.OnPlateau, exact_epochs=1, resumes=False),
     Row("groups", "weight decay for some parameters",
         modules.ParameterGroups),
     Row("own_backward", "a backward pass of one's own",
