@@ -49,7 +49,7 @@ class Row:
     ``exact_epochs`` are those in which training depends on nothing that validation finds.
     ``alike`` says that the metric of several children together is the mean of theirs, and
     ``draws_before`` that random numbers are drawn before a step begins. ``steps_at_once`` are the
-    times that an optimizer's step runs the training step, and ``resumes`` says that Lightning itself
+    times that an optimizer's step runs the training step, and ``resumes`` that Lightning itself
     goes on within an epoch as if it had not been stopped.
     """
 
