@@ -77,7 +77,7 @@ class Row:
 IMAGES = {"space": models.Cnn, "data": lambda: data.loaders(data.images), "example": pictures}
 TEXT = {"data": lambda: data.loaders(data.sentences), "example": texts}
 BY_HAND = {
-    **dict.fromkeys(TERMS, TRAINED_BY_HAND), "gradients": "has automatic_optimization=False",
+    **dict.fromkeys(TERMS, TRAINED_BY_HAND), "gradients": "automatic_optimization",
 }  # fmt: skip
 
 ROWS = [
@@ -165,7 +165,7 @@ ROWS = [
         modules.SaysItself),
     Row("only_trains", "no validation step",
         modules.OnlyTrains,
-        refused=dict.fromkeys((*ALL, "evaluate"), "validation_step")),
+        refused=dict.fromkeys((*ALL, "evaluate"), "metric is .* accepted are")),
     Row("holds_data", "the module has the loaders",
         modules.HoldsData, data=data.none, refused=dict.fromkeys(ALL, "dataloader")),
     # Optimization
