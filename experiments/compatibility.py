@@ -31,11 +31,18 @@ __all__ = ["REFUSED", "attempt", "lines", "main", "matrix", "verdict", "written"
 LIMIT = 300.0  # seconds a cell
 BEGIN, END = "<!-- matrix: written by experiments.compatibility -->", "<!-- end of matrix -->"
 
+NO_SUPERNET = (
+    "NasBench101Cell.* has dangling mutables", "NNI has no supernet of this space's cells"
+)  # fmt: skip
+NO_SHAPE = (
+    "no layer can be aligned by itself, as outputs are of different shapes",
+    "the width of every hidden state is chosen, so that those of two children have no common shape",
+)
+CHOSEN_WIDTHS = ("MobileNetV3Space", "AutoFormer", "DARTS", "ENAS", "PNAS", "NASNet", "AmoebaNet")
 REFUSED: dict[tuple[str, str], tuple[str, str]] = {
-    ("NasBench101", "*"): (
-        "NasBench101Cell.* has dangling mutables", "NNI has no supernet of this space's cells"
-    ),
-}  # fmt: skip
+    ("NasBench101", "*"): NO_SUPERNET,
+    **{(space, name): NO_SHAPE for space in CHOSEN_WIDTHS for name in ("magic_a", "magic_at")},
+}
 """Space and column, or ``*`` for any -> the message of the refusal, and why it has to be."""
 
 

@@ -55,6 +55,7 @@ SPACES: dict[str, Callable[[], ModelSpace]] = {
         cells.__name__: partial(cells, width=(4, 8), num_cells=(3, 6), dataset="cifar")
         for cells in (hub.DARTS, hub.ENAS, hub.PNAS, hub.NASNet, hub.AmoebaNet)
     },
+    "DARTS, one width": partial(hub.DARTS, width=4, num_cells=(3, 6), dataset="cifar"),
 }  # fmt: skip
 
 

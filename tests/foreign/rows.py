@@ -76,6 +76,7 @@ class Row:
 
 IMAGES = {"space": models.Cnn, "data": lambda: data.loaders(data.images), "example": pictures}
 TEXT = {"data": lambda: data.loaders(data.sentences), "example": texts}
+NOT_ALIGNED = dict.fromkeys(TERMS, "no layer can be aligned by itself")
 BY_HAND = {
     **dict.fromkeys(TERMS, TRAINED_BY_HAND), "gradients": "automatic_optimization",
 }  # fmt: skip
@@ -224,13 +225,14 @@ ROWS = [
     Row("cells", "a cell", **{**IMAGES, "space": models.Cells}),
     Row("wired", "inputs are chosen", space=models.Wired),
     Row("widths", "channels and kernels are chosen, kernels as tuples",
-        **{**IMAGES, "space": models.Widths}),
+        refused=NOT_ALIGNED, **{**IMAGES, "space": models.Widths}),
     Row("nested", "a choice inside a candidate", space=models.Nested),
     Row("tied", "choices with one label, and tied weights", space=models.Tied),
     Row("outer", "a space within a space", space=models.Outer),
     Row("shared_norm", "one BatchNorm used after every block",
         **{**IMAGES, "space": models.SharedNorm}),
-    Row("in_place", "activations in place behind the choices", space=models.InPlace),
+    Row("in_place", "activations in place behind the choices", space=models.InPlace,
+        refused=NOT_ALIGNED),
     Row("stochastic", "DropPath", space=models.Stochastic),
     Row("checkpointed", "gradient checkpointing", space=models.Checkpointed),
     Row("constrained", "weight norm and spectral norm", space=models.Constrained),
