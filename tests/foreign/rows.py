@@ -68,6 +68,7 @@ class Row:
     draws_before: bool = False
     steps_at_once: int = 1
     resumes: bool = True
+    slow: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -219,7 +220,7 @@ ROWS = [
     Row("nni_supervised", "derived from NNI's SupervisedLearningModule",
         modules.Supervised),
     Row("writes_onnx", "writes the model as ONNX in its first validation, as NNI's does by default",
-        modules.WritesOnnx),
+        modules.WritesOnnx, slow=True),
     # Spaces
     Row("deep", "a number of layers is chosen", space=models.Deep),
     Row("cells", "a cell", **{**IMAGES, "space": models.Cells}),
@@ -248,7 +249,22 @@ ROWS = [
         modules.Text, models.Recurrent, **TEXT),
 ]  # fmt: skip
 
-every_row = pytest.mark.parametrize("row", ROWS, ids=str)
+
+
+def rows(part=1, begin=0):
+    """Parametrize by every row; each ``part``-th is fast enough for every day."""
+    return pytest.mark.parametrize(
+        "row",
+        [
+            pytest.param(row, marks=_mark(row, number % part == begin))
+            for number, row in enumerate(ROWS)
+        ],
+        ids=str,
+    )
+
+
+def _mark(row, in_turn):
+    return () if in_turn and not row.slow else pytest.mark.slow
 
 
 @contextlib.contextmanager
@@ -266,7 +282,7 @@ def spread():
     """Every row with each strategy; one of them in turn is fast enough for every day."""
     return [
         pytest.param(row, name, id=f"{row}-{name}",
-                     marks=() if place == number % len(ALL) else pytest.mark.slow)
+                     marks=_mark(row, place == number % len(ALL)))
         for number, row in enumerate(ROWS)
         for place, name in enumerate(ALL)
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from foreign.plain import (
     seed_all,
     trainer_options,
 )
-from foreign.rows import ROWS, every_row, refusing
+from foreign.rows import ROWS, refusing, rows
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from nni.nas.space import RawFormatModelSpace, model_context
@@ -62,7 +62,7 @@ def child_evaluator(row, **options):
     )  # fmt: skip
 
 
-@every_row
+@rows()
 def test_scores_are_those_of_plain_lightning(row):
     samples = children(row, 3)
     with refusing(row, "evaluate"):
@@ -72,7 +72,7 @@ def test_scores_are_those_of_plain_lightning(row):
     assert scores == pytest.approx([*expected, expected[0]], rel=RELATIVE)
 
 
-@every_row
+@rows()
 def test_child_built_anew_with_the_weights_of_the_scored_one_has_its_score(row):
     [sample] = children(row, 1)
     with refusing(row, "evaluate"):
@@ -85,7 +85,7 @@ def test_child_built_anew_with_the_weights_of_the_scored_one_has_its_score(row):
     assert score == pytest.approx(expected, rel=RELATIVE)
 
 
-@every_row
+@rows(2)
 def test_search_lists_children_with_the_scores_of_plain_lightning(row):
     search = Evolution(
         seed=0, generations=2, population=3, tournament=2, metric=row.metric, mode=row.mode,
@@ -167,7 +167,7 @@ def plain_module(row):
     return module
 
 
-@every_row
+@rows(2, 1)
 def test_cosine_of_gradients_is_that_of_plain_lightning(row):
     if getattr(row.space, "shared", None) is None:
         pytest.skip("no candidate of a choice block to be shared")
