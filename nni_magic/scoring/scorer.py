@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -25,12 +25,11 @@ from ..supernet.connection import on_device
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
+from ..support.modes import Mode, mode_of
 from .evaluator_state import evaluating, kept_metrics, logged_to
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
-__all__ = ["Metric", "Mode", "Scorer", "better"]
-
-Mode = Literal["min", "max"]
+__all__ = ["Metric", "Scorer", "better"]
 
 
 def better(a: float, b: float, mode: Mode) -> bool:
@@ -60,7 +59,8 @@ class Scorer:
         validation loss: what the evaluator logs as ``val_loss``, or else what its
         ``validation_step`` returns.
     mode
-        Whether a smaller (``min``) or a larger (``max``) metric is better.
+        Whether a smaller (``min``) or a larger (``max``) metric is better; by default what its
+        name tells, see :func:`nni_magic.support.modes.mode_of`.
     n_batches
         How many validation batches make a score. Under DDP every rank takes as many of its own
         share, and all ranks get the same, common score.
@@ -76,14 +76,14 @@ class Scorer:
         module: Any,
         *,
         metric: Metric,
-        mode: Mode,
+        mode: Mode | None = None,
         n_batches: int,
         loaders: Any = None,
         calibrator: Calibrator | None = None,
     ) -> None:
         self.module = module
         self.metric = metric
-        self.mode = mode
+        self.mode = mode_of(metric, mode)
         self.n_batches = n_batches
         self.calibrator = calibrator
         self._loaders = loaders

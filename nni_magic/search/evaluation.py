@@ -26,12 +26,13 @@ from torch import nn
 
 from ..children.samples import check_sample
 from ..samplers.uniform import UniformSampler
-from ..scoring.scorer import Metric, Mode, Scorer, Value
+from ..scoring.scorer import Metric, Scorer, Value
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import answering, chain_of, single_step
 from ..supernet.connection import as_supernet, check_evaluator, connect
 from ..supernet.resume import isolated_randomness, seed_generators
-from ..support.errors import check_choice, check_count
+from ..support.errors import check_count
+from ..support.modes import Mode
 from .execution import ChainRunner, prefix_tree
 from .observation import Observer, canonical
 
@@ -66,7 +67,6 @@ class ChildScores:
     def __init__(self, scorer: Scorer, *, memory: int = 2**28) -> None:
         check_count("n_batches", scorer.n_batches)
         check_count("memory", memory)
-        check_choice("mode", scorer.mode, ("min", "max"))
         self.mode = scorer.mode
         self.calls = 0
         self._scorer = scorer
@@ -212,7 +212,7 @@ class ChildEvaluator(ChildScores):
         evaluator: Lightning,
         *,
         metric: Metric = None,
-        mode: Mode = "min",
+        mode: Mode | None = None,
         n_batches: int = 4,
         calibration_batches: int = 4,
         memory: int = 2**28,

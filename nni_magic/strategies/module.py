@@ -99,7 +99,7 @@ class SupernetModule(EvaluatorHooks):
             self, metric=settings.metric, mode=settings.mode, n_batches=settings.validation_batches,
             calibrator=Calibrator(self, lambda: self.training_data, settings.calibration_batches),
         )  # fmt: skip
-        self.leaderboard = Leaderboard(self.scorer, settings.mode, name=sampler.name)
+        self.leaderboard = Leaderboard(self.scorer, self.scorer.mode, name=sampler.name)
         self.validation = Validation(self, settings.validation_children)
         self.replay = Replay()
         self._runner = TurnRunner(self, turn_by_turn)

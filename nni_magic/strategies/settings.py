@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from ..support.errors import check_choice, check_count, check_number
+from ..support.errors import check_count, check_number
+from ..support.modes import Mode, mode_of
 from ..support.names import MASK_ARGUMENT
 
 __all__ = [
@@ -31,7 +32,8 @@ class SupernetSettings:
         Name of the metric, as the evaluator logs it in validation, by which children are scored;
         by default the evaluator's validation loss.
     mode
-        Whether a smaller (``min``) or a larger (``max``) metric is better.
+        Whether a smaller (``min``) or a larger (``max``) metric is better. By default what the
+        name of the metric tells, such as max of ``val_acc``; other names need it.
     validation_batches
         Batches of the validation data on which a child is scored.
     calibration_batches
@@ -44,13 +46,13 @@ class SupernetSettings:
 
     seed: int | None = None
     metric: str | None = None
-    mode: Literal["min", "max"] = "min"
+    mode: Mode | None = None
     validation_batches: int = 4
     calibration_batches: int = 4
     validation_children: int = 8
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, ("min", "max"))
+        mode_of(self.metric, self.mode)
         check_count("validation_batches", self.validation_batches)
         check_count("calibration_batches", self.calibration_batches, at_least=0)
         check_count("validation_children", self.validation_children)

@@ -61,7 +61,9 @@ def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
 def test_defaults_are_those_of_the_strategy():
     for name, row in METHODS.items():
         made = settings_of("train", "bert", ["--strategy", name])
-        assert made.supernet.settings_for(made.task) == row.settings(seed=0, metric="val_loss")
+        assert made.supernet.settings_for(made.task) == row.settings(
+            seed=0, metric="val_loss", mode="min"
+        )
 
 
 def test_settings_of_other_strategies_are_let_be_and_told():

@@ -11,7 +11,7 @@ from nni_magic.strategies.settings import MagicASettings, MagicATSettings, Super
 
 # As documented; a change here is a change for every user.
 COMMON = {
-    "seed": None, "metric": None, "mode": "min", "validation_batches": 4, "calibration_batches": 4,
+    "seed": None, "metric": None, "mode": None, "validation_batches": 4, "calibration_batches": 4,
     "validation_children": 8,
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
@@ -145,3 +145,11 @@ def test_settings_of_both_are_checked_in_magic_at():
 def test_every_setting_is_described(row):
     described = "".join(kind.__doc__ for kind in row.settings.__mro__ if kind is not object)
     assert [name for name in row.options if f"\n    {name}\n" not in described] == []
+
+
+@every_method
+def test_mode_of_a_metric_whose_name_does_not_tell_is_asked_for_at_once(name):
+    assert method(name).settings(metric="val_acc").mode is None
+    assert method(name).settings(metric="reward", mode="max").mode == "max"
+    with pytest.raises(ValueError, match=r"^mode is None; .* metric 'reward' does not tell which"):
+        method(name).settings(metric="reward")
