@@ -30,7 +30,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ..children.samples import candidates, check_sample
 from ..supernet.chain import ChainStep, answering, chain_of, single_step
-from ..supernet.hidden_states import Call, choice_blocks
+from ..supernet.hidden_states import Call
+from ..supernet.layers import choice_blocks
 from .frozen import FrozenTraining
 from .shared_weights import shared_weights
 

@@ -67,3 +67,8 @@ def test_manual_optimization_is_refused_at_the_start():
     with pytest.raises(ValueError, match="automatic_optimization of ByHand is False; acc"):
         train(make("spos"), bert(), evaluator)
     assert watch.steps == []
+
+
+def test_module_before_the_space_says_what_is_missing():
+    with pytest.raises(RuntimeError, match="configure_oneshot_module is called before mutate_mo"):
+        make("spos").configure_oneshot_module(DictModule())

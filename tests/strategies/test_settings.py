@@ -16,8 +16,8 @@ COMMON = {
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
-    "alignment_weight": 0.5, "align_every": 4, "aligned_layers": None,
-    "mask_argument": "attention_mask", "warmup_epochs": 3,
+    "alignment_weight": 0.5, "align_every": None, "aligned_layers": None,
+    "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
 BEST = {"anchor": None, "anchor_gradient": False, "anchor_interval": 100, "anchor_candidates": 16}
 DEFAULTS = {
@@ -105,7 +105,8 @@ COUNTS = [
 @pytest.mark.parametrize(("name", "setting", "least"), COUNTS)
 def test_counts_are_whole_and_large_enough(name, setting, least):
     assert getattr(method(name).settings(**{setting: least}), setting) == least
-    for wrong in (least - 1, 1.5, True, "2", None):
+    none = [] if getattr(method(name).settings(), setting) is None else [None]
+    for wrong in (least - 1, 1.5, True, "2", *none):
         message = rf"^{setting} is {wrong!r}; accepted are whole numbers of at least {least}$"
         with pytest.raises(ValueError, match=message):
             method(name).settings(**{setting: wrong})
