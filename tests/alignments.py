@@ -39,7 +39,7 @@ class Run:
         self.routed = []
         layers = {name: net.get_submodule(name) for name in names}
         self.replay = CallReplay(net, layers, self, gradient=gradient)
-        self.alignment = Alignment(Fixed(target), weight=0.5, align_every=1, **kwargs)
+        self.alignment = Alignment(Fixed(target), weight=0.5, **kwargs)
         self.alignment.attach(self.replay)
 
     def set(self, sample):

@@ -143,9 +143,10 @@ class Plan:
         self._check_warmup_steps(steps)
         settings = supernets.settings(supernets.seeds[0])
         epochs = steps // self.epoch_steps
-        if isinstance(settings, AlignmentSettings) and settings.warmup_epochs >= epochs:
+        warmup = settings.warmup_epochs if isinstance(settings, AlignmentSettings) else None
+        if warmup is not None and warmup >= epochs:
             raise ValueError(
-                f"warmup_epochs is {settings.warmup_epochs}; accepted are less than {epochs}, the "
+                f"warmup_epochs is {warmup}; accepted are less than {epochs}, the "
                 f"epochs of {self.epoch_steps} steps"
             )
 

@@ -31,7 +31,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from ..children.json_samples import in_space
 from ..children.samples import candidates
 from ..supernet.chain import ChainStep, ChangedInPlace, answering, chain_of, single_step
-from ..supernet.hidden_states import Call, choice_blocks
+from ..supernet.hidden_states import Call
+from ..supernet.layers import choice_blocks
 from .frozen import FrozenTraining
 from .shared_weights import shared_weights
 

@@ -22,8 +22,8 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from ..scoring.scorer import Mode
 from ..support.errors import check_choice
+from ..support.modes import Mode
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
 __all__ = ["Ranking", "random_ranking", "rank"]

@@ -7,7 +7,7 @@ r"""Align the hidden states of child models.
 :math:`H_n(\cdot)`  ``Call.states``: output of layer n by name, residual and norm included
 :math:`H_n`         the target's, see :class:`nni_magic.losses.targets.Target`; MAGIC-A's is the
                     anchor's :math:`H_n(\alpha^l)`
-:math:`A`           every ``align_every`` layers, or ``layers``
+:math:`A`           see :class:`nni_magic.losses.aligned_layers.AlignedLayers`
 ==================  ==========================================================================
 
 The target's pass repeats the evaluator's call of the model on another path, see
@@ -19,6 +19,7 @@ The target's pass repeats the evaluator's call of the model on another path, see
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import Parameter
@@ -26,32 +27,36 @@ from typing import Any
 
 import torch
 from nni.mutable import Sample
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from ..samplers.streams import Stream
 from ..scoring.evaluator_state import unnoticed
-from ..supernet.epochs import epochs_left
 from ..supernet.evaluator_steps import call_step
-from ..supernet.hidden_states import Call, capture_call, select_layers
+from ..supernet.hidden_states import Call, States, capture_call
 from ..supernet.resume import isolated_randomness
 from ..supernet.step import Step, Turn
 from ..support.names import MASK_ARGUMENT
+from .aligned_layers import AlignedLayers
+from .balance import Balance
 from .replay import CallReplay
 from .targets import Target
 from .term import LossTerm, TrainingSupernet
+from .warm_start import WarmStart
 
 __all__ = ["Alignment", "PaddingMask", "alignment_loss"]
 
+_logger = logging.getLogger(__name__)
 
-def alignment_loss(
-    target: Mapping[str, Tensor], states: Mapping[str, Tensor], mask: Tensor | None = None
-) -> Tensor:
+
+def alignment_loss(target: States, states: States, mask: Tensor | None = None) -> Tensor:
     """Sum over layers of the mean squared error between hidden states [Xu2022, Eq. 1].
 
     Parameters
     ----------
     target, states
-        Hidden states by layer; those of a layer have the same shape, ``(batch, ...)``.
+        Hidden states by layer; those of a layer have the same shape, ``(batch, ...)``. Of a layer
+        that gives several tensors their errors are averaged.
     mask
         Nonzero where a position is real and zero where it is padding; its shape is the leading
         dimensions of the hidden states, e.g. ``(batch, seq)`` for ``(batch, seq, hidden)``.
@@ -67,22 +72,27 @@ def alignment_loss(
     >>> alignment_loss({"a": torch.zeros(2, 3)}, {"a": torch.full((2, 3), 2.0)})
     tensor(4.)
     """
-    total = torch.zeros((), device=next(iter(states.values())).device)
-    for name, state in states.items():
-        error = (state.float() - target[name].float()).square()
-        if mask is None:
-            total = total + error.mean()
-        else:
-            if error.shape[: mask.dim()] != mask.shape:
-                raise ValueError(
-                    f"the mask has shape {tuple(mask.shape)}, but the hidden state of layer "
-                    f"{name!r} is {tuple(error.shape)}: the mask must have its leading dimensions; "
-                    "pass mask_argument=None to align without a mask"
-                )
-            weight = (mask != 0).float()
-            per_position = error.reshape(*mask.shape, -1).mean(-1)
-            total = total + (per_position * weight).sum() / weight.sum().clamp(min=1)
-    return total
+    errors = [_error(name, target[name], state, mask) for name, state in states.items()]
+    return sum(errors[1:], errors[0])
+
+
+def _error(name: str, target: Any, state: Any, mask: Tensor | None) -> Tensor:
+    """Mean squared error of a layer's state, or of the tensors in it."""
+    if not isinstance(state, Tensor):
+        pairs = zip(target, state, strict=True)
+        return torch.stack([_error(name, *pair, mask) for pair in pairs]).mean()
+    error = (state.float() - target.float()).square()
+    if mask is None:
+        return error.mean()
+    if error.shape[: mask.dim()] != mask.shape:
+        raise ValueError(
+            f"the mask has shape {tuple(mask.shape)}, but the hidden state of layer {name!r} is "
+            f"{tuple(error.shape)}: the mask must have its leading dimensions; pass "
+            "mask_argument=None to align without a mask"
+        )
+    weight = (mask != 0).float()
+    per_position = error.reshape(*mask.shape, -1).mean(-1)
+    return (per_position * weight).sum() / weight.sum().clamp(min=1)
 
 
 class PaddingMask:
@@ -131,13 +141,12 @@ class Alignment(LossTerm):
     weight
         λ of [Xu2022, Eq. 2].
     align_every, layers
-        Which layers; see :func:`nni_magic.supernet.hidden_states.select_layers`.
+        Which layers; see :class:`nni_magic.losses.aligned_layers.AlignedLayers`.
     mask_argument
         Name of the argument of the model's ``forward`` that is the padding mask. When the
         evaluator passes it, padding is left out; otherwise every position counts.
     warmup_epochs
-        Epochs before the target has something to align with; needed only to check, at the start,
-        that training goes on for longer.
+        Epochs before children are aligned; see :class:`nni_magic.losses.warm_start.WarmStart`.
     gradient
         Whether gradients flow through the target's pass too, for study.
     """
@@ -149,45 +158,39 @@ class Alignment(LossTerm):
         target: Target,
         *,
         weight: float,
-        align_every: int,
+        align_every: int | None = None,
         layers: Sequence[int | str] | None = None,
         mask_argument: str | None = MASK_ARGUMENT,
-        warmup_epochs: int = 0,
+        warmup_epochs: int | None = 0,
         gradient: bool = False,
     ) -> None:
         self.target = target
         self.weight = weight
-        self.align_every = align_every
-        self.aligned_layers = layers
+        self.chosen = AlignedLayers(align_every, layers)
+        self.balance = Balance(weight)
         self.mask_argument = mask_argument
-        self.warmup_epochs = warmup_epochs
+        self.warm_start = WarmStart(warmup_epochs)
         self.gradient = gradient
         self.replay: CallReplay | None = None
+        self._values: list[Tensor] = []
 
     def begin(self, module: TrainingSupernet) -> None:
         self.module = module
         self.replay = None  # its layers belong to one fit's model
+        if not module.resumes:
+            self.chosen.names, self.warm_start.epochs = [], None
+            self.balance = Balance(self.weight)
         self.target.begin(module)
 
     def started(self) -> None:
-        """Make sure that something will be aligned.
-
-        Raises
-        ------
-        ValueError
-            If training ends before the warm start does.
-        """
-        trainer = self.module.trainer
-        epochs = trainer.current_epoch + epochs_left(trainer)
-        if epochs <= self.warmup_epochs and not trainer.fast_dev_run:
-            raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs}; accepted are less than {epochs:.0f}, the "
-                "epochs after which training ends, so that something is aligned"
-            )
+        """Choose the length of the warm start, and make sure that something will be aligned."""
+        self.target.warmup_epochs = self.warm_start.begin(self.module.trainer)
 
     def before_step(self, batch: Any, batch_idx: int) -> None:
+        self._values = []
         if self.replay is None:
             self._choose_layers(batch, batch_idx)
+            rank_zero_info(self._described())
         self.target.renew()
 
     @property
@@ -211,7 +214,29 @@ class Alignment(LossTerm):
             )
             for call in calls
         ]
-        return torch.stack(losses).mean()
+        value = torch.stack(losses).mean()
+        self._values.append(value.detach())
+        return value
+
+    def tell(self, step: Step) -> None:
+        """Watch the term beside the prediction loss; one warning a run, at the end of an epoch."""
+        if step.losses:
+            term = torch.stack(self._values).mean() if self._values else None
+            self.balance.add(torch.stack(step.losses).mean(), term)
+        if self.module.trainer.is_last_batch and (wrong := self.balance.end_epoch()):
+            _logger.warning(
+                "The alignment of layers %s, with weight %g, takes over the training: in epoch %d "
+                "%s; use a smaller alignment_weight, or other aligned_layers",
+                ", ".join(self.chosen.names), self.weight, self.module.trainer.current_epoch, wrong,
+            )  # fmt: skip
+
+    def _described(self) -> str:
+        """What is aligned, in a line."""
+        names, total = self.chosen.names, self.chosen.total
+        return (
+            f"Aligned are the hidden states of {', '.join(names)}, of {total} layers, with weight "
+            f"{self.weight:g}; warmup_epochs is {self.warm_start.epochs}"
+        )
 
     def attach(self, replay: CallReplay) -> None:
         """Align the layers of a replay from now on.
@@ -234,9 +259,7 @@ class Alignment(LossTerm):
             with unnoticed(evaluator):
                 step = partial(call_step, evaluator.training_step, batch, batch_idx)
                 call = capture_call(model, step)
-            layers = select_layers(
-                model, call, align_every=self.align_every, layers=self.aligned_layers
-            )
+            layers = self.chosen.choose(model, call, children, module.router)
             replay = CallReplay(model, layers, module.router, gradient=self.gradient)
             self.attach(replay)
             replay.check_shapes(call, children)
@@ -260,7 +283,13 @@ class Alignment(LossTerm):
         return self.target.validated()
 
     def state_dict(self) -> dict[str, Any]:
-        return self.target.state_dict()
+        return {
+            "target": self.target.state_dict(), "layers": self.chosen.state_dict(),
+            "warmup_epochs": self.warm_start.epochs, "balance": self.balance.state_dict(),
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.target.load_state_dict(state)
+        self.target.load_state_dict(state["target"])
+        self.chosen.load_state_dict(state["layers"])
+        self.warm_start.epochs = state["warmup_epochs"]
+        self.balance.load_state_dict(state["balance"])

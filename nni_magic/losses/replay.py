@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from nni.mutable import Sample
-from torch import Tensor, nn
+from torch import nn
 
+from ..supernet.alignable import form_of
 from ..supernet.hidden_states import Call, States, as_anchor, hooked, recorded
 from ..supernet.routing import Router
 
@@ -25,7 +27,7 @@ class CallReplay:
     model
         The supernet.
     layers
-        The layers by name; see :func:`nni_magic.supernet.hidden_states.select_layers`.
+        The layers by name; see :mod:`nni_magic.supernet.layers`.
     router
         That of the supernet.
     gradient
@@ -64,24 +66,23 @@ class CallReplay:
         Raises
         ------
         ValueError
-            If a layer's output is not a tensor, its shape differs between two children, or it is
-            changed in place behind the layer.
+            If a layer's output is neither a tensor nor a list of tensors, its shape differs between
+            two children, or it is changed in place behind the layer.
         """
         self.router.set(children[0])
         with as_anchor(self._modules), torch.no_grad(), recorded(self.model, self.layers):
             call.repeat(self.model)
-        shapes: dict[str, tuple[int, ...]] = {}
+        shapes: dict[str, Any] = {}
         for child in children:
             for name, state in self(call, child).items():
-                if not isinstance(state, Tensor):
+                if (form := form_of(state)) is None:
                     raise ValueError(
                         f"the output of aligned layer {name!r} is a {type(state).__name__}, "
-                        "not a tensor; pass aligned_layers that give a tensor"
+                        "neither a tensor nor a list of tensors; pass other aligned_layers"
                     )
-                shape = shapes.setdefault(name, tuple(state.shape))
-                if shape != tuple(state.shape):
+                if (shape := shapes.setdefault(name, form)) != form:
                     raise ValueError(
                         f"aligned layer {name!r} gives shape {shape} for one child and "
-                        f"{tuple(state.shape)} for another; pass aligned_layers (or align_every) "
-                        "whose outputs have one shape for every child"
+                        f"{form} for another; pass aligned_layers whose outputs have one shape for "
+                        "every child"
                     )

@@ -24,9 +24,12 @@ class Target(ABC):
     ----------
     module : TrainingSupernet
         What trains the supernet, since :meth:`begin`.
+    warmup_epochs : int
+        Epochs without alignment, which the alignment term sets when training starts.
     """
 
     module: TrainingSupernet
+    warmup_epochs = 0
 
     def begin(self, module: TrainingSupernet) -> None:
         """Called when a fit begins; the state is loaded already if ``module.resumes``."""
@@ -69,8 +72,6 @@ class AnchorTarget(Target):
     ----------
     candidates
         Number of random children among which an anchor is elected.
-    warmup_epochs
-        Epochs without an anchor.
 
     Attributes
     ----------
@@ -80,9 +81,8 @@ class AnchorTarget(Target):
 
     anchor: Anchor
 
-    def __init__(self, candidates: int, warmup_epochs: int) -> None:
+    def __init__(self, candidates: int) -> None:
         self.candidates = candidates
-        self.warmup_epochs = warmup_epochs
         self._loaded: Mapping[str, Any] | None = None
 
     def begin(self, module: TrainingSupernet) -> None:

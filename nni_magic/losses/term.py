@@ -111,6 +111,9 @@ class LossTerm(ABC):
         on another child.
         """
 
+    def tell(self, step: Step) -> None:
+        """Called after every batch with what was computed on it."""
+
     def restricted(
         self, allowed: Mapping[str, Sequence[Any]], ranked: Sequence[tuple[Sample, float]]
     ) -> None:

@@ -43,7 +43,7 @@ from nni.mutable import Sample
 
 from ..children.json_samples import json_form
 from ..children.samples import digest
-from ..scoring.scores import Score, check_direction, checked_scores
+from ..scoring.scores import Score, checked_scores, direction
 from ..search.population import Population
 from ..support.files import read_json, write_json
 from .generations import Generations, Report
@@ -180,7 +180,7 @@ class Pipeline:
         return self._once(f"rank_{rank}", about, lambda: retrain(child.sample))
 
     def _search(self, generation: int, generations: Generations, score: Score) -> Report:
-        check_direction(score, generations.population.mode)
+        direction(score, generations.population.mode)
         generations.complete_before(generation)
         if self.task.child is not None:
             report = self._score_child(generation, self.task.child, generations, score)

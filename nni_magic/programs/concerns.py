@@ -54,7 +54,7 @@ class Supernet:
         row = method(str(self.strategy))
         own = {name: value for name, value in self.given.items() if name in row.options}
         shared = {name: getattr(task, name) for name in row.options if hasattr(task, name)}
-        settings = row.settings(**{"metric": "val_loss", **own, **shared})
+        settings = row.settings(**{"metric": "val_loss", "mode": "min", **own, **shared})
         # By which the programs search and report.
         check_choice("metric", settings.metric, ("val_loss",))
         check_choice("mode", settings.mode, ("min",))

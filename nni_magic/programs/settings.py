@@ -31,9 +31,10 @@ def _check_training(task: TaskSettings, supernet: Supernet, retraining: Retraini
         task.check_warmup(retrain_epochs=retraining.retrain_epochs)
     if supernet.strategy is not None:  # or else the tuner gives it
         settings = supernet.settings_for(task)
-        if isinstance(settings, AlignmentSettings) and settings.warmup_epochs >= task.epochs:
+        warmup = settings.warmup_epochs if isinstance(settings, AlignmentSettings) else None
+        if warmup is not None and warmup >= task.epochs:
             raise ValueError(
-                f"warmup_epochs is {settings.warmup_epochs}; accepted are less than {task.epochs}, "
+                f"warmup_epochs is {warmup}; accepted are less than {task.epochs}, "
                 "the epochs: nothing would be aligned"
             )
 

@@ -10,7 +10,8 @@ from typing import Any
 from nni.mutable import Sample
 
 from ..children.samples import digest
-from .scorer import Mode, better
+from ..support.modes import Mode
+from .scorer import better
 
 __all__ = ["Anchor"]
 

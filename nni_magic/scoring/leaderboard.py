@@ -8,8 +8,9 @@ from functools import cmp_to_key
 from nni.mutable import Sample
 
 from ..children.samples import digest
+from ..support.modes import Mode
 from .scored import ScoredChild
-from .scorer import Mode, better
+from .scorer import better
 
 __all__ = ["Leaderboard"]
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -33,15 +33,14 @@ from ..supernet.inheritance import check_inherits
 from ..supernet.resume import isolated_randomness, read_anew
 from ..supernet.routing import Router
 from ..support.compat import freeze
+from ..support.modes import Mode, mode_of
 from ..support.snapshot import Snapshot
 from .evaluator_state import evaluating, logged_to, untouched
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
-__all__ = ["Metric", "Mode", "Scorer", "better"]
+__all__ = ["Metric", "Scorer", "better"]
 
 _logger = logging.getLogger(__name__)
-
-Mode = Literal["min", "max"]
 
 
 def better(a: float, b: float, mode: Mode) -> bool:
@@ -71,7 +70,8 @@ class Scorer:
         validation loss: what the evaluator logs as ``val_loss``, or else what its
         ``validation_step`` returns.
     mode
-        Whether a smaller (``min``) or a larger (``max``) metric is better.
+        Whether a smaller (``min``) or a larger (``max``) metric is better; by default what its
+        name tells, see :func:`nni_magic.support.modes.mode_of`.
     n_batches
         How many validation batches make a score. Under DDP every rank takes as many of its own
         share, and all ranks get the same, common score.
@@ -87,14 +87,14 @@ class Scorer:
         module: Any,
         *,
         metric: Metric,
-        mode: Mode,
+        mode: Mode | None = None,
         n_batches: int,
         loaders: Any = None,
         calibrator: Calibrator | None = None,
     ) -> None:
         self.module = module
         self.metric = metric
-        self.mode = mode
+        self.mode = mode_of(metric, mode)
         self.n_batches = n_batches
         self.calibrator = calibrator
         self._loaders = loaders

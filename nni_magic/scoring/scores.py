@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from nni.mutable import Sample
 
-from .scorer import Mode
+from ..support.modes import Mode, mode_of
 
-__all__ = ["Score", "check_direction", "checked_scores"]
+__all__ = ["Score", "checked_scores", "direction"]
 
 Score = Callable[[Sequence[Sample]], Iterable[float]]
 """Scores children: one score for each sample, in the order of the samples."""
@@ -33,11 +33,20 @@ def checked_scores(samples: Sequence[Sample], scores: Iterable[float]) -> list[f
     return given
 
 
-def check_direction(score: Score, mode: Mode) -> None:
-    """Raise a ``ValueError`` if a score says by its ``mode`` that the other direction is better.
+def direction(score: Score, mode: Mode | None) -> Mode:
+    """Give the mode, or that of the score where none is given.
 
-    A score without such an attribute, such as a plain function, goes either way.
+    A score without such an attribute, such as a plain function, goes either way, by default
+    ``min``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such mode, or a score says by its ``mode`` that the other direction is
+        better.
     """
-    own = getattr(score, "mode", mode)
-    if own != mode:
+    own = getattr(score, "mode", None)
+    chosen = mode_of(None, own if mode is None else mode)
+    if own not in (None, chosen):
         raise ValueError(f"mode is {mode!r}, but that of the score is {own!r}")
+    return chosen

@@ -25,7 +25,7 @@ from torch import nn
 
 from ..children.json_samples import in_space
 from ..samplers.uniform import UniformSampler
-from ..scoring.scorer import Metric, Mode, Scorer, Value
+from ..scoring.scorer import Metric, Scorer, Value
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import ChangedInPlace, answering, chain_of, single_step
 from ..supernet.connection import (
@@ -38,7 +38,8 @@ from ..supernet.connection import (
 )
 from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.resume import isolated_randomness, seed_generators
-from ..support.errors import check_choice, check_count
+from ..support.errors import check_count
+from ..support.modes import Mode
 from .execution import ChainRunner, prefix_tree
 from .norms import share_norms
 from .observation import Observer, canonical
@@ -74,7 +75,6 @@ class ChildScores:
     def __init__(self, scorer: Scorer, *, memory: int = 2**28) -> None:
         check_count("n_batches", scorer.n_batches)
         check_count("memory", memory)
-        check_choice("mode", scorer.mode, ("min", "max"))
         self.mode = scorer.mode
         self.calls = 0
         self._scorer = scorer
@@ -240,7 +240,7 @@ class ChildEvaluator(ChildScores):
         evaluator: Lightning,
         *,
         metric: Metric = None,
-        mode: Mode = "min",
+        mode: Mode | None = None,
         n_batches: int = 4,
         calibration_batches: int = 4,
         memory: int = 2**28,

@@ -28,9 +28,10 @@ from nni.nas.strategy import Strategy
 
 from ..scoring.listing import listed
 from ..scoring.scored import ScoredChild
-from ..scoring.scorer import Metric, Mode
-from ..scoring.scores import Score, check_direction
+from ..scoring.scorer import Metric
+from ..scoring.scores import Score, direction
 from ..support.errors import check_count
+from ..support.modes import Mode, mode_of
 from .evaluation import ChildEvaluator
 from .population import Population, check_settings
 
@@ -59,7 +60,9 @@ class Evolution(Strategy):
         Constraint on children, checked before they are scored: a callable, the arguments of NNI's
         ``RangeProfilerFilter`` in a dict, or a sequence of these.
     mode
-        ``min`` if a smaller score is better, ``max`` if a larger one is.
+        ``min`` if a smaller score is better, ``max`` if a larger one is. By default what the score
+        says, as a :class:`~nni_magic.search.evaluation.ChildEvaluator` does, or the name of the
+        metric, see :func:`nni_magic.support.modes.mode_of`; a plain function's is ``min``.
     metric, n_batches
         By which metric and on how many validation batches the strategy scores; see
         :class:`~nni_magic.search.evaluation.ChildEvaluator`. :meth:`search` is given its score.
@@ -82,7 +85,7 @@ class Evolution(Strategy):
         mutation: float = 0.1,
         seed: int | None = None,
         filter: Any = None,
-        mode: Mode = "min",
+        mode: Mode | None = None,
         metric: Metric = None,
         n_batches: int = 4,
         start: Iterable[Sample] = (),
@@ -90,15 +93,14 @@ class Evolution(Strategy):
         super().__init__()
         check_count("generations", generations)
         check_settings(
-            mode=mode, size=population, tournament=tournament, crossover=crossover,
-            mutation=mutation,
+            size=population, tournament=tournament, crossover=crossover, mutation=mutation
         )  # fmt: skip
         if seed is None:
             seed = secrets.randbits(32)
             _logger.warning("No seed is given; drew %d, which repeats this run", seed)
         self.generations = generations
         self.seed = seed
-        self.mode = mode
+        self.mode = mode if metric is None and mode is None else mode_of(metric, mode)
         self.metric = metric
         self.n_batches = n_batches
         self._breeding: dict[str, Any] = {
@@ -133,8 +135,8 @@ class Evolution(Strategy):
         ValueError
             If the score says by its ``mode`` that the other direction is better.
         """
-        check_direction(score, self.mode)
-        population = Population(space, seed=self.seed, mode=self.mode, **self._breeding)
+        mode = direction(score, self.mode)
+        population = Population(space, seed=self.seed, mode=mode, **self._breeding)
         if self._loaded:
             population.load_state_dict(self._loaded)
         self._population, self._loaded = population, {}

@@ -17,8 +17,8 @@ import numpy as np
 from nni.mutable import Sample
 
 from ..scoring.scored import ScoredChild
-from ..scoring.scorer import Mode
 from ..support.errors import check_choice
+from ..support.modes import Mode
 
 __all__ = ["ParetoFront", "PricedChild", "non_dominated"]
 

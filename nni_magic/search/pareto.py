@@ -17,9 +17,9 @@ import numpy as np
 from nni.mutable import Mutable, Sample
 
 from ..scoring.scored import ScoredChild
-from ..scoring.scorer import Mode
-from ..scoring.scores import Score, check_direction, checked_scores
+from ..scoring.scores import Score, checked_scores, direction
 from ..support.errors import check_count
+from ..support.modes import Mode
 from .front import ParetoFront, PricedChild
 from .population import Population
 
@@ -40,7 +40,7 @@ def pareto_search(
     population: int = 50,
     crossover: float = 0.5,
     mutation: float = 0.1,
-    mode: Mode = "min",
+    mode: Mode | None = None,
     filter: Any = None,
     start: Iterable[Sample] = (),
     known: MutableMapping[str, Sequence[float]] | None = None,
@@ -66,7 +66,9 @@ def pareto_search(
     crossover, mutation, filter, start
         As of :class:`~nni_magic.search.population.Population`.
     mode
-        ``min`` if a smaller score is better, ``max`` if a larger one is.
+        ``min`` if a smaller score is better, ``max`` if a larger one is. By default what the score
+        says, as a :class:`~nni_magic.search.evaluation.ChildEvaluator` does; a plain function's is
+        ``min``.
     known
         A child's name to its score and costs, which are then not taken again. Every generation is
         added when it is scored, so that the same call with what is known from an interrupted
@@ -89,7 +91,7 @@ def pareto_search(
     from .nsga2 import evolve
 
     check_count("generations", generations)
-    check_direction(score, mode)
+    mode = direction(score, mode)
     if not costs:
         raise ValueError("costs is empty; accepted are mappings of at least one name to a cost")
     breeder = Population(

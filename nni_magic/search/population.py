@@ -24,9 +24,9 @@ from ..children.json_samples import in_space
 from ..children.samples import Candidates, crossover, neighbour
 from ..samplers.uniform import UniformSampler
 from ..scoring.scored import ScoredChild
-from ..scoring.scorer import Mode
 from ..scoring.scores import checked_scores
 from ..support.errors import check_choice, check_count, check_number
+from ..support.modes import Mode
 
 __all__ = ["Population", "check_settings", "mutate"]
 
@@ -88,9 +88,8 @@ class Population:
         crossover: float = 0.5,
         mutation: float = 0.1,
     ) -> None:
-        check_settings(
-            mode=mode, size=size, tournament=tournament, crossover=crossover, mutation=mutation
-        )
+        check_choice("mode", mode, ("min", "max"))
+        check_settings(size=size, tournament=tournament, crossover=crossover, mutation=mutation)
         self.size = size
         self.mode = mode
         self.seed = seed
@@ -249,11 +248,8 @@ def mutate(
     return neighbour(sample, candidates, rng, k, movable) if k else dict(sample)
 
 
-def check_settings(
-    *, mode: Mode, size: int, tournament: int, crossover: float, mutation: float
-) -> None:
+def check_settings(*, size: int, tournament: int, crossover: float, mutation: float) -> None:
     """Raise a ``ValueError`` for a setting of a :class:`Population` that is out of its range."""
-    check_choice("mode", mode, ("min", "max"))
     check_count("population size", size)
     check_count("tournament", tournament)
     check_number("crossover", crossover, at_least=0, at_most=1)

@@ -12,7 +12,7 @@ from typing import Any
 from nni.mutable import Sample
 
 from ..children.samples import Candidates
-from ..scoring.scorer import Mode
+from ..support.modes import Mode
 
 __all__ = ["Promises", "deletions", "promises"]
 

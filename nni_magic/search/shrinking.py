@@ -34,9 +34,9 @@ from ..children.samples import Candidates, digest
 from ..samplers.streams import Stream
 from ..samplers.uniform import UniformSampler
 from ..scoring.scored import ScoredChild
-from ..scoring.scorer import Mode
 from ..supernet.epochs import epochs_left
 from ..support.errors import check_count
+from ..support.modes import Mode
 from .evaluation import ChildScores
 from .promises import deletions, promises
 

@@ -9,15 +9,16 @@ r"""Alignment to the average of random children, for analysis [Xu2022, App. A.2]
 :math:`\alpha^i`    random children, drawn anew every step
 :math:`C`           ``n_children``
 :math:`H_n`         output of layer n, residual and norm included
-:math:`A`           every ``align_every`` layers, or ``aligned_layers``
+:math:`A`           every fourth layer but the last one, or ``aligned_layers``
 :math:`\lambda`     ``alignment_weight``
 ==================  ====================================================================
 
 There is no anchor. A step costs C passes through the model on top of its own, which is why the
 paper goes on to MAGIC-A.
 
-Differences from the paper: it aligns every layer (``align_every=1``) and mentions no warm start
-(``warmup_epochs=0``); the defaults here are those of MAGIC-A, to be compared with it.
+Differences from the paper: it aligns every layer, the last one too (``aligned_layers``), and
+mentions no warm start (``warmup_epochs=0``); the defaults here are those of MAGIC-A, to be compared
+with it.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
@@ -27,7 +28,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import nni_bootstrap  # noqa: F401
+import torch
 from nni.mutable import Sample
+from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from ..losses.targets import Target
 from ..losses.term import LossTerm
@@ -51,7 +55,6 @@ class AverageChild(Target):
 
     def __init__(self, settings: AverageAlignmentSettings) -> None:
         self.n_children = settings.n_children
-        self.warmup_epochs = settings.warmup_epochs
 
     def renew(self) -> None:
         # Seed and step tell the children: nothing has to be kept for a run that is resumed.
@@ -67,8 +70,9 @@ class AverageChild(Target):
         total: States = {}
         for child in self._children:
             for name, state in replay(child).items():
-                total[name] = total.get(name, 0) + state.float()
-        return {name: states / len(self._children) for name, states in total.items()}
+                state = tree_map(Tensor.float, state)
+                total[name] = tree_map(torch.add, total[name], state) if name in total else state
+        return tree_map(lambda summed: summed / len(self._children), total)
 
 
 class AverageAlignment(SupernetStrategy):

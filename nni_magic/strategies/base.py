@@ -83,6 +83,7 @@ class SupernetStrategy(RandomOneShot):
         **settings: Any,
     ) -> None:
         super().__init__(filter=filter, mutation_hooks=mutation_hooks)
+        self._sampler: Sampler | None = None
         known = [field.name for field in dataclasses.fields(self.settings_class)]
         if unknown := [name for name in settings if name not in known]:
             accepted = ", ".join(inspect.signature(type(self)).parameters)
@@ -131,6 +132,11 @@ class SupernetStrategy(RandomOneShot):
         return super().mutate_model(model)
 
     def configure_oneshot_module(self, training_module: Any) -> SupernetModule:
+        if self._sampler is None:
+            raise RuntimeError(
+                "configure_oneshot_module is called before mutate_model, which gives the space "
+                "that children are drawn from; call mutate_model first, as NNI does"
+            )
         self._module = SupernetModule(
             training_module, self._sampler, self.make_terms(), method=type(self).__name__,
             settings=self.settings, shrinking=self.shrinking, turn_by_turn=self.turn_by_turn,

@@ -7,7 +7,7 @@ r"""MAGIC-A: align every child's hidden states with those of the best child [Xu2
 :math:`\alpha_t`    ``SupernetModule.child``: trained at step t, uniform as in SPOS
 :math:`\alpha^l`    ``BestChild.anchor``: the top-performing child
 :math:`H_n`         output of layer n, residual and norm included
-:math:`A`           every ``align_every`` layers, or ``aligned_layers``
+:math:`A`           every fourth layer but the last one, or ``aligned_layers``
 :math:`\lambda`     ``alignment_weight``
 ==================  ====================================================================
 
@@ -53,7 +53,7 @@ class BestChild(AnchorTarget):
     """
 
     def __init__(self, settings: MagicASettings) -> None:
-        super().__init__(settings.anchor_candidates, settings.warmup_epochs)
+        super().__init__(settings.anchor_candidates)
         self.interval = settings.anchor_interval
         self.given: Sample | None = settings.anchor and dict(settings.anchor)
 

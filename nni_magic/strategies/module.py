@@ -11,7 +11,6 @@ All methods alike can shrink their space between epochs: see
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,12 +36,11 @@ from ..supernet.step import Step, Turn
 from .progress import resume, state_of
 from .settings import SupernetSettings
 from .shrinking import Shrinking
+from .start import announce
 from .turns import TurnRunner
 from .validation import Validation
 
 __all__ = ["SupernetModule"]
-
-_logger = logging.getLogger(__name__)
 
 
 class SupernetModule(EvaluatorHooks):
@@ -98,7 +96,7 @@ class SupernetModule(EvaluatorHooks):
             self, metric=settings.metric, mode=settings.mode, n_batches=settings.validation_batches,
             calibrator=Calibrator(self, lambda: self.training_data, settings.calibration_batches),
         )  # fmt: skip
-        self.leaderboard = Leaderboard(self.scorer, settings.mode, name=sampler.name)
+        self.leaderboard = Leaderboard(self.scorer, self.scorer.mode, name=sampler.name)
         self.validation = Validation(self, settings.validation_children)
         self.replay = Replay()
         self._runner = TurnRunner(self, turn_by_turn)
@@ -179,10 +177,12 @@ class SupernetModule(EvaluatorHooks):
         return super().on_train_batch_end(*args, **kwargs)
 
     def _tell(self) -> None:
-        """Tell the sampler what was trained, once a batch."""
+        """Tell the sampler and the terms what was trained, once a batch."""
         if self.step is not None and not self._told:
             self._told = True
             self.sampler.tell(self.step)
+            for term in self.terms:
+                term.tell(self.step)
             self.step.calls = []  # hidden states would take memory until the next step
 
     @property
@@ -269,7 +269,7 @@ class SupernetModule(EvaluatorHooks):
             self.sampler.reset(self.seed)
             self._start_over()
         self.scorer.reset()
-        _logger.info("%s, seed %d", self.method, self.seed)
+        announce(self)
         require_unused_parameters(self.trainer.strategy)
         require_choices(self, self.router.by_label)
         self._runner.check(self.trainer, self.sampler)

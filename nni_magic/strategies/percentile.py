@@ -46,7 +46,7 @@ class ChildAtPercentile(AnchorTarget):
     def __init__(
         self, settings: PercentileAnchorSettings, score_children: ScoreChildren | None
     ) -> None:
-        super().__init__(settings.anchor_candidates, settings.warmup_epochs)
+        super().__init__(settings.anchor_candidates)
         self.percentile = settings.percentile
         self.tolerance = settings.tolerance
         self.score_children = score_children

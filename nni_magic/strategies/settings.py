@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from ..support.errors import check_choice, check_count, check_number
+from ..support.errors import check_count, check_number
+from ..support.modes import Mode, mode_of
 from ..support.names import MASK_ARGUMENT
 
 __all__ = [
@@ -26,12 +27,15 @@ class SupernetSettings:
     Parameters
     ----------
     seed
-        Makes a run repeatable: same seed, same children. By default one is drawn and logged.
+        Makes the choice of children repeatable: those that are trained, validated, made anchors
+        and searched. Weights, shuffling and dropout follow ``seed_everything``, as in any Lightning
+        run; a run is repeatable with both. By default one is drawn and logged.
     metric
         Name of the metric, as the evaluator logs it in validation, by which children are scored;
         by default the evaluator's validation loss.
     mode
-        Whether a smaller (``min``) or a larger (``max``) metric is better.
+        Whether a smaller (``min``) or a larger (``max``) metric is better. By default what the
+        name of the metric tells, such as max of ``val_acc``; other names need it.
     validation_batches
         Batches of the validation data on which a child is scored.
     calibration_batches
@@ -44,13 +48,13 @@ class SupernetSettings:
 
     seed: int | None = None
     metric: str | None = None
-    mode: Literal["min", "max"] = "min"
+    mode: Mode | None = None
     validation_batches: int = 4
     calibration_batches: int = 4
     validation_children: int = 8
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, ("min", "max"))
+        mode_of(self.metric, self.mode)
         check_count("validation_batches", self.validation_batches)
         check_count("calibration_batches", self.calibration_batches, at_least=0)
         check_count("validation_children", self.validation_children)
@@ -90,28 +94,33 @@ class AlignmentSettings(SupernetSettings):
     alignment_weight
         λ, the weight of the alignment term.
     align_every
-        Align every so many layers: with 4 the layers 4, 8, 12 and so on.
+        Align every so many of the layers that can be aligned by themselves: what other layers read
+        and has one shape in all children, and so never the last layer. By default every fourth, or
+        the last of them where there are fewer.
     aligned_layers
         Instead, exactly these layers: by number, from 1, or by module name.
-        See :func:`nni_magic.supernet.hidden_states.select_layers` for what counts as a layer.
+        See :func:`nni_magic.supernet.layers.numbered_layers` for what counts as a layer.
     mask_argument
         Argument of the model's ``forward`` that holds the padding mask, nonzero where real. The
         model need not have the default one.
     warmup_epochs
-        Epochs on the prediction loss alone before children are aligned.
+        Epochs on the prediction loss alone before children are aligned. By default 3, but at most a
+        third of the training's.
     """
 
     alignment_weight: float = 0.5
-    align_every: int = 4
+    align_every: int | None = None
     aligned_layers: Sequence[int | str] | None = None
     mask_argument: str | None = MASK_ARGUMENT
-    warmup_epochs: int = 3
+    warmup_epochs: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("alignment_weight", self.alignment_weight, at_least=0)
-        check_count("align_every", self.align_every)
-        check_count("warmup_epochs", self.warmup_epochs, at_least=0)
+        if self.align_every is not None:
+            check_count("align_every", self.align_every)
+        if self.warmup_epochs is not None:
+            check_count("warmup_epochs", self.warmup_epochs, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,25 +7,20 @@ evaluator runs a child, and the model is called again with the very inputs the e
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from .batches import changes_of, copy_of
 
-__all__ = [
-    "Call", "States", "as_anchor", "capture_call", "choice_blocks", "hooked", "recorded",
-    "select_layers",
-]  # fmt: skip
+__all__ = ["Call", "States", "as_anchor", "capture_call", "hooked", "recorded", "versions_of"]
 
-States = dict[str, Tensor]
+States = dict[str, Any]
+"""Outputs of layers by name: each a tensor, or a list or tuple of tensors."""
 
 
 @dataclass
@@ -105,93 +100,6 @@ def hooked(layers: Mapping[str, nn.Module], states: States, *, stop: bool) -> It
             handle.remove()
 
 
-def select_layers(
-    model: nn.Module, call: Call, *, align_every: int, layers: Sequence[int | str] | None = None
-) -> dict[str, nn.Module]:
-    """Choose the layers whose outputs are aligned.
-
-    The layers of a model are those that its method ``hidden_layers()`` lists, if it has one;
-    otherwise its choice blocks in order of execution (of nested ones the outermost).
-
-    Parameters
-    ----------
-    model
-        The supernet, with a path set.
-    call
-        Inputs to find the order of execution with.
-    align_every
-        Take every so many layers: with 4 the layers 4, 8, 12, ...
-    layers
-        Instead, exactly these: layers by number, from 1, or modules by their name in
-        ``model.named_modules()``.
-
-    Returns
-    -------
-    dict
-        Name of a module to the module; by ``align_every`` in order of execution, else as listed.
-
-    Raises
-    ------
-    ValueError
-        If a layer does not exist, or none would be aligned.
-    """
-    names = {id(module): name for name, module in model.named_modules()}
-    chain = {names[id(layer)]: layer for layer in _chain(model, call)}
-    numbered = list(chain)
-    if layers is None:
-        chosen = numbered[align_every - 1 :: align_every]
-        if not chosen:
-            raise ValueError(
-                f"align_every is {align_every}; accepted are 1 to {len(chain)}, the number of "
-                f"layers ({', '.join(numbered)}), so that one is aligned; or pass aligned_layers"
-            )
-        return {name: chain[name] for name in chosen}
-    if not layers:
-        raise ValueError(
-            f"aligned_layers is {layers!r}; accepted are one or more of the numbers 1 to "
-            f"{len(chain)} of the layers {', '.join(numbered)}, and of the names of modules"
-        )
-    modules = dict(model.named_modules())
-    selected = {}
-    for layer in layers:
-        name = layer if isinstance(layer, str) else dict(enumerate(numbered, 1)).get(layer, "")
-        if not name or name not in modules:
-            raise ValueError(
-                f"aligned_layers holds {layer!r}; accepted are the numbers 1 to {len(chain)} of "
-                f"the layers {', '.join(numbered)}, and names of modules of the model"
-            )
-        selected[name] = modules[name]
-    return selected
-
-
-def _chain(model: nn.Module, call: Call) -> list[nn.Module]:
-    if inspect.ismethod(named := getattr(model, "hidden_layers", None)):
-        return list(named())
-    return choice_blocks(model, call)
-
-
-def choice_blocks(model: nn.Module, call: Call) -> list[nn.Module]:
-    """Choice blocks that a call runs on the path set, in order of execution.
-
-    Of nested blocks the outermost alone.
-    """
-    blocks = {str(i): block for i, block in enumerate(_outermost_blocks(model))}
-    states: States = {}
-    with as_anchor(list(model.modules())), torch.no_grad():  # noqa: SIM117 - hooks go innermost
-        with hooked(blocks, states, stop=False):
-            call.repeat(model)
-    return [blocks[name] for name in states]
-
-
-def _outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    for child in module.children():
-        # NNI's operations of variable shape take the place of those of fixed shape, too.
-        if isinstance(child, BaseSuperNetModule) and child.simplify():
-            yield child
-        else:
-            yield from _outermost_blocks(child)
-
-
 @contextlib.contextmanager
 def as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Run modules as an anchor is run, while the block runs.
@@ -232,7 +140,7 @@ def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list
     """
     calls: list[Call] = []
     states: States = {}
-    versions: dict[str, int | None] = {}
+    versions: dict[str, list[int]] = {}
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         states.clear()
@@ -241,13 +149,13 @@ def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def count(module: nn.Module, args: Any, output: Any) -> None:
-            versions.setdefault(name, _version(output))
+            versions.setdefault(name, versions_of(output))
 
         return count
 
     def end(module: nn.Module, args: Any, output: Any) -> None:
         for name, version in versions.items():
-            if _version(states[name]) != version:
+            if versions_of(states[name]) != version:
                 raise ValueError(
                     f"the output of aligned layer {name!r} is changed in place behind it; "
                     "use inplace=False there, or other aligned_layers"
@@ -267,6 +175,9 @@ def recorded(model: nn.Module, layers: Mapping[str, nn.Module]) -> Iterator[list
             handle.remove()
 
 
-def _version(state: Any) -> int | None:
-    """Torch's count of the changes made to a tensor in place."""
-    return state._version if isinstance(state, Tensor) else None
+def versions_of(state: Any) -> list[int]:
+    """Torch's count of the changes made in place to the tensors of a state."""
+    if isinstance(state, Tensor):
+        return [state._version]
+    several = state if isinstance(state, (list, tuple)) else ()
+    return [version for each in several for version in versions_of(each)]

@@ -55,6 +55,14 @@ def test_loss_with_mask_leaves_padding_out(mask, dtype, hidden):
     assert alignment_loss(target, found, mask).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("mask", [None, torch.tensor([[1, 1, 0], [1, 0, 0]])])
+def test_loss_of_a_layer_that_gives_several_tensors_is_their_mean(mask):
+    target, found = states((2, 3, 4), 0), states((2, 3, 4), 1)
+    expected = alignment_loss(target, found, mask) / 2
+    pairs = [{"layer": [both["p"], both["q"]]} for both in (target, found)]
+    assert alignment_loss(*pairs, mask).item() == pytest.approx(expected.item())
+
+
 def test_loss_takes_a_mask_over_the_batch_alone():
     target, found = states((3, 4), 0), states((3, 4), 1)
     mask = torch.tensor([1, 0, 1])

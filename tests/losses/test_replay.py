@@ -120,10 +120,10 @@ def test_check_shapes_of_an_output_that_is_no_tensor_raises():
 
     class Pair(nn.Module):
         def forward(self, x):
-            return x, x
+            return {"x": x}
 
     net = supernet(Pairs(n_blocks=1))
     net.head = Pair()
     run = Run(net, ["head"])
-    with pytest.raises(ValueError, match="output of aligned layer 'head' is a tuple"):
+    with pytest.raises(ValueError, match="output of aligned layer 'head' is a dict, neither a te"):
         run.replay.check_shapes(Call((torch.zeros(3, 4),), {}), [{"block_1": 0}])

@@ -17,7 +17,7 @@ class Elected(AnchorTarget):
     """Elects the children that it is told to."""
 
     def __init__(self, children=()):
-        super().__init__(candidates=5, warmup_epochs=2)
+        super().__init__(candidates=5)
         self.children = children
 
     def renew_anchor(self):

@@ -17,8 +17,8 @@ def test_settings_of_the_strategy_are_what_is_given_and_the_tasks():
     supernet = Supernet(strategy="magic_at", given={"k": 2, "percentile": 10, "anchor_interval": 9})
     task = TaskSettings(seed=5, validation_batches=2, calibration_batches=0)
     assert supernet.settings_for(task) == MagicATSettings(
-        k=2, anchor_interval=9, metric="val_loss", seed=5, validation_batches=2,
-        calibration_batches=0,
+        k=2, anchor_interval=9, metric="val_loss", mode="min", seed=5,
+        validation_batches=2, calibration_batches=0,
     )
     assert supernet.ignored == ["percentile"]
 

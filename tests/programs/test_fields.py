@@ -174,10 +174,10 @@ def test_strategies_options_are_all_their_settings_once():
 @pytest.mark.parametrize(
     ("name", "hint", "ending"),
     [
-        ("mode", Literal["min", "max"], " is better (default: min)"),
+        ("mode", Literal["min", "max"] | None, "such as max of val_acc; other names need it."),
         ("metric", str | None, " evaluator's validation loss."),
         ("lazy", bool, " (default: false) [magic_t, magic_at]"),
-        ("align_every", int, " 4, 8, 12 and so on (default: 4) [magic_a, "
+        ("align_every", int | None, " of them where there are fewer. [magic_a, "
          "magic_at, average_alignment, percentile_anchor]"),
         ("percentile", float, " (default: 0) [percentile_anchor]"),
         ("anchor_candidates", int, " anchor is elected (default: 16 (magic_a, magic_at); "

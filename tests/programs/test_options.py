@@ -61,7 +61,9 @@ def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
 def test_defaults_are_those_of_the_strategy():
     for name, row in METHODS.items():
         made = settings_of("train", "bert", ["--strategy", name])
-        assert made.supernet.settings_for(made.task) == row.settings(seed=0, metric="val_loss")
+        assert made.supernet.settings_for(made.task) == row.settings(
+            seed=0, metric="val_loss", mode="min"
+        )
 
 
 def test_settings_of_other_strategies_are_let_be_and_told():
@@ -202,7 +204,8 @@ def test_wrong_argument_is_named(words, message):
         ("--alignment-weight -1", "alignment_weight is -1.0; accepted are finite numbers of at"),
         ("--warmup-epochs -1", "warmup_epochs is -1; accepted are whole numbers of at least 0"),
         ("--validation-batches 0", "validation_batches is 0; accepted are whole numbers of at le"),
-        ("--epochs 3", "warmup_epochs is 3; accepted are less than 3, the epochs: nothing would"),
+        ("--epochs 3 --warmup-epochs 3",
+         "warmup_epochs is 3; accepted are less than 3, the epochs: nothing would"),
         ("--metric val_accuracy", "metric is 'val_accuracy'; accepted are 'val_loss'"),
         ("--mode max", "mode is 'max'; accepted are 'min'"),
         ("--n-drop -1", "n_drop is -1; accepted are whole numbers of at least 0"),

@@ -74,7 +74,7 @@ def test_score_of_a_metric_that_keeps_lists():
             self.mean.update(loss, weight=len(labels))
             self.log("val_mean", self.mean)
 
-    module = trained(Listing(), metric="val_mean")
+    module = trained(Listing(), metric="val_mean", mode="min")
     assert module.scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD), rel=1e-5)
 
 

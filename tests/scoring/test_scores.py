@@ -1,6 +1,6 @@
 import pytest
 
-from nni_magic.scoring.scores import check_direction, checked_scores
+from nni_magic.scoring.scores import checked_scores, direction
 
 SAMPLES = [{"op": "conv"}, {"op": "skip"}]
 
@@ -21,8 +21,18 @@ def test_score_of_the_other_direction_is_refused():
     def score(samples):
         raise AssertionError
 
-    check_direction(score, "min")
+    assert direction(score, "min") == "min"
+    assert direction(score, "max") == "max"
     score.mode = "max"
-    check_direction(score, "max")
+    assert direction(score, "max") == "max"
     with pytest.raises(ValueError, match="mode is 'min', but that of the score is 'max'"):
-        check_direction(score, "min")
+        direction(score, "min")
+
+
+def test_direction_is_by_default_that_of_the_score():
+    def score(samples):
+        raise AssertionError
+
+    assert direction(score, None) == "min"
+    score.mode = "max"
+    assert direction(score, None) == "max"

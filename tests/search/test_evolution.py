@@ -200,7 +200,21 @@ def test_score_of_the_other_direction_is_refused():
     score_of_max = StopsAfter(0)
     score_of_max.mode = "max"
     with pytest.raises(ValueError, match="mode is 'min', but that of the score is 'max'"):
-        Evolution(**SMALL).search(FlatSpace(), score_of_max)
+        Evolution(**SMALL, mode="min").search(FlatSpace(), score_of_max)
+
+
+def test_direction_is_by_default_that_of_the_score():
+    def score(samples):
+        return [float(sum(sample.values())) for sample in samples]
+
+    assert Evolution(**SMALL).search(FlatSpace(), score)[0].score == 0
+    score.mode = "max"
+    assert Evolution(**SMALL).search(FlatSpace(), score)[0].score == 6
+
+
+def test_mode_of_a_metric_whose_name_does_not_tell_is_asked_for_at_once():
+    with pytest.raises(ValueError, match=r"mode is None; accepted are .* metric 'reward' does not"):
+        Evolution(seed=0, metric="reward")
 
 
 # As a strategy of NNI
@@ -209,7 +223,7 @@ def test_score_of_the_other_direction_is_refused():
 @pytest.mark.parametrize(("metric", "mode"), [(None, "min"), ("val_acc", "max")])
 def test_strategy_lists_the_best_children_with_inherited_weights(metric, mode):
     net, evaluator = weights_alike(), classification()
-    strategy = Evolution(**SMALL, metric=metric, mode=mode, n_batches=2)
+    strategy = Evolution(**SMALL, metric=metric, n_batches=2)
     strategy(RawFormatModelSpace.from_model(net, evaluator), SequentialExecutionEngine())
     models = list(strategy.list_models(limit=None))
     assert len(models) == 24

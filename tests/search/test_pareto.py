@@ -237,7 +237,7 @@ def test_score_of_the_other_direction_is_refused(space):
 
     accuracy.mode = "max"
     with pytest.raises(ValueError, match="mode is 'min', but that of the score is 'max'"):
-        pareto_search(space, accuracy, COSTS, **SMALL)
+        pareto_search(space, accuracy, COSTS, **SMALL, mode="min")
 
 
 def test_missing_pymoo_says_how_to_get_it(space, monkeypatch):

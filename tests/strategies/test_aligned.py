@@ -26,9 +26,9 @@ def test_term_takes_every_setting(gradient):
     )  # fmt: skip
     term = alignment(settings, target := Nothing(), gradient=gradient)
     assert isinstance(term, Alignment)
-    assert (term.target, term.weight, term.align_every) == (target, 0.25, 3)
-    assert (term.aligned_layers, term.mask_argument) == ([1, "head"], "pad")
-    assert (term.warmup_epochs, term.gradient) == (7, gradient)
+    assert (term.target, term.weight, term.chosen.align_every) == (target, 0.25, 3)
+    assert (term.chosen.wanted, term.mask_argument) == ([1, "head"], "pad")
+    assert (term.warm_start.given, term.gradient) == (7, gradient)
 
 
 def test_target_goes_without_gradient_unless_asked_for():

@@ -86,7 +86,7 @@ def hidden(net, child, images):
 def test_the_term_is_the_error_to_the_mean_over_the_children():
     watch = ByHand()
     evaluator = classification(watch, epochs=1)
-    strategy = make("average_alignment", warmup_epochs=0, n_children=3, align_every=2)
+    strategy = make("average_alignment", warmup_epochs=0, n_children=3, aligned_layers=[2, 4])
     train(strategy, ConvSpace(dropout=0.0), evaluator)
     net = strategy.supernet.train()
     net.load_state_dict(watch.weights)

@@ -9,6 +9,7 @@ from nni.nas.profiler.pytorch.flops import NumParamsProfiler
 from spaces import ConvSpace
 from training import (
     STRATEGIES,
+    DictModule,
     Watch,
     classification,
     make,
@@ -53,3 +54,8 @@ def test_unsorted_models_are_refused():
 def test_strategy_written_for_03_is_refused_and_not_trained_as_another(name):
     with pytest.raises(TypeError, match=f"Mine has '{name}', which 0.3 asked for"):
         type("Mine", (nni_magic.strategies.SPOS,), {name: None})
+
+
+def test_module_before_the_space_says_what_is_missing():
+    with pytest.raises(RuntimeError, match="configure_oneshot_module is called before mutate_mo"):
+        make("spos").configure_oneshot_module(DictModule())

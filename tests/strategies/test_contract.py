@@ -61,7 +61,7 @@ def test_listed_models_have_scores_and_run_stand_alone(name):
 
 @every_strategy
 def test_a_metric_to_maximise_puts_the_largest_first(name):
-    strategy, _ = run(name, CNN, metric="val_acc", mode="max")
+    strategy, _ = run(name, CNN, metric="val_acc")
     scores = [model.metric for model in strategy.list_models(limit=None)]
     assert len(scores) >= 3
     assert scores == sorted(scores, reverse=True)

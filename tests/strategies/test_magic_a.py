@@ -1,10 +1,13 @@
 """MAGIC-A: when there is an anchor, which it is, and that its pass leaves no trace."""
 
+import logging
+import re
+
 import pytest
 import pytorch_lightning as pl
 import torch
 from nni.mutable import ExpressionConstraint
-from spaces import ConvSpace, MixedSpace
+from spaces import CellSpace, ConvSpace, MixedSpace
 from torch import nn
 from torchmetrics import SumMetric
 from training import (
@@ -198,9 +201,96 @@ def test_alignment_changes_what_is_learned():
 
 def test_too_few_layers_fail_at_start():
     watch = Watch()
-    with pytest.raises(ValueError, match="align_every is 9; accepted are 1 to 4, the number"):
+    with pytest.raises(ValueError, match="align_every is 9; accepted are 1 to 3, the number"):
         train(make("magic_a", align_every=9), ConvSpace(), classification(watch))
     assert watch.steps == []
+
+
+def test_space_of_one_block_says_what_to_do_at_start():
+    watch = Watch()
+    with pytest.raises(ValueError, match=r"no layer can be aligned by itself, .*\(cell\). Pass al"):
+        train(make("magic_a", align_every=None), CellSpace(), classification(watch))
+    assert watch.steps == []
+
+
+class Pair(nn.Module):
+    """Gives what goes in beside what comes out, as the cells of NNI's hub do."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, given):
+        x = given[-1] if isinstance(given, list) else given
+        return [x, self.block(x)]
+
+
+class Listing(ConvSpace):
+    """Layers that give lists."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(map(Pair, self.blocks))
+
+    def hidden_layers(self):
+        return list(self.blocks)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x[-1].mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["magic_a", "average_alignment"])
+def test_error_of_a_list_is_the_mean_over_its_tensors(name):
+    terms = []
+    for space, layers in ((Listing, [3]), (ConvSpace, [2, 3])):
+        torch.manual_seed(11)
+        settings = {"aligned_layers": layers, "warmup_epochs": 0, "alignment_weight": 0}
+        train(make(name, **settings), space(), classification(watch := Watch()))
+        terms.append(watch.validations[-1]["supernet/alignment_loss"])
+    assert terms[0] > 0
+    assert 2 * terms[0] == pytest.approx(terms[1])
+
+
+def test_warm_start_and_layers_of_a_run_that_goes_on_for_longer_stay(tmp_path):
+    def start(watch, epochs, checkpoint=None, **settings):
+        torch.manual_seed(11)
+        strategy = make("magic_a", **{"align_every": None, "warmup_epochs": None, **settings})
+        return train(strategy, ConvSpace(), classification(watch, epochs=epochs), checkpoint)
+
+    path = tmp_path / "stopped.ckpt"
+    start(Watch(8, path), 3)
+    strategy = start(after := Anchors(), 12, path)
+    [term] = strategy.oneshot_module.terms
+    assert (term.warm_start.epochs, term.chosen.names) == (1, ["blocks.2"])
+    assert after.aligned == [1] * 64
+    message = r"aligned_layers is \[2\]; accepted are \['blocks.2'\], which the run that is res"
+    with pytest.raises(ValueError, match=message):
+        start(Watch(), 12, path, aligned_layers=[2])
+
+
+def test_training_that_goes_wrong_says_so_once(caplog):
+    with caplog.at_level(logging.WARNING, logger="nni_magic"):
+        train(
+            make("magic_a", warmup_epochs=0, alignment_weight=1e4), ConvSpace(),
+            classification(Watch()),
+        )  # fmt: skip
+    [told] = [message for message in caplog.messages if "takes over" in message]
+    assert re.fullmatch(
+        r"The alignment of layers blocks\.1, with weight 10000, takes over the training: in epoch "
+        r"0 times the weight it was [\d.e+]+, beside a prediction loss of [\d.]+; use a smaller "
+        r"alignment_weight, or other aligned_layers",
+        told,
+    )
+
+
+@pytest.mark.parametrize("name", ["magic_a", "magic_at"])
+def test_training_that_goes_well_says_nothing(name, caplog):
+    with caplog.at_level(logging.WARNING, logger="nni_magic"):
+        train(make(name), bert(), dict_evaluator(Watch()))
+    assert not [message for message in caplog.messages if "takes over" in message]
 
 
 def test_unknown_layer_fails_at_start():

@@ -40,7 +40,9 @@ def test_checkpoint_holds_the_whole_state_in_plain_types(stopped):
     assert state["turns"] == [{"child": module.child, "weight": 1.0, "rows": None}]
     assert state["panel"] == module.validation.panel and len(state["panel"]) == 3
     assert state["terms"].keys() == {"alignment_loss"}
-    assert state["terms"]["alignment_loss"]["anchor"]["sample"] is not None
+    term = state["terms"]["alignment_loss"]
+    assert term["target"]["anchor"]["sample"] is not None
+    assert (term["layers"], term["warmup_epochs"]) == ({"names": ["blocks.1"]}, 1)
     assert state["sampler"]["current"] == module.child
 
 

@@ -11,13 +11,13 @@ from nni_magic.strategies.settings import MagicASettings, MagicATSettings, Super
 
 # As documented; a change here is a change for every user.
 COMMON = {
-    "seed": None, "metric": None, "mode": "min", "validation_batches": 4, "calibration_batches": 4,
+    "seed": None, "metric": None, "mode": None, "validation_batches": 4, "calibration_batches": 4,
     "validation_children": 8,
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
-    "alignment_weight": 0.5, "align_every": 4, "aligned_layers": None,
-    "mask_argument": "attention_mask", "warmup_epochs": 3,
+    "alignment_weight": 0.5, "align_every": None, "aligned_layers": None,
+    "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
 BEST = {"anchor": None, "anchor_gradient": False, "anchor_interval": 100, "anchor_candidates": 16}
 DEFAULTS = {
@@ -105,7 +105,8 @@ COUNTS = [
 @pytest.mark.parametrize(("name", "setting", "least"), COUNTS)
 def test_counts_are_whole_and_large_enough(name, setting, least):
     assert getattr(method(name).settings(**{setting: least}), setting) == least
-    for wrong in (least - 1, 1.5, True, "2", None):
+    none = [] if getattr(method(name).settings(), setting) is None else [None]
+    for wrong in (least - 1, 1.5, True, "2", *none):
         message = rf"^{setting} is {wrong!r}; accepted are whole numbers of at least {least}$"
         with pytest.raises(ValueError, match=message):
             method(name).settings(**{setting: wrong})
@@ -145,3 +146,11 @@ def test_settings_of_both_are_checked_in_magic_at():
 def test_every_setting_is_described(row):
     described = "".join(kind.__doc__ for kind in row.settings.__mro__ if kind is not object)
     assert [name for name in row.options if f"\n    {name}\n" not in described] == []
+
+
+@every_method
+def test_mode_of_a_metric_whose_name_does_not_tell_is_asked_for_at_once(name):
+    assert method(name).settings(metric="val_acc").mode is None
+    assert method(name).settings(metric="reward", mode="max").mode == "max"
+    with pytest.raises(ValueError, match=r"^mode is None; .* metric 'reward' does not tell which"):
+        method(name).settings(metric="reward")

@@ -80,6 +80,8 @@ def test_given_anchors_are_the_best_the_middle_and_the_worst_of_the_first_half()
 
 def option_of(supernets, setting):
     """What the strategy is given, or its default; the best child is the anchor at percentile 0."""
+    if setting == "align_every":
+        return supernets.options["aligned_layers"][0]
     name = "percentile" if setting == "anchor_percentile" else setting
     default = 0 if setting == "anchor_percentile" else getattr(supernets.settings(0), setting)
     return supernets.options.get(name, default)
@@ -133,7 +135,7 @@ def option_of(supernets, setting):
      r"supernets: a: options: alignment_weight is 'half'; accepted are values of type float"),
     ({"supernets": {"a": {**MAGIC_A, "options": {"align_every": 0}}}},
      r"supernets: a: options: align_every is 0; accepted are whole numbers of at least 1"),
-    ({"supernets": {"a": MAGIC_A}},
+    ({"supernets": {"a": {**MAGIC_A, "options": {"warmup_epochs": 3}}}},
      r"supernets: a: warmup_epochs is 3; accepted are less than 2, the epochs of 2 steps"),
 ])  # fmt: skip
 def test_bad_plan_is_named(tmp_path, change, message):

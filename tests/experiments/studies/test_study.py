@@ -64,7 +64,7 @@ def test_everything_of_the_plan_is_there(finished):
             assert checkpoint[CHECKPOINT_KEY]["turns"][-1]["child"] == record["last_child"]
             assert checkpoint["global_step"] == 4
             terms = checkpoint[CHECKPOINT_KEY]["terms"]
-            anchor = terms["alignment_loss"]["anchor"]["sample"] if terms else None
+            anchor = terms["alignment_loss"]["target"]["anchor"]["sample"] if terms else None
             assert record.get("anchor") == anchor
             assert (anchor is None) == ("spos" in name)
 

@@ -60,7 +60,7 @@ def test_strategy_is_given_the_options_and_what_all_studies_have_in_common():
     supernets = Supernets("magic_at", steps=4, seeds=(3,), options=options)
     settings = supernets.settings(3)
     assert (settings.seed, settings.metric, settings.validation_batches) == (3, "val_loss", 8)
-    assert (settings.k, settings.alignment_weight, settings.warmup_epochs) == (2, 1.0, 3)
+    assert (settings.k, settings.alignment_weight, settings.warmup_epochs) == (2, 1.0, None)
     assert settings.anchor == {"layer_1": "ffn"}
     strategy = supernets.make_strategy(3)
     assert type(strategy) is MagicAT

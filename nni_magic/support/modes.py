@@ -1,0 +1,90 @@
+"""Which way a metric is better: the name tells it where it is well known."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from .errors import check_choice
+
+__all__ = ["Mode", "mode_of"]
+
+Mode = Literal["min", "max"]
+"""Whether a smaller or a larger score is better."""
+
+LESS = frozenset((
+    "loss", "losses", "error", "errors", "err", "perplexity", "ppl", "bpc", "bpb", "mse",
+    "rmse", "msle", "mae", "mape", "smape", "nll", "bce", "ce", "kl", "crossentropy",
+    "entropy", "hinge", "eer", "wer", "cer", "ter", "fid", "lpips", "brier", "ece", "regret",
+))  # fmt: skip
+MORE = frozenset((
+    "acc", "accuracy", "top", "auc", "auroc", "auprc", "ap", "map", "f1", "f1score", "fbeta",
+    "precision", "recall", "sensitivity", "specificity", "bleu", "sacrebleu", "rouge",
+    "rougel", "meteor", "chrf", "r2", "iou", "miou", "jaccard", "dice", "ndcg", "mrr", "mcc",
+    "matthews", "kappa", "pearson", "spearman", "kendall", "correlation", "psnr", "ssim", "em",
+    "exactmatch",
+))  # fmt: skip
+REVERSED = frozenset(("neg", "negative", "minus", "inverse"))
+
+
+def mode_of(metric: Any, mode: Mode | None) -> Mode:
+    """Give the mode, or what the metric's name tells where none is given.
+
+    Words of the name count, the last one that is known most: ``val_acc``, ``valid/top1`` and
+    ``test_error/dataloader_idx_0`` are told from ``acc``, ``top`` and ``error``.
+
+    Parameters
+    ----------
+    metric
+        Name of a metric, a function, or ``None`` for the validation loss.
+    mode
+        As given; ``None`` lets the name tell.
+
+    Raises
+    ------
+    ValueError
+        If there is no such mode, or none is given and the name does not tell it.
+
+    Examples
+    --------
+    >>> mode_of("val_acc", None), mode_of("val_loss", None), mode_of(None, None)
+    ('max', 'min', 'min')
+    >>> mode_of("reward", None)
+    Traceback (most recent call last):
+    ValueError: mode is None; accepted are 'min' and 'max', as metric 'reward' does not tell which \
+is better
+    """
+    if mode is not None:
+        check_choice("mode", mode, ("min", "max"))
+        return mode
+    if metric is None:
+        return "min"
+    told = _told_by(metric) if isinstance(metric, str) else None
+    if told is None:
+        raise ValueError(
+            f"mode is None; accepted are 'min' and 'max', as metric {metric!r} does not tell which "
+            "is better"
+        )
+    return told
+
+
+def _told_by(name: str) -> Mode | None:
+    """What a name tells; nothing where it says that a metric is turned round."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    for text in (name, spaced):  # torchmetrics' ``F1Score`` and ``MeanSquaredError``, too
+        words = re.split(r"[^a-z0-9]+", text.lower())
+        if REVERSED & {*words}:
+            return None
+        known = [found for word in words if (found := _known(word)) is not None]
+        if known:
+            return known[-1]
+    return None
+
+
+def _known(word: str) -> Mode | None:
+    for form in (word, word.rstrip("0123456789")):  # as it is, such as f1, or as top of top5
+        if form in LESS:
+            return "min"
+        if form in MORE:
+            return "max"
+    return None
