@@ -32,7 +32,7 @@ from ..supernet.checkpoint import CHECKPOINT_KEY, check_resumable
 from ..supernet.connection import require_automatic_optimization
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
-from ..supernet.resume import Replay
+from ..supernet.replay import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
 from .progress import load_state, state_of

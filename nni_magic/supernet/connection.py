@@ -131,9 +131,9 @@ def _attachments(evaluator: Lightning) -> list[tuple[Any, str]]:
     ]  # fmt: skip
 
 
-def on_device(module: pl.LightningModule, batch: Any) -> Any:
-    """Bring a batch to where the model is, as the trainer does."""
+def on_device(module: pl.LightningModule, batch: Any, dataloader_idx: int = 0) -> Any:
+    """Bring a batch of a loader to where the model is, with the hooks that the trainer calls."""
     trainer = module.trainer
     batch = trainer.precision_plugin.convert_input(batch)
-    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
-    return trainer.strategy.batch_to_device(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=dataloader_idx)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=dataloader_idx)
