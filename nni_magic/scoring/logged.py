@@ -40,9 +40,9 @@ class Logged:
 
     def begin(self, held: LoadedBatch) -> None:
         """What is logged next is of this batch."""
-        if held.loader != self._loader:
+        if held.dataloader_idx != self._loader:
             self._end_loader()
-        self.batch, self._loader = held.batch, held.loader
+        self.batch, self._loader = held.batch, held.dataloader_idx
 
     def _end_loader(self) -> None:
         """Compute metrics as Lightning does: before another loader is added to their state."""
@@ -88,7 +88,9 @@ class Logged:
         if len(metrics) == 1:
             [(_, one)] = metrics.values()
             return float(one.compute())
-        logged = [(one.compute(), self._rows[key]) for key, one in metrics.values()]
+        logged: list[tuple[Any, float]] = [
+            (one.compute(), self._rows[key]) for key, one in metrics.values()
+        ]
         logged += [entry for key in names for entry in self.values.get(key, [])]
         weighted = [(float(value) * weight, weight) for value, weight in logged]
         return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)

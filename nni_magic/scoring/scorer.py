@@ -204,7 +204,7 @@ class Scorer:
 
     def on_device(self, held: LoadedBatch) -> LoadedBatch:
         """Bring a batch to where the model is, as the trainer does."""
-        return held._replace(batch=on_device(self.module, held.batch, held.loader or 0))
+        return held._replace(batch=on_device(self.module, held.batch, held.dataloader_idx or 0))
 
     def reduce(self, values: Sequence[Value]) -> list[float]:
         """Scores from what :meth:`validate` gave for children; under DDP over all ranks."""
@@ -220,8 +220,8 @@ class Scorer:
         logged.begin(held)
         self._output = None
         with torch.no_grad(), self.module.trainer.precision_plugin.val_step_context():
-            place = () if held.loader is None else (held.loader,)
-            output = evaluator.validation_step(held.batch, held.index, *place)
+            place = () if held.dataloader_idx is None else (held.dataloader_idx,)
+            output = evaluator.validation_step(held.batch, held.batch_idx, *place)
             if callable(self.metric):
                 if self._output is None:
                     raise ValueError(

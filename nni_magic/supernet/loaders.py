@@ -7,7 +7,6 @@ dict or any nesting of them, or a ``CombinedLoader`` in any mode.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -35,15 +34,15 @@ class LoadedBatch(NamedTuple):
     ----------
     batch
         What a step is given.
-    index
+    batch_idx
         Number of the batch within its loader.
-    loader
+    dataloader_idx
         Number of the loader, where several are read one after another; else ``None``.
     """
 
     batch: Any
-    index: int
-    loader: int | None = None
+    batch_idx: int
+    dataloader_idx: int | None = None
 
 
 def combined(loaders: Any, mode: Any) -> CombinedLoader:
@@ -118,6 +117,6 @@ class LateLoader(CombinedLoader):
 def late(loaders: Any, mode: Any, kind: type[LateLoader] = LateLoader) -> Any:
     """A copy of loaders that is iterated late; the loaders themselves are shared with it."""
     given = combined(loaders, mode)
-    copied = object.__new__(type(kind.__name__, (kind, type(given)), {}))
+    copied: Any = object.__new__(type(kind.__name__, (kind, type(given)), {}))
     copied.__dict__.update(given.__dict__)
     return copied

@@ -56,7 +56,7 @@ class Replay:
             return self._resumed
         return {
             "now": now.state,
-            "loader_now": own_states(*self._loaders),
+            "loader_now": own_states(*self._loaders) if self._loaders else None,
             "done": self._done(),
             "passes": [passes.state_dict() for passes in self._passes],
             "ahead": self._before_last if self._fetched > self._done() else None,
@@ -76,6 +76,11 @@ class Replay:
         # A checkpoint of a single loader had no more than the start of the epoch.
         one = {"finished": [], "starts": [state.get("epoch_start")]}
         resumed = state.get("passes", [one]) if state else [None] * len(loaders)
+        if len(resumed) != len(loaders):
+            raise ValueError(
+                f"train_dataloaders are {len(loaders)} loaders; accepted are {len(resumed)}, as "
+                "in the training that is to go on"
+            )
         self._passes = [
             _Passes(loader, self, taken) for loader, taken in zip(loaders, resumed, strict=True)
         ]
@@ -83,7 +88,8 @@ class Replay:
 
     def to_pass_over(self) -> int:
         """How many batches were trained on before; none where a whole epoch is to be read."""
-        return self._resumed.get("done", self._done()) if self._resumed else 0
+        # Lightning may ask for data before it has counted: for the length of a schedule.
+        return (self._resumed or {}).get("done", self._done())
 
     def before_batch(self, *, read_ahead: bool) -> None:
         """Note how many batches were read, and the generators before one that is read ahead."""
