@@ -9,16 +9,20 @@ resume in mid-epoch it starts over with the epoch's first batches. :class:`Repla
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from lightning_fabric.utilities.data import sized_len
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from .loaders import TRAINING, LateLoader, late
 from .resume import RandomState, own_states, set_own_states
 
 __all__ = ["Replay", "batches_done", "resumable"]
+
+_logger = logging.getLogger(__name__)
 
 
 def batches_done(trainer: Any) -> int:
@@ -142,6 +146,7 @@ class _Passes:
         over = self._taken["finished"]
         if len(self._finished) < len(over):
             return self._not_read(over[len(self._finished)])
+        self._starts = []
         starts = self._taken["starts"] if self._replay.pending else []
         self._start(*starts[:1])
         return self._read(iter(self._loader), *starts[1:])
@@ -159,10 +164,27 @@ class _Passes:
         while self._replay.pending and _keeps_state(self._loader):
             length += 1
             yield None  # it begins behind these batches by itself
-        for batch in batches:
+        for batch in self._watched(batches):
             length += 1
             yield batch
         self._end(length)
+
+    def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Warn where batches may depend on what training has drawn before they were read."""
+        yield from islice(batches, 1)
+        drawn = False
+        while self._replay.pending and _is_stream(self._loader):
+            before = RandomState.capture()
+            for batch in islice(batches, 1):
+                drawn = drawn or before != RandomState.capture()
+                yield batch
+        if drawn:
+            _logger.warning(
+                "A training loader, %s, draws random numbers while it is read: unless that is "
+                "noise alone, its batches until the epoch ends are others than without the stop",
+                type(getattr(self._loader, "dataset", self._loader)).__name__,
+            )
+        yield from batches
 
     def _start(self, start: dict[str, Any] | None = None) -> None:
         if start:
@@ -186,13 +208,13 @@ class _Resumable(LateLoader):
     _done: Callable[[], int]
     _replay: Replay
 
-    def _begin(self) -> None:
+    def _begin(self, times: int) -> None:
         replay, own = self._replay, self.flattened
         self._ahead: list[Any] = []
         self._reads_ahead = sized_len(self) is None
         self.flattened = replay.begin(own, self._done)
         try:
-            super()._begin()
+            super()._begin(times)
         finally:
             self.flattened = own
         done = replay.to_pass_over()
@@ -225,6 +247,13 @@ class _Trusted:
 def _keeps_state(loader: Any) -> bool:
     """Whether a loader has a ``state_dict`` of its own, which Lightning keeps and restores."""
     return hasattr(loader, "state_dict") and not isinstance(loader, _Trusted)
+
+
+def _is_stream(loader: Any) -> bool:
+    """Whether a loader may choose its batches while it is read, in this process."""
+    if isinstance(loader, DataLoader):
+        return isinstance(loader.dataset, IterableDataset) and not loader.num_workers
+    return True
 
 
 def _trusted(loader: Any) -> Any:
