@@ -81,7 +81,7 @@ def loaders_of_validation(trainer: pl.Trainer) -> CombinedLoader | None:
     fit, alone = trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop
     if trainer.state.fn == "fit" and fit._combined_loader is None:
         fit.setup_data()
-    return fit._combined_loader or alone._combined_loader
+    return alone._combined_loader if fit._combined_loader is None else fit._combined_loader
 
 
 class LateLoader(CombinedLoader):

@@ -193,7 +193,7 @@ def test_other_loaders_than_in_the_checkpoint_are_refused(tmp_path):
 def test_state_of_a_loader_without_length_is_refused_inside_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(Stateful, "__len__", lambda self: len(None))
     fit("with a state", tmp_path)
-    with pytest.raises(ValueError, match=r"training loader is a Stateful.* had read one batch more"):
+    with pytest.raises(ValueError, match=r"loader is a Stateful.* had read one batch more"):
         fit("with a state", checkpoint=tmp_path / "step=2.ckpt")
 
 
