@@ -23,7 +23,8 @@ from ..search import ProgressiveShrinking
 from ..strategies.base import SupernetStrategy
 from ..strategies.registry import method
 from ..supernet.checkpoint import AtomicCheckpointIO
-from ..supernet.resume import RandomState, Replay, batches_done, resumable
+from ..supernet.replay import Replay, batches_done, resumable
+from ..supernet.resume import RandomState
 from ..support.errors import check_count
 from ..tasks.domain import Domain
 from ..tasks.settings import TaskSettings
@@ -42,7 +43,7 @@ UNTRAINED = {
 class Resume(pl.Callback):
     """Lets a child go on after a kill with the data and the generators of its checkpoint.
 
-    Supernets do so by themselves, see :mod:`nni_magic.supernet.resume`.
+    Supernets do so by themselves, see :mod:`nni_magic.supernet.replay`.
     """
 
     def __init__(self, evaluator: Lightning) -> None:

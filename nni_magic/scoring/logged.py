@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from pytorch_lightning.utilities.data import extract_batch_size
 from torchmetrics import Metric as TorchMetric
+
+from ..supernet.loaders import LoadedBatch
 
 __all__ = ["FUNCTION", "RETURNED", "Logged", "Metric", "Value"]
 
@@ -17,19 +20,43 @@ Value = float | tuple[float, float]
 
 RETURNED = "the loss that validation_step returns"
 FUNCTION = "the function of the outputs"
+_SUFFIX = "/dataloader_idx_"
 
 
 class Logged:
-    """What the evaluator logs for one child: values with their weights instead of a logger."""
+    """What the evaluator logs for one child: values with their weights instead of a logger.
+
+    Of several loaders that are read one after another, names have Lightning's suffix
+    ``/dataloader_idx_<n>``, unless the evaluator logs with ``add_dataloader_idx=False``.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, list[tuple[Any, float]]] = {}
         self.metrics: dict[str, TorchMetric] = {}
         self.batch: Any = None
+        self._loader: int | None = None
+        self._rows: Counter[str] = Counter()
+        self._ended: dict[str, float] = {}
+
+    def begin(self, held: LoadedBatch) -> None:
+        """What is logged next is of this batch."""
+        if held.dataloader_idx != self._loader:
+            self._end_loader()
+        self.batch, self._loader = held.batch, held.dataloader_idx
+
+    def _end_loader(self) -> None:
+        """Compute metrics as Lightning does: before another loader is added to their state."""
+        for name, metric in self.metrics.items():
+            if name.endswith(f"{_SUFFIX}{self._loader}"):
+                self._ended[name] = float(metric.compute())
 
     def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
+        if self.batch is not None and options.get("add_dataloader_idx", True):
+            name += "" if self._loader is None else f"{_SUFFIX}{self._loader}"
         if isinstance(value, TorchMetric):
             self.metrics[name] = value
+            if self._loader is not None:
+                self._rows[name] += extract_batch_size(self.batch)
             return
         weight = options.get("batch_size")
         if weight is None:  # in a hook of the epoch there is no batch
@@ -38,20 +65,37 @@ class Logged:
         self.values.setdefault(name, []).append((value, weight))
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such a value or torchmetrics object."""
-        return name in self.values or name in self.metrics
+        """Tell whether there is such a value or torchmetrics object, of any loader."""
+        return bool(self._names(name))
 
     def value(self, metric: Metric) -> Value:
-        """The metric of a torchmetrics object, or a weighted sum with the sum of weights."""
+        """The metric of a torchmetrics object, or a weighted sum with the sum of weights.
+
+        A name without suffix is of all loaders together.
+        """
         name = FUNCTION if callable(metric) else metric
         name = name or ("val_loss" if self.has("val_loss") else RETURNED)
-        if name in self.metrics:
-            return float(self.metrics[name].compute())
-        if name not in self.values:
+        names = self._names(name)
+        if not names:
             raise ValueError(
                 f"metric is {metric!r}; accepted are the names that the evaluator's validation "
                 f"logs, {sorted({*self.values, *self.metrics})}, and None where it "
                 "logs val_loss or returns the loss"
             )
-        weighted = [(float(value) * weight, weight) for value, weight in self.values[name]]
+        if name in self._ended:
+            return self._ended[name]
+        metrics = {id(one): (key, one) for key in names if (one := self.metrics.get(key))}
+        if len(metrics) == 1:
+            [(_, one)] = metrics.values()
+            return float(one.compute())
+        logged: list[tuple[Any, float]] = [
+            (one.compute(), self._rows[key]) for key, one in metrics.values()
+        ]
+        logged += [entry for key in names for entry in self.values.get(key, [])]
+        weighted = [(float(value) * weight, weight) for value, weight in logged]
         return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)
+
+    def _names(self, name: str) -> list[str]:
+        """The name itself, or else it with the suffix of every loader."""
+        known = [*self.metrics, *self.values]
+        return [name] if name in known else [n for n in known if n.startswith(name + _SUFFIX)]

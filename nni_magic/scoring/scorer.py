@@ -13,14 +13,13 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities import move_data_to_device
 from nni.mutable import Sample
-from torch.utils._pytree import tree_flatten
+from pytorch_lightning.utilities import CombinedLoader
 from torchmetrics import Metric as TorchMetric
 
 from ..children.samples import digest
@@ -30,7 +29,14 @@ from ..supernet.connection import converted, on_device
 from ..supernet.evaluator_steps import loss_of, validate_batch
 from ..supernet.hidden_states import capture_call
 from ..supernet.inheritance import check_inherits
-from ..supernet.resume import isolated_randomness, read_anew
+from ..supernet.loaders import (
+    VALIDATION,
+    LoadedBatch,
+    combined,
+    first_batches,
+    loaders_of_validation,
+)
+from ..supernet.resume import isolated_randomness
 from ..supernet.routing import Router
 from ..support.compat import freeze
 from ..support.modes import Mode, mode_of
@@ -68,15 +74,18 @@ class Scorer:
         Name under which the evaluator logs the metric, or a function of the model's outputs and
         the batch, whose values are averaged over the batches by their sizes. By default the
         validation loss: what the evaluator logs as ``val_loss``, or else what its
-        ``validation_step`` returns.
+        ``validation_step`` returns. Of several loaders that are read one after another,
+        ``val_loss/dataloader_idx_1`` is one loader's, as Lightning names it; a plain name, a
+        function and the validation loss are of all loaders together, weighted by batch sizes.
     mode
         Whether a smaller (``min``) or a larger (``max``) metric is better; by default what its
         name tells, see :func:`nni_magic.support.modes.mode_of`.
     n_batches
-        How many validation batches make a score. Under DDP every rank takes as many of its own
-        share, and all ranks get the same, common score.
+        How many validation batches make a score: of each loader, if several are read one after
+        another. Under DDP every rank takes as many of its own share, and all ranks get the same,
+        common score.
     loaders
-        The held-out data; by default the trainer's own.
+        The held-out data, in any form that Lightning accepts; by default the trainer's own.
     calibrator
         Takes a child's BatchNorm statistics before it is scored; without it the supernet's are
         used as they are.
@@ -98,11 +107,10 @@ class Scorer:
         self.n_batches = n_batches
         self.calibrator = calibrator
         self._loaders = loaders
-        self._batches: list[Any] | None = None
+        self._batches: list[LoadedBatch] | None = None
         self._snapshot: Snapshot | None = None
         self._logged = Logged()
         self._output: Any = None
-        self._loader_argument: dict[str, int] = {}
 
     def __call__(self, sample: Sample) -> float:
         """Score one child; the supernet's path is then this child's.
@@ -118,7 +126,7 @@ class Scorer:
         """
         with isolated_randomness(), self.session():
             self.router.set(sample)
-            batches = [self.on_device(batch) for batch in self.held_out()]
+            batches = [self.on_device(held) for held in self.held_out()]
             with self.statistics():
                 return self.reduce([self.validate(batches)])[0]
 
@@ -191,7 +199,7 @@ class Scorer:
             finally:
                 hook.remove()
 
-    def validate(self, batches: Sequence[Any]) -> Value:
+    def validate(self, batches: Sequence[LoadedBatch]) -> Value:
         """Run a validation on batches, on the path that is set, within a session.
 
         As Lightning's loop does it: the evaluator's hooks of the validation epoch and of batches
@@ -205,8 +213,8 @@ class Scorer:
         # Not ``on_validation_end``, which cannot log: what it writes would be a trace.
         self._hook("on_validation_start")
         self._hook("on_validation_epoch_start")
-        for index, batch in enumerate(batches):
-            self._validation_step(batch, index)
+        for held in batches:
+            self._validation_step(held)
         self._hook("on_validation_epoch_end")
         return self._logged.value(self.metric)
 
@@ -224,7 +232,7 @@ class Scorer:
         if self.calibrator is not None:
             self.calibrator.reset()
 
-    def held_out(self) -> list[Any]:
+    def held_out(self) -> list[LoadedBatch]:
         """Read the batches once and keep them, on the CPU, for the whole run.
 
         All generators are set for it, so that a resumed run has the same ones, also of a loader
@@ -237,10 +245,7 @@ class Scorer:
         """
         if self._batches is None:
             loaders = self._held_out_loaders()
-            self._loader_argument = {"dataloader_idx": 0} if len(loaders) > 1 else {}
-            for loader in loaders[:1]:
-                with read_anew(loader):
-                    self._batches = list(islice(loader, self.n_batches))
+            self._batches = [] if loaders is None else first_batches(loaders, self.n_batches)
         if not self._batches:
             raise ValueError(
                 "there are no validation batches to score children on: give the evaluator "
@@ -248,18 +253,14 @@ class Scorer:
             )
         return self._batches
 
-    def _held_out_loaders(self) -> list[Any]:
-        trainer = self.module.trainer
-        loaders = self._loaders
-        if loaders is None:
-            if trainer.val_dataloaders is None and trainer.state.fn == "fit":
-                trainer.fit_loop.epoch_loop.val_loop.setup_data()
-            loaders = trainer.val_dataloaders
-        return [] if loaders is None else tree_flatten(loaders)[0]
+    def _held_out_loaders(self) -> CombinedLoader | None:
+        if self._loaders is None:
+            return loaders_of_validation(self.module.trainer)
+        return combined(self._loaders, VALIDATION)
 
-    def on_device(self, batch: Any) -> Any:
+    def on_device(self, held: LoadedBatch) -> LoadedBatch:
         """Bring a batch to where the model is, as the trainer does."""
-        return on_device(self.module, batch)
+        return held._replace(batch=on_device(self.module, held.batch, held.dataloader_idx or 0))
 
     def reduce(self, values: Sequence[Value]) -> list[float]:
         """Scores from what :meth:`validate` gave for children; under DDP over all ranks."""
@@ -270,20 +271,19 @@ class Scorer:
         means = iter((sums[:, 0] / sums[:, 1]).tolist() if len(sums) else [])
         return [next(means) if isinstance(value, tuple) else value for value in values]
 
-    def _validation_step(self, batch: Any, index: int) -> None:
+    def _validation_step(self, held: LoadedBatch) -> None:
         evaluator, logged = self.module.training_module, self._logged
-        logged.batch = batch
+        logged.begin(held)
         self._output = None
         with torch.no_grad(), self.module.trainer.precision_plugin.val_step_context():
-            place = index, self._loader_argument.get("dataloader_idx")
-            output = validate_batch(evaluator, batch, *place)
+            output = validate_batch(evaluator, *held)
             if callable(self.metric):
                 if self._output is None:
                     raise ValueError(
                         "metric is a function of the model's outputs, but the evaluator's "
                         "validation_step does not call self.model(...)"
                     )
-                logged(FUNCTION, self.metric(self._output, copy_of(batch)))
+                logged(FUNCTION, self.metric(self._output, copy_of(held.batch)))
         loss = loss_of(output)
         if self.metric is None and not logged.has("val_loss") and loss is not None:
             logged(RETURNED, loss)

@@ -177,7 +177,7 @@ class ChildScores:
     # What is found out once: the calls to run, and whether the chain gives what the model gives
 
     def _prepare(self, child: Sample) -> _Prepared:
-        batches = [self._scorer.on_device(batch) for batch in self._scorer.held_out()]
+        batches = [self._scorer.on_device(held) for held in self._scorer.held_out()]
         observer = Observer(self._model, self._space, self._scorer.validate, child, batches)
         if observer.calls is None:
             _logger.info(

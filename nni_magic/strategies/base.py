@@ -22,7 +22,6 @@ from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
-from torch.utils._pytree import tree_map
 
 from ..losses.term import LossTerm
 from ..samplers.base import Sampler
@@ -30,7 +29,8 @@ from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
 from ..supernet.checkpoint import guard
 from ..supernet.distributed import require_own_process
-from ..supernet.resume import batches_done, resumable
+from ..supernet.loaders import VALIDATION, late
+from ..supernet.replay import batches_done, resumable
 from .module import SupernetModule
 from .settings import SupernetSettings
 from .shrinking import Shrinking
@@ -168,7 +168,7 @@ class SupernetStrategy(RandomOneShot):
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         # Not to continue, as validation always starts over, but to be iterated late: inside the
         # block in which the global random generators are kept.
-        return tree_map(resumable, val_dataloader_fn())
+        return late(val_dataloader_fn(), VALIDATION)
 
     def list_models(
         self, sort: bool = True, limit: int | None = 1

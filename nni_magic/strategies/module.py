@@ -30,7 +30,7 @@ from ..supernet.calibration import Calibrator
 from ..supernet.checkpoint import CHECKPOINT_KEY
 from ..supernet.distributed import require_choices, require_unused_parameters
 from ..supernet.evaluator_hooks import EvaluatorHooks
-from ..supernet.resume import Replay
+from ..supernet.replay import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
 from .progress import resume, state_of

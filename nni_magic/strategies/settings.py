@@ -32,12 +32,15 @@ class SupernetSettings:
         run; a run is repeatable with both. By default one is drawn and logged.
     metric
         Name of the metric, as the evaluator logs it in validation, by which children are scored;
-        by default the evaluator's validation loss.
+        by default the evaluator's validation loss. Of several validation loaders,
+        ``val_loss/dataloader_idx_1`` is one loader's; a plain name and the default are of all
+        loaders together, weighted by batch sizes.
     mode
         Whether a smaller (``min``) or a larger (``max``) metric is better. By default what the
         name of the metric tells, such as max of ``val_acc``; other names need it.
     validation_batches
-        Batches of the validation data on which a child is scored.
+        Batches of the validation data on which a child is scored; of each loader, if there are
+        several.
     calibration_batches
         Training batches on which a child's BatchNorm statistics are taken anew before it is
         scored or validated; with 0 the supernet's are used as they are, which fit no child. It has

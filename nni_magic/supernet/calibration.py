@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -24,14 +23,14 @@ from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from ..support.errors import check_count
 from .by_hand import gradients_kept
 from .connection import on_device
 from .evaluator_steps import call_step
 from .hidden_states import Call, capture_call
-from .resume import read_anew
+from .loaders import TRAINING, combined, first_batches
 
 __all__ = ["Calibrator", "Statistics", "tracking_norms"]
 
@@ -188,12 +187,11 @@ class Calibrator:
         data = self._training_data()
         evaluator = self.module.training_module
         calls: list[Call] = []
-        for loader in ([] if data is None else tree_flatten(data)[0])[:1]:
-            with read_anew(loader):
-                for index, batch in enumerate(islice(loader, self.n_batches)):
-                    given = on_device(self.module, batch)
-                    step = partial(call_step, evaluator.training_step, given, index)
-                    calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
+        loaders = combined([] if data is None else data, TRAINING)
+        for batch, index, _ in first_batches(loaders, self.n_batches):
+            given = on_device(self.module, batch)
+            step = partial(call_step, evaluator.training_step, given, index)
+            calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
         if not calls:
             raise ValueError(
                 f"{type(self._model).__name__} has BatchNorm, whose statistics are taken anew for "

@@ -137,7 +137,7 @@ def test_score_reads_the_data_once_until_reset():
     assert module.scorer._batches is not batches
 
 
-def test_score_takes_the_first_of_several_loaders():
+def test_score_is_of_the_batches_of_all_loaders():
     class Several(Evaluator):
         loaders = []  # of the class: attributes of the module are put back
 
@@ -148,8 +148,9 @@ def test_score_takes_the_first_of_several_loaders():
     half = DataLoader(TensorDataset(IMAGES[:10], LABELS[:10]), batch_size=BATCH)
     module = trained(Several(), val=[half, loader()])
     module.training_module.loaders.clear()
-    assert module.scorer(CHILD) == pytest.approx(loss_by_hand(module, CHILD, n=10), rel=1e-5)
-    assert module.training_module.loaders == [0, 0]
+    both = (10 * loss_by_hand(module, CHILD, n=10) + 20 * loss_by_hand(module, CHILD)) / 30
+    assert module.scorer(CHILD) == pytest.approx(both, rel=1e-5)
+    assert module.training_module.loaders == [0, 0, 1, 1, 1]
 
 
 # What scoring leaves as it was

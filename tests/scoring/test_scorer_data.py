@@ -34,7 +34,7 @@ def test_held_out_batches_do_not_depend_on_what_was_read_before(used):
     module.scorer.reset()
     state = generator.get_state()
     with isolated_randomness():
-        images, _ = module.scorer.held_out()[0]
+        images, _ = module.scorer.held_out()[0].batch
     assert torch.equal(generator.get_state(), state)
     with isolated_randomness():
         seed_generators(0)

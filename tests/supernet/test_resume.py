@@ -1,20 +1,15 @@
-"""Random generators as a checkpoint keeps them, and loaders that begin inside an epoch."""
+"""Random generators as a checkpoint keeps them."""
 
 import random
 
 import numpy as np
 import pytest
 import torch
-from noisy import N, Noisy, draw, epoch, loader
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-)
+from noisy import draw
 
 from nni_magic.supernet.resume import (
     RandomState,
     isolated_randomness,
-    resumable,
     seed_generators,
 )
 
@@ -135,95 +130,3 @@ def test_isolated_randomness_leaves_all_gpus_as_they_were(monkeypatch):
         assert gpus.draw() == torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist()
     after = [generator.get_state() for generator in gpus.generators]
     assert all(map(torch.equal, before, after))
-
-
-# resumable
-
-
-def test_resumable_leaves_other_iterables_alone():
-    class Stateful(DataLoader):
-        def state_dict(self):
-            return {}
-
-    stateful = Stateful(Noisy())
-    for other in ([1, 2], "abc", None, {"a": loader()}, stateful, iter([1])):
-        assert resumable(other) is other
-
-
-def test_resumable_keeps_the_type_and_everything_in_the_loader():
-    class Own(DataLoader):
-        def __init__(self, *args, extra, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.extra = extra
-
-    original = Own(Noisy(), batch_size=5, extra="kept", drop_last=True)
-    twin = resumable(original)
-    assert isinstance(twin, Own)
-    assert twin is not original
-    assert (twin.extra, twin.batch_size, len(twin)) == ("kept", 5, 2)
-    assert twin.dataset is original.dataset
-
-
-def test_resumable_does_not_change_the_loader():
-    original = loader(range(N))
-    before = dict(vars(original))
-    twin = resumable(original, completed=lambda: 4)
-    assert len(epoch(twin)) == 2
-    assert type(original) is DataLoader
-    assert vars(original) == before
-    assert len(epoch(original)) == 6
-
-
-@pytest.mark.parametrize("workers, done", [*((0, done) for done in range(7)), (2, 0), (2, 4)])
-def test_resumable_skips_what_is_done(workers, done):
-    whole = epoch(loader(range(N)))
-    assert epoch(resumable(loader(range(N), num_workers=workers), lambda: done)) == whole[done:]
-
-
-def test_resumable_asks_anew_each_epoch():
-    done = [3]
-    twin = resumable(loader(range(N)), lambda: done[0])
-    assert len(epoch(twin)) == 3
-    done[0] = 0
-    assert len(epoch(twin)) == 6
-
-
-def test_resumable_is_iterated_no_sooner_than_the_first_batch_is_asked_for():
-    asked = []
-
-    class Sampler(torch.utils.data.Sampler):
-        def __iter__(self):
-            asked.append("sampler")
-            return iter(range(N))
-
-        def __len__(self):
-            return N
-
-    def completed():
-        asked.append("completed")
-        return 1
-
-    twin = resumable(loader(range(N), sampler=Sampler()), completed)
-    iterator = iter(twin)
-    assert asked == []
-    next(iterator)
-    assert asked == ["completed", "sampler"]
-
-
-def test_resumable_lets_lightning_give_it_a_distributed_sampler():
-    from pytorch_lightning.utilities.data import _update_dataloader
-    from torch.utils.data import DistributedSampler
-
-    twin = resumable(loader(range(N)), lambda: 1)
-    sampler = DistributedSampler(range(N), num_replicas=2, rank=1, shuffle=False)
-    updated = _update_dataloader(twin, sampler)
-    assert isinstance(updated, DataLoader)
-    assert epoch(updated) == [[5, 7], [9, 11]]  # the first of rank 1's three batches is done
-
-
-def test_resumable_of_an_iterable_dataset_skips():
-    class Stream(IterableDataset):
-        def __iter__(self):
-            return iter(range(6))
-
-    assert epoch(resumable(DataLoader(Stream(), batch_size=2), lambda: 1)) == [[2, 3], [4, 5]]

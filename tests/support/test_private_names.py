@@ -16,6 +16,7 @@ from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import CombinedLoader
 from scores import lightning
 from spaces import MixedSpace, supernet
 from torch import nn
@@ -51,6 +52,7 @@ MADE = {
     pl.LightningModule: pl.LightningModule,
     pl.Trainer: lambda: lightning().trainer,
     DDPStrategy: DDPStrategy,
+    CombinedLoader: lambda: CombinedLoader([]),
     Metric: MeanMetric,
     LightningModule: training_module,
     PathSamplingLayer: lambda: part_of_supernet(PathSamplingLayer),

@@ -1,5 +1,6 @@
 """A training that goes on inside an epoch: the same batches, and the same random numbers."""
 
+import contextlib
 import copy
 import random
 
@@ -12,15 +13,24 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    IterableDataset,
     RandomSampler,
     TensorDataset,
 )
 
-from nni_magic.supernet.resume import (
-    RandomState,
-    Replay,
-    resumable,
-)
+from nni_magic.supernet.replay import Replay, batches_done, resumable
+from nni_magic.supernet.resume import RandomState
+
+
+def epoch(batches):
+    return [batch.tolist() for batch, *_ in batches]
+
+
+def rest(iterator):
+    """What an iterator still has; iterated anew, a CombinedLoader begins anew."""
+    with contextlib.suppress(StopIteration):
+        while True:
+            yield next(iterator)
 
 
 def interrupted(make, done, epochs=1):
@@ -30,17 +40,19 @@ def interrupted(make, done, epochs=1):
     """
 
     def steps(batches):
-        return [(batch.tolist(), draw()) for batch in batches]
+        return [(batch.tolist(), draw()) for batch, *_ in batches]
 
     torch.manual_seed(5), np.random.seed(5), random.seed(5)
-    replay = Replay()
-    train = resumable(make(), lambda: 0, replay)
+    replay, left = Replay(), [0]
+    train = resumable(make(), lambda: left[0], replay)
     for _ in range(epochs):
         steps(train)
     iterator = iter(train)
     before = steps(next(iterator) for _ in range(done))
+    left[0] = done
     state = copy.deepcopy(replay.state_dict(RandomState.capture()))
-    expected = steps(iterator) + steps(train)
+    left[0] = 0
+    expected = steps(rest(iterator)) + steps(train)
 
     torch.manual_seed(77), np.random.seed(77), random.seed(77)  # another process
     replay = Replay()
@@ -94,14 +106,16 @@ def test_replay_with_workers_continues_inside_an_epoch(done):
         return loader(TensorDataset(torch.arange(N)), shuffle=True, num_workers=2)
 
     def steps(batches):
-        return [(batch[0].tolist(), draw()) for batch in batches]
+        return [(batch[0].tolist(), draw()) for batch, *_ in batches]
 
     torch.manual_seed(5)
     replay = Replay()
-    iterator = iter(resumable(make(), lambda: 0, replay))
+    left = [0]
+    iterator = iter(resumable(make(), lambda: left[0], replay))
     steps(next(iterator) for _ in range(done))
+    left[0] = done
     state = copy.deepcopy(replay.state_dict(RandomState.capture()))
-    expected = steps(iterator)
+    expected = steps(rest(iterator))
     torch.manual_seed(77)
     replay = Replay()
     replay.load_state_dict(state)
@@ -134,7 +148,7 @@ def test_replay_stopped_twice_continues():
     make = LOADERS["shuffled"]
 
     def steps(batches):
-        return [(batch.tolist(), draw()) for batch in batches]
+        return [(batch.tolist(), draw()) for batch, *_ in batches]
 
     torch.manual_seed(5), np.random.seed(5), random.seed(5)
     expected = steps(resumable(make(), lambda: 0, Replay()))
@@ -146,8 +160,10 @@ def test_replay_stopped_twice_continues():
         if state is not None:
             torch.manual_seed(done), np.random.seed(done), random.seed(done)
             replay.load_state_dict(state)
-        iterator = iter(resumable(make(), lambda done=done: done, replay))
+        left = [done]
+        iterator = iter(resumable(make(), lambda left=left: left[0], replay))
         found += steps(next(iterator) for _ in range(n))
+        left[0] += n
         state = copy.deepcopy(replay.state_dict(RandomState.capture()))
     assert found == expected
 
@@ -163,10 +179,7 @@ class Recorder(LightningModule):
         self.replay = Replay()
 
     def train_dataloader(self):
-        def done():
-            return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-
-        return resumable(self.make_loader(), done, self.replay)
+        return resumable(self.make_loader(), lambda: batches_done(self.trainer), self.replay)
 
     def training_step(self, batch, index):
         self.replay.finish()
@@ -203,3 +216,94 @@ def test_replay_in_lightning_continues_after_any_step(tmp_path, stop, kind):
     assert len(whole.seen) == 18
     assert resumed.seen == whole.seen[stop:]
     assert torch.equal(resumed.weight, whole.weight)
+
+
+# resumable
+
+
+def test_resumable_leaves_what_lightning_resumes_and_other_iterables_alone():
+    class Stateful(DataLoader):
+        def state_dict(self):
+            return {}
+
+    for other in ([1, 2], range(3), Stateful(Noisy()), iter([1])):
+        assert resumable(other).flattened[0] is other
+
+
+def test_resumable_keeps_the_type_and_everything_in_the_loader():
+    class Own(DataLoader):
+        def __init__(self, *args, extra, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.extra = extra
+
+    original = Own(Noisy(), batch_size=5, extra="kept", drop_last=True)
+    [twin] = resumable(original).flattened
+    assert isinstance(twin, Own)
+    assert twin is not original
+    assert (twin.extra, twin.batch_size, len(twin)) == ("kept", 5, 2)
+    assert twin.dataset is original.dataset
+
+
+def test_resumable_does_not_change_the_loader():
+    original = loader(range(N))
+    before = dict(vars(original))
+    twin = resumable(original, completed=lambda: 4)
+    assert len(epoch(twin)) == 2
+    assert type(original) is DataLoader
+    assert vars(original) == before
+    assert len(list(original)) == 6
+
+
+@pytest.mark.parametrize("workers, done", [*((0, done) for done in range(7)), (2, 0), (2, 4)])
+def test_resumable_skips_what_is_done(workers, done):
+    whole = [batch.tolist() for batch in loader(range(N))]
+    assert epoch(resumable(loader(range(N), num_workers=workers), lambda: done)) == whole[done:]
+
+
+def test_resumable_asks_anew_each_epoch():
+    done = [3]
+    twin = resumable(loader(range(N)), lambda: done[0])
+    assert len(epoch(twin)) == 3
+    done[0] = 0
+    assert len(epoch(twin)) == 6
+
+
+def test_resumable_is_iterated_no_sooner_than_the_first_batch_is_asked_for():
+    asked = []
+
+    class Sampler(torch.utils.data.Sampler):
+        def __iter__(self):
+            asked.append("sampler")
+            return iter(range(N))
+
+        def __len__(self):
+            return N
+
+    def completed():
+        asked.append("completed")
+        return 1
+
+    twin = resumable(loader(range(N), sampler=Sampler()), completed)
+    iterator = iter(twin)
+    assert asked == []
+    next(iterator)
+    assert asked[0] == "completed" and asked.count("sampler") == 1
+
+
+def test_resumable_lets_lightning_give_it_a_distributed_sampler():
+    from pytorch_lightning.utilities.data import _update_dataloader
+    from torch.utils.data import DistributedSampler
+
+    twin = resumable(loader(range(N)), lambda: 1)
+    sampler = DistributedSampler(range(N), num_replicas=2, rank=1, shuffle=False)
+    twin.flattened = [_update_dataloader(twin.flattened[0], sampler)]
+    assert isinstance(twin.flattened[0], DataLoader)
+    assert epoch(twin) == [[5, 7], [9, 11]]  # the first of rank 1's three batches is done
+
+
+def test_resumable_of_an_iterable_dataset_skips():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(range(6))
+
+    assert epoch(resumable(DataLoader(Stream(), batch_size=2), lambda: 1)) == [[2, 3], [4, 5]]
