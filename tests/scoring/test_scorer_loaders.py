@@ -95,14 +95,14 @@ def trained(validation, name="spos", **settings):
      "shared/dataloader_idx_1", "own/dataloader_idx_0", "own/dataloader_idx_1", "named_1"],
 )  # fmt: skip
 def test_score_of_one_loader_is_what_lightning_logs_under_its_name(metric):
-    module, guest = trained(list(loaders().values()), metric=metric)
+    module, guest = trained(list(loaders().values()), metric=metric, mode="min")
     sample = module.sampler.next()
     child = module.scorer.child(sample)
     expected = validated(child, list(loaders().values()))[metric]
     assert module.scorer(sample) == pytest.approx(expected, rel=1e-6)
     supernet = module.training_module.model
     evaluate = ChildEvaluator(
-        supernet, guest, metric=metric, n_batches=100, calibration_batches=1
+        supernet, guest, metric=metric, mode="min", n_batches=100, calibration_batches=1
     )
     assert evaluate([sample]) == pytest.approx([expected], rel=1e-6)
 
@@ -110,7 +110,7 @@ def test_score_of_one_loader_is_what_lightning_logs_under_its_name(metric):
 @pytest.mark.parametrize("name", ["spos", "magic_at"])
 @pytest.mark.parametrize("metric", [None, "val_loss", "shared", "own"])
 def test_score_without_a_loader_is_of_all_their_rows(name, metric):
-    module, _ = trained(list(loaders().values()), name, metric=metric)
+    module, _ = trained(list(loaders().values()), name, metric=metric, mode="min")
     sample = module.sampler.next()
     child = module.scorer.child(sample)
     together = DataLoader(data(20, 1) + data(38, 2), 58)
@@ -151,7 +151,7 @@ def test_children_of_a_chain_share_their_beginnings_on_several_loaders(mode):
         val_dataloaders=CombinedLoader(loaders(), mode),
     )  # fmt: skip
     metric = "val_loss/dataloader_idx_1" if mode == "sequential" else None
-    evaluate = ChildEvaluator(supernet, guest, metric=metric, n_batches=100)
+    evaluate = ChildEvaluator(supernet, guest, metric=metric, mode="min", n_batches=100)
     sampler = UniformSampler(supernet, seed=0)
     samples = [sampler.next() for _ in range(4)]
     alone = CombinedLoader(loaders(), mode)
