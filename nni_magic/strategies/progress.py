@@ -43,6 +43,8 @@ def resume(module: Any, checkpoint: Mapping[str, Any]) -> None:
     with naming(f"ckpt_path {str(module.trainer.ckpt_path)!r}"):
         check_resumable(checkpoint, module.method)
         load_state(module, checkpoint[CHECKPOINT_KEY])
+    if module.trainer.precision == "64-true":
+        module.double()  # Lightning does so only after loading, which would round the weights
 
 
 def load_state(module: Any, state: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
-from .sealed import check_seal, load_plain, require_readable, save_sealed
+from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [
     "CHECKPOINT_KEY", "FORMAT", "AtomicCheckpointIO", "check_resumable", "check_space",
@@ -68,8 +68,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not _is_local(path):
             return super().save_checkpoint(checkpoint, path)
         with atomic_file(path) as file:
-            save_sealed(checkpoint, file)
-            require_readable(checkpoint, file, f"checkpoint {str(path)!r}")
+            save_sealed(checkpoint, file, f"checkpoint {str(path)!r}")
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
