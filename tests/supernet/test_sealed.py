@@ -13,15 +13,19 @@ from torch.utils.serialization import config
 from nni_magic.supernet.sealed import check_seal, load_plain, save_sealed
 
 
+def empty():
+    return tempfile.TemporaryFile()  # noqa: SIM115, closed when it is forgotten
+
+
 def sealed(value):
-    file = tempfile.TemporaryFile()
+    file = empty()
     save_sealed(value, file, "a")
     file.seek(0)
     return file
 
 
 def written(content):
-    file = tempfile.TemporaryFile()
+    file = empty()
     file.write(content)
     return file
 
@@ -100,9 +104,8 @@ def test_object_is_named_when_it_is_read():
 
 
 def test_full_disk_is_named_by_the_system_and_not_as_a_position():
-    full = open("/dev/full", "wb", buffering=0)
-    with pytest.raises(OSError, match="No space"), io.BufferedWriter(full) as file:
-        save_sealed(plain(), file, "a")
+    with pytest.raises(OSError, match="No space"), open("/dev/full", "wb") as full:
+        save_sealed(plain(), full, "a")
 
 
 def test_what_cannot_be_pickled_is_named_when_it_is_written():
