@@ -109,7 +109,7 @@ def save_sealed(value: Any, file: BinaryIO, name: str) -> None:
 
 def _save(value: Any, file: BinaryIO, name: str) -> None:
     try:
-        with config.patch("save.compute_crc32", True):
+        with config.patch("save.compute_crc32", True):  # type: ignore[attr-defined]
             torch.save(value, file)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(f"{name} cannot be written: {error}") from error

@@ -189,14 +189,14 @@ def changed(stopped, tmp_path):
 
 @pytest.mark.parametrize("key", ["optimizer_states", "lr_schedulers", "loops"])
 def test_checkpoint_of_weights_only_is_named_by_resuming(changed, key):
-    message = rf"changed.ckpt': the checkpoint lacks '{key}', so that its training cannot be cont"
+    message = rf"changed.ckpt': the checkpoint lacks '{key}', so that its training cannot"
     with pytest.raises(ValueError, match=message):
         run("magic_at", Watch(), changed(lambda checkpoint: checkpoint.pop(key)))
 
 
 def test_state_of_lightning_of_another_type_is_named_by_resuming(changed):
     path = changed(lambda checkpoint: checkpoint.update(loops=[1]))
-    with pytest.raises(ValueError, match=r"d.ckpt': the checkpoint's 'loops' is \[1\]; accepted are"):
+    with pytest.raises(ValueError, match=r"d.ckpt': the checkpoint's 'loops' is \[1\]; accepted"):
         run("magic_at", Watch(), path)
 
 
@@ -232,7 +232,7 @@ def test_every_damage_is_named_however_the_checkpoint_is_read(name, tmp_path):
         damaged.write_bytes(content)
         ways = [read_checkpoint, lambda path: load_supernet(path, ConvSpace())]
         for way in [*ways, *([lambda path: run(name, Watch(), path)] if attempt < 5 else [])]:
-            with pytest.raises(ValueError, match=r"checkpoint '\S+damaged.ckpt' cannot be read: it "):
+            with pytest.raises(ValueError, match=r"checkpoint '\S+damaged.ckpt' cannot be read"):
                 way(damaged)
 
 

@@ -14,7 +14,7 @@ from nni_magic.supernet.sealed import check_seal, load_plain, save_sealed
 
 
 def empty():
-    return tempfile.TemporaryFile()  # noqa: SIM115, closed when it is forgotten
+    return tempfile.TemporaryFile()
 
 
 def sealed(value):
