@@ -317,8 +317,8 @@ def test_run_tests_the_best_child_once(trial, tmp_path, monkeypatch):
 
 
 def test_folder_that_another_run_writes_into_is_refused_at_the_start(corpus, trial, tmp_path):
-    words = ["--corpus", str(corpus), "--cache", str(corpus / "cache"), "--strategy", "spos", "--output", str(tmp_path)]
-    chosen = settings_of("train", "bert", words)
+    where = ["--corpus", corpus, "--cache", corpus / "cache", "--output", tmp_path]
+    chosen = settings_of("train", "bert", [*map(str, where), "--strategy", "spos"])
     with (
         sole_writer(tmp_path, "output"),
         pytest.raises(ValueError, match=r"output is '\S+', into which another run writes now"),
