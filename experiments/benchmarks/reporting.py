@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from nni_magic.support.files import atomic_file
+
 __all__ = [
     "environment",
     "gpu_slug",
@@ -180,13 +182,19 @@ def write_report(
     stem = settings.output / f"{theme}_{hardware}_{now:%Y%m%d}"
     settings.output.mkdir(parents=True, exist_ok=True)
     json_path, markdown_path = stem.with_suffix(".json"), stem.with_suffix(".md")
-    json_path.write_text(json.dumps(record, indent=1, default=_path_as_text) + "\n")
+    _write(json_path, json.dumps(record, indent=1, default=_path_as_text) + "\n")
     spreads = "" if program else "Spreads are median (minimum to maximum). "
-    markdown_path.write_text(
+    _write(
+        markdown_path,
         f"# {theme}, {hardware}, {now:%Y-%m-%d}\n\n{markdown}\n\n"
-        f"{_conditions(record)} {spreads}Every raw value: the JSON beside this file.\n"
+        f"{_conditions(record)} {spreads}Every raw value: the JSON beside this file.\n",
     )
     return json_path, markdown_path
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as file:
+        file.write(text.encode())
 
 
 def _path_as_text(value: object) -> str:

@@ -31,6 +31,7 @@ from nni_magic.children import samples
 from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator, Evolution
 from nni_magic.supernet.checkpoint import load_supernet
+from nni_magic.support.files import write_picture
 from nni_magic.tasks.language.mlm import mlm_search_evaluator
 from nni_magic.tasks.language.mlm_data import prepare
 from search_spaces import BertSpace
@@ -172,7 +173,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("best validation loss (nats)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e6", linewidth=0.6)
-    figure.savefig(path, dpi=150)
+    write_picture(figure, path, dpi=150)
 
 
 def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:

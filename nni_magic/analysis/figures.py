@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..support.files import write_picture
 from .seeds import MeanInterval
 
 __all__ = [
@@ -111,6 +112,6 @@ def save(figure: Any, path: str | Path) -> None:
     import matplotlib
 
     base = str(path).removesuffix(".png").removesuffix(".svg")
-    figure.savefig(f"{base}.png", dpi=160, bbox_inches="tight")
+    write_picture(figure, f"{base}.png", dpi=160, bbox_inches="tight")
     with matplotlib.rc_context({"svg.hashsalt": "nni-magic"}):
-        figure.savefig(f"{base}.svg", metadata={"Date": None}, bbox_inches="tight")
+        write_picture(figure, f"{base}.svg", metadata={"Date": None}, bbox_inches="tight")

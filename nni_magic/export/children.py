@@ -217,7 +217,7 @@ def export_child(
             "rebuild_problem": problem,
             "provenance": provenance,
         }
-        text = json.dumps(record, indent=2, default=_plain)
+        text = json.dumps(record, indent=2, default=_plain)  # the folder appears whole, below
         (new / "child.json").write_text(text + "\n", encoding="utf-8")
         if "picture" in formats:
             draw_architecture(space, sample, new / "architecture.png")

@@ -16,6 +16,7 @@ from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from ..children.json_samples import in_space
 from ..children.samples import active_labels, candidates, digest
 from ..support.compat import freeze
+from ..support.files import write_picture
 from ..support.records import count_params
 
 __all__ = ["draw_architecture"]
@@ -105,7 +106,7 @@ def draw_architecture(space: ModelSpace, sample: Sample, path: str | Path) -> No
     y = _draw_legend(axes, legend, y + HEAD, width)
     figure.set_figheight(y + MARGIN)
     axes.set_ylim(y + MARGIN, 0)  # so that one unit is an inch, downwards
-    figure.savefig(path, dpi=160)
+    write_picture(figure, path, dpi=160)
 
 
 def _describe(

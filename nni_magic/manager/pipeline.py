@@ -33,9 +33,10 @@ start, except for what the callables keep themselves, such as a checkpoint of th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ from ..children.samples import digest
 from ..scoring.scores import Score, checked_scores, direction
 from ..search.population import Population
 from ..support.files import read_json, write_json
+from ..support.locks import sole_writer
 from .generations import Generations, Report
 from .stages import Task
 from .trial import ManagedTrial
@@ -138,12 +140,13 @@ class Pipeline:
     ) -> Report:
         """Train and keep the result, unless there is one already, of the same child."""
         file = self.folder / f"{name}.json"
-        record = read_json(file)
-        if record is not None and record.get("digest") == about.get("digest"):
-            return record["report"]
-        given = train()
+        if (kept := _kept(file, about.get("digest"))) is not None:
+            return kept
         if not self.trial.is_first_rank:
+            train()
             return {}
+        with self._alone(file.with_suffix(".lock")):
+            given = train()
         report = {key: float(value) for key, value in given.items()}
         if "default" not in report or not all(map(math.isfinite, report.values())):
             raise ValueError(
@@ -152,6 +155,16 @@ class Pipeline:
             )
         write_json(file, {**about, "report": report})
         return report
+
+    @contextlib.contextmanager
+    def _alone(self, lock: Path) -> Iterator[None]:
+        """Refuse a training that another trial does now."""
+        lock.touch()
+        with sole_writer(lock, f"the lock of {self.task}"):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
 
     def _baseline(self, name: str, train: Callable[[str], Mapping[str, float]] | None) -> Report:
         if train is None:
@@ -220,6 +233,17 @@ class Pipeline:
                 return {}
             generations.keep(generation, number, own)
         return generations.child_report(generation, number)
+
+
+def _kept(file: Path, child: str | None) -> Report | None:
+    """What a record of a training reports, if there is one of that child."""
+    record = read_json(file)
+    if record is None:
+        return None
+    report = record.get("report") if isinstance(record, dict) else None
+    if not isinstance(report, dict) or not all(isinstance(v, float) for v in report.values()):
+        raise ValueError(f"{str(file)!r} holds no report; move it away to train anew")
+    return report if record.get("digest") == child else None
 
 
 def experiment_folder() -> Path:

@@ -11,8 +11,9 @@ scored is kept in ``scored.json``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
@@ -23,6 +24,7 @@ from ..children.samples import candidates
 from ..search import ParetoFront, pareto_search
 from ..supernet.checkpoint import CHECKPOINT_KEY, check_space, load_supernet, read_checkpoint
 from ..support.files import write_json
+from ..support.locks import sole_writer
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
 from .made_with import read_result
@@ -72,7 +74,7 @@ def search(domain: Domain, settings: ParetoSettings) -> ParetoFront:
         **{name: getattr(settings.task, name) for name in SCORING},
         "data": domain.describe(),
     }
-    known = (read_result(record, made_with) or {"known": {}})["known"]
+    known = _known(record, made_with)
     space = domain.make_space()
     profiler = FlopsParamsProfiler(space, (domain.example(),))
     check_nothing_deleted(settings.checkpoint, space)
@@ -97,6 +99,17 @@ def search(domain: Domain, settings: ParetoSettings) -> ParetoFront:
     return front
 
 
+def _known(record: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores that are there already, by the digests of children."""
+    known = (read_result(record, made_with) or {"known": {}}).get("known")
+    if not isinstance(known, dict):
+        raise ValueError(
+            f"{str(record)!r} holds no scores: its 'known' is {known!r}; move it away to search "
+            "anew"
+        )
+    return known
+
+
 def run(task: Task, settings: ParetoSettings) -> None:
     """Search and write the front.
 
@@ -104,13 +117,16 @@ def run(task: Task, settings: ParetoSettings) -> None:
     ------
     FileNotFoundError
         If there is no such checkpoint.
+    ValueError
+        If another run writes into the folder.
     """
     if not settings.checkpoint.is_file():
         raise FileNotFoundError(
             f"checkpoint is {str(settings.checkpoint)!r}; accepted is the file of a supernet"
         )
     settings.output.mkdir(parents=True, exist_ok=True)
-    front = search(task.load()(settings.task), settings)
-    front.write_csv(settings.output / "front.csv")
-    front.plot(settings.output / "front.png", score_label="validation loss (nats)")
+    with sole_writer(settings.output, "output"):
+        front = search(task.load()(settings.task), settings)
+        front.write_csv(settings.output / "front.csv")
+        front.plot(settings.output / "front.png", score_label="validation loss (nats)")
     print(f"{len(front.children)} children on the front: front.csv, .png in {settings.output}")

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -32,6 +33,7 @@ from ..search import Evolution, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
 from ..support.files import write_json
+from ..support.locks import sole_writer
 from ..support.records import count_params
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
@@ -111,9 +113,21 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
 
     Under DDP all ranks train the supernet, and then one goes on alone; the others give an empty
     dict.
+
+    Raises
+    ------
+    ValueError
+        If another run writes into the folder.
     """
     folder = settings.output or _default_folder(domain)
     folder.mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder, "output") if trial.is_first_rank else nullcontext():
+        return _run(domain, settings, trial, folder)
+
+
+def _run(
+    domain: Domain, settings: TrainSettings, trial: ManagedTrial, folder: Path
+) -> dict[str, Any]:
     space = domain.make_space()
     if settings.retraining.retrain_epochs:
         check_retraining(domain, settings.retraining)

@@ -6,7 +6,6 @@ better. The front is what no child dominates, among *all* that were scored.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from nni.mutable import Sample
 
 from ..scoring.scored import ScoredChild
 from ..support.errors import check_choice
+from ..support.files import write_picture, write_table
 from ..support.modes import Mode
 
 __all__ = ["ParetoFront", "PricedChild", "non_dominated"]
@@ -90,12 +90,12 @@ class ParetoFront:
         """Write the front as CSV: each child's name, score, costs and choice for every label."""
         front = self.children
         labels = list(front[0].sample) if front else []
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["child", "score", *self.cost_names, *labels])
-            for child in front:
-                choices = [child.sample[label] for label in labels]
-                table.writerow([child.name, child.score, *child.costs, *choices])
+        head = ["child", "score", *self.cost_names, *labels]
+        rows = [
+            [child.name, child.score, *child.costs, *(child.sample[label] for label in labels)]
+            for child in front
+        ]
+        write_table(path, [head, *rows])
 
     def plot(
         self, path: str | os.PathLike[str], *, score_label: str, cost: str | None = None
@@ -134,7 +134,7 @@ class ParetoFront:
         axes = figure.subplots()
         self._draw(axes, finite, column)
         axes.set(xlabel=self.cost_names[column], ylabel=score_label)
-        figure.savefig(path, dpi=160)
+        write_picture(figure, path, dpi=160)
 
     def _draw(self, axes: Any, finite: list[PricedChild], column: int) -> None:
         def points(children: Iterable[PricedChild]) -> np.ndarray:

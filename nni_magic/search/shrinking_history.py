@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..support.files import write_picture, write_table
 
 __all__ = ["plot_history", "write_history"]
 
@@ -27,15 +28,16 @@ def write_history(history: History, path: str | Path) -> None:
     path
         The file; columns are those of :data:`COLUMNS`.
     """
-    with Path(path).open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for record in history:
-            dropped = {(label, repr(choice)) for label, choice in record["dropped"]}
-            for label, choices in record["candidates"].items():
-                for choice, promise in zip(choices, record["promise"][label], strict=True):
-                    deleted = int((label, repr(choice)) in dropped)
-                    writer.writerow([record["epoch"], label, choice, promise, deleted])
+    write_table(path, [COLUMNS, *_rows(history)])
+
+
+def _rows(history: History) -> Iterator[list[Any]]:
+    for record in history:
+        dropped = {(label, repr(choice)) for label, choice in record["dropped"]}
+        for label, choices in record["candidates"].items():
+            for choice, promise in zip(choices, record["promise"][label], strict=True):
+                deleted = int((label, repr(choice)) in dropped)
+                yield [record["epoch"], label, choice, promise, deleted]
 
 
 def plot_history(history: History, path: str | Path) -> None:
@@ -89,7 +91,7 @@ def plot_history(history: History, path: str | Path) -> None:
         panel.tick_params(labelsize=8, length=2)
     figure.colorbar(image, ax=list(panels), label="promise against the epoch's mean (blue: better)")
     figure.supxlabel("epoch  (×  deleted after it,  ○  last of its block)", fontsize=9)
-    figure.savefig(path, dpi=150)
+    write_picture(figure, path, dpi=150)
 
 
 def _panels(

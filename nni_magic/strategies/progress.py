@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytorch_lightning.trainer.states import TrainerFn
+
 from .. import __version__
-from ..supernet.checkpoint import CHECKPOINT_KEY, FORMAT, check_resumable
+from ..supernet.checkpoint import CHECKPOINT_KEY, FORMAT, check_resumable, check_training
 from ..supernet.step import Turn
 from ..support.errors import naming
 
@@ -38,11 +40,16 @@ def resume(module: Any, checkpoint: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        Naming the file, as :func:`check_resumable` and :func:`load_state`.
+        Naming the file, as :func:`check_resumable`, :func:`check_training` and
+        :func:`load_state`.
     """
     with naming(f"ckpt_path {str(module.trainer.ckpt_path)!r}"):
         check_resumable(checkpoint, module.method)
         load_state(module, checkpoint[CHECKPOINT_KEY])
+        if module.trainer.state.fn == TrainerFn.FITTING:
+            check_training(checkpoint, module.trainer.fit_loop.state_dict())
+    if module.trainer.precision == "64-true":
+        module.double()  # Lightning does so only after loading, which would round the weights
 
 
 def load_state(module: Any, state: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ..support.errors import check_count, check_number
 from ..support.modes import Mode, mode_of
 from ..support.names import MASK_ARGUMENT
+from ..support.plain import plain_fields
 
 __all__ = [
     "AlignmentSettings", "AverageAlignmentSettings", "GradualSettings", "MagicASettings",
@@ -57,6 +58,7 @@ class SupernetSettings:
     validation_children: int = 8
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         mode_of(self.metric, self.mode)
         check_count("validation_batches", self.validation_batches)
         check_count("calibration_batches", self.calibration_batches, at_least=0)

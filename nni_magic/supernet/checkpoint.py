@@ -16,18 +16,22 @@ from torch import Tensor
 from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
-from .sealed import check_seal, load_plain, require_readable, save_sealed
+from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [
     "CHECKPOINT_KEY", "FORMAT", "AtomicCheckpointIO", "check_resumable", "check_space",
-    "guard", "load_supernet", "read_checkpoint",
+    "check_training", "guard", "load_supernet", "read_checkpoint",
 ]  # fmt: skip
 
 CHECKPOINT_KEY = "nni_magic"
 """Where a Lightning checkpoint holds the strategies' own state."""
 
-FORMAT = 1
-"""Version of that state. Before it was counted, in 0.3, a state had another form."""
+FORMAT = 2
+"""Version of that state.
+
+1 kept the alignment's anchor without its layers; before it was counted, in 0.3, a state had
+another form. Weights and sampler have stayed the same, so that all can be searched.
+"""
 
 STATE = (
     "method", "seed", "sampler", "turns", "child_step", "panel", "leaderboard", "replay",
@@ -37,6 +41,9 @@ STATE = (
 
 LIGHTNING = ("pytorch-lightning_version", "state_dict")
 """What every checkpoint of Lightning has."""
+
+TRAINING = {"optimizer_states": list, "lr_schedulers": list, "loops": dict}
+"""What one has that a training can be continued with."""
 
 WEIGHTS = "training_module._model."  # NNI keeps the model of its LightningModule there
 
@@ -68,8 +75,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not _is_local(path):
             return super().save_checkpoint(checkpoint, path)
         with atomic_file(path) as file:
-            save_sealed(checkpoint, file)
-            require_readable(checkpoint, file, f"checkpoint {str(path)!r}")
+            save_sealed(checkpoint, file, f"checkpoint {str(path)!r}")
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
@@ -159,11 +165,12 @@ def check_resumable(checkpoint: Mapping[str, Any], method: str) -> None:
     state = checkpoint[CHECKPOINT_KEY]
     if not isinstance(state, Mapping):
         raise ValueError(f"the checkpoint's state of nni_magic is {state!r}; accepted are dicts")
-    if state.get("format") != FORMAT:
+    if (found := state.get("format")) != FORMAT:
+        writer = "0.3 or before" if found is None else f"{state.get('version')} in format {found}"
         raise ValueError(
-            f"the checkpoint was written by nni-magic {state.get('version', '0.3 or before')}, and "
-            f"{__version__} cannot continue its training, only search and export it; go on with "
-            "that version"
+            f"the checkpoint was written by nni-magic {writer}, and {__version__} with format "
+            f"{FORMAT} cannot continue its training, only search and export it; go on with that "
+            "version"
         )
     if missing := [key for key in STATE if key not in state]:
         raise ValueError(f"the checkpoint's state of nni_magic lacks {missing[0]!r}")
@@ -171,6 +178,36 @@ def check_resumable(checkpoint: Mapping[str, Any], method: str) -> None:
         raise ValueError(
             f"the checkpoint was written by {state['method']}, and {method} cannot continue it"
         )
+
+
+def check_training(checkpoint: Mapping[str, Any], loop: Mapping[str, Any]) -> None:
+    """Make sure that a checkpoint has what Lightning needs to continue a training.
+
+    Parameters
+    ----------
+    checkpoint
+        The whole Lightning checkpoint.
+    loop
+        The state of the trainer's own ``fit_loop``, which has the same keys.
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing or of another type.
+    """
+    for key, kind in TRAINING.items():
+        if key not in checkpoint:
+            raise ValueError(
+                f"the checkpoint lacks {key!r}, so that its training cannot be continued; accepted "
+                "are checkpoints that were not saved with weights only"
+            )
+        if not isinstance(checkpoint[key], kind):
+            raise ValueError(
+                f"the checkpoint's {key!r} is {checkpoint[key]!r}; accepted are {kind.__name__}s"
+            )
+    theirs = checkpoint["loops"].get("fit_loop", {})
+    if missing := [key for key in loop if key not in theirs]:
+        raise ValueError(f"the checkpoint's state of the fit loop lacks {missing[0]!r}")
 
 
 def check_space(checkpoint: Mapping[str, Any], space: ModelSpace) -> None:

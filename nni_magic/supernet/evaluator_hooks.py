@@ -73,6 +73,15 @@ class EvaluatorHooks(RandomSamplingLightningModule):
     vars().update({name: _Evaluators() for name in HOOKS})
     vars().update({name: _EvaluatorsToSet() for name in ATTRIBUTES})
 
+    def load_state_dict(self, state_dict: Any, *arguments: Any, **options: Any) -> Any:
+        """Load weights, and name the checkpoint whose do not fit."""
+        try:
+            return super().load_state_dict(state_dict, *arguments, **options)
+        except RuntimeError as error:
+            if self._trainer is None or (path := self._trainer.ckpt_path) is None:
+                raise
+            raise ValueError(f"ckpt_path {str(path)!r}: {error}") from error
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         keep_loadable(checkpoint)
         self.training_module.on_save_checkpoint(checkpoint)

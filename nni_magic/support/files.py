@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["atomic_file", "read_json", "write_json"]
+__all__ = ["atomic_file", "read_json", "write_json", "write_picture", "write_table"]
 
 
 @contextmanager
@@ -107,3 +109,23 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file at once; see :func:`atomic_file`."""
     with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_table(path: str | os.PathLike[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows as CSV at once; see :func:`atomic_file`."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    with atomic_file(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def write_picture(figure: Any, path: str | os.PathLike[str], **options: Any) -> None:
+    """Write a figure of matplotlib at once, in the format that the name's ending says.
+
+    Parameters
+    ----------
+    options
+        Of its ``savefig``.
+    """
+    with atomic_file(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:] or None, **options)

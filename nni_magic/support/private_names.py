@@ -57,6 +57,13 @@ PRIVATE_NAMES = (
                 "tells whether a tensor was written to"),
     PrivateName("torch", "_foreach_norm", ("search",),
                 "norms of all weights at once, to see that they have changed"),
+    PrivateName("torch", "_weights_only_unpickler", ("supernet",),
+                "which types a checkpoint may hold, asked when it is written; there is no public "
+                "way to get the list"),
+    PrivateName("torch._weights_only_unpickler", "_get_allowed_globals", ("supernet",),
+                "likewise"),
+    PrivateName("torch._weights_only_unpickler", "_get_user_allowed_globals", ("supernet",),
+                "likewise"),
     # Lightning: what its trainer does before it calls a step
     PrivateName("pytorch_lightning.LightningModule", "_on_before_batch_transfer", ("supernet",),
                 "a batch passes the module's hooks as in the trainer"),

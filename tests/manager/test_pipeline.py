@@ -146,6 +146,22 @@ def test_killed_training_leaves_nothing(tmp_path):
     assert trial(tmp_path, "supernet", train_supernet=lambda: {"default": 1}).final
 
 
+@pytest.mark.parametrize("record", ["[]", "{}", '{"report": 1}', '{"report": {"default": "x"}}'])
+def test_malformed_record_of_a_training_is_named(tmp_path, record):
+    (tmp_path / "supernet.json").write_text(record)
+    with pytest.raises(ValueError, match=r"supernet.json' holds no report; move it away to train"):
+        trial(tmp_path, "supernet", train_supernet=lambda: {"default": 1})
+
+
+def test_training_that_another_trial_does_now_is_refused(tmp_path):
+    def second():
+        with pytest.raises(ValueError, match=r"the lock of \S+ is '\S+supernet.lock', into which"):
+            trial(tmp_path, "supernet", train_supernet=lambda: {"default": 1})
+        return {"default": 2}
+
+    assert trial(tmp_path, "supernet", train_supernet=second).final == {"default": 2.0}
+
+
 def test_other_ranks_train_and_report_nothing(tmp_path):
     line = trial(tmp_path, "supernet", is_first_rank=False, train_supernet=lambda: {})
     assert line.final is None

@@ -9,7 +9,7 @@ from reading import domain_of, settings_of
 
 from nni_magic.programs import train
 from nni_magic.programs.main import main
-from nni_magic.programs.pareto import title
+from nni_magic.programs.pareto import _known, title
 from nni_magic.search import ChildEvaluator
 from nni_magic.tasks.language.bert import Bert
 from nni_magic.tasks.vision.proxyless import Proxyless
@@ -111,3 +111,10 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["pareto", "bert", "--checkpoint", "nowhere.ckpt", "--output", str(tmp_path)])
     assert "error: checkpoint is 'nowhere.ckpt'; accepted is" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("known", [{}, {"known": [1]}])
+def test_record_without_scores_is_named(tmp_path, known):
+    (path := tmp_path / "scored.json").write_text(json.dumps({"made_with": {}, **known}))
+    with pytest.raises(ValueError, match=r"scored.json' holds no scores: its 'known' is .*; move"):
+        _known(path, {})

@@ -18,6 +18,7 @@ from nni_magic.children.samples import digest
 from nni_magic.programs import train
 from nni_magic.programs.main import main
 from nni_magic.search import ChildEvaluator
+from nni_magic.support.locks import sole_writer
 from nni_magic.tasks.registry import TASKS
 from nni_magic.tasks.vision.sources import MemoryImages
 from search_spaces import BertSpace
@@ -313,3 +314,14 @@ def test_run_tests_the_best_child_once(trial, tmp_path, monkeypatch):
         images, labels = domain.data.test.__getitems__(range(360))
         hits = (child(images).argmax(1) == labels).float().mean().item()
     assert tested["accuracy"] == pytest.approx(hits)
+
+
+def test_folder_that_another_run_writes_into_is_refused_at_the_start(corpus, trial, tmp_path):
+    where = ["--corpus", corpus, "--cache", corpus / "cache", "--output", tmp_path]
+    chosen = settings_of("train", "bert", [*map(str, where), "--strategy", "spos"])
+    with (
+        sole_writer(tmp_path, "output"),
+        pytest.raises(ValueError, match=r"output is '\S+', into which another run writes now"),
+    ):
+        train.run(domain_of(chosen), chosen, trial)
+    assert list(tmp_path.iterdir()) == []

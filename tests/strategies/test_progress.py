@@ -1,6 +1,7 @@
 """The state of a training: in plain types, whole, and refused where it is of another version."""
 
 import copy
+import random
 
 import pytest
 import torch
@@ -101,8 +102,8 @@ def test_old_checkpoint_is_not_resumed(old):
     name, path, _ = old
     watch = Watch()
     message = (
-        f"written by nni-magic 0.3 or before, and {__version__} cannot continue its training, "
-        "only search and export it; go on with that version"
+        f"written by nni-magic 0.3 or before, and {__version__} with format 2 "
+        "cannot continue its training, only search and export it; go on with that version"
     )
     with pytest.raises(ValueError, match=message):
         run(name, watch, path)
@@ -124,7 +125,8 @@ def test_checkpoint_of_another_form_is_named_with_its_version(stopped, form, tmp
     checkpoint = torch.load(stopped[0], weights_only=True)
     checkpoint[CHECKPOINT_KEY].update(format=form, version="9.9")
     torch.save(checkpoint, path := tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match=r"written by nni-magic 9.9, and .* cannot continue"):
+    message = rf"written by nni-magic 9.9 in format {form}, and .* cannot continue"
+    with pytest.raises(ValueError, match=message):
         run("magic_at", Watch(), path)
 
 
@@ -167,3 +169,81 @@ def test_object_of_a_callback_is_refused_when_it_is_written(tmp_path):
 
     with pytest.raises(ValueError, match=r"x.ckpt'\['callbacks'\]\['\S+Keeps'\]\['clock'\] is a "):
         run("spos", Keeps(2, tmp_path / "x.ckpt"))
+
+
+# What Lightning keeps
+
+
+@pytest.fixture
+def changed(stopped, tmp_path):
+    """Gives the path of a checkpoint that was changed."""
+
+    def change(how):
+        checkpoint = torch.load(stopped[0], weights_only=True)
+        how(checkpoint)
+        torch.save(checkpoint, path := tmp_path / "changed.ckpt")
+        return path
+
+    return change
+
+
+@pytest.mark.parametrize("key", ["optimizer_states", "lr_schedulers", "loops"])
+def test_checkpoint_of_weights_only_is_named_by_resuming(changed, key):
+    message = rf"changed.ckpt': the checkpoint lacks '{key}', so that its training cannot"
+    with pytest.raises(ValueError, match=message):
+        run("magic_at", Watch(), changed(lambda checkpoint: checkpoint.pop(key)))
+
+
+def test_state_of_lightning_of_another_type_is_named_by_resuming(changed):
+    path = changed(lambda checkpoint: checkpoint.update(loops=[1]))
+    with pytest.raises(ValueError, match=r"d.ckpt': the checkpoint's 'loops' is \[1\]; accepted"):
+        run("magic_at", Watch(), path)
+
+
+def test_loop_that_lacks_a_part_is_named_by_resuming(changed):
+    path = changed(lambda checkpoint: checkpoint["loops"]["fit_loop"].pop("epoch_progress"))
+    message = r"changed.ckpt': the checkpoint's state of the fit loop lacks 'epoch_progress'"
+    with pytest.raises(ValueError, match=message):
+        run("magic_at", Watch(), path)
+
+
+def test_weights_that_do_not_fit_are_named_by_resuming(changed):
+    name = "training_module._model.head.weight"
+    path = changed(lambda checkpoint: checkpoint["state_dict"].pop(name))
+    with pytest.raises(ValueError, match=rf"changed.ckpt': (?s:.)*Missing key.*\"{name}\""):
+        run("magic_at", Watch(), path)
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", ["spos", "magic_at"])
+def test_every_damage_is_named_however_the_checkpoint_is_read(name, tmp_path):
+    run(name, Watch(8, path := tmp_path / "whole.ckpt"))
+    whole = path.read_bytes()
+    draw = random.Random(0)
+    damaged = tmp_path / "damaged.ckpt"
+    for attempt in range(40):
+        content = bytearray(whole)
+        if attempt % 5:
+            content[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        else:
+            del content[draw.randrange(len(whole)) :]
+        damaged.write_bytes(content)
+        ways = [read_checkpoint, lambda path: load_supernet(path, ConvSpace())]
+        for way in [*ways, *([lambda path: run(name, Watch(), path)] if attempt < 5 else [])]:
+            with pytest.raises(ValueError, match=r"checkpoint '\S+damaged.ckpt' cannot be read"):
+                way(damaged)
+
+
+@pytest.mark.parametrize("name", ["spos", "magic_at"])
+def test_resumed_run_in_double_precision_is_exact(name, tmp_path):
+    def start(watch, checkpoint=None):
+        torch.manual_seed(11)
+        evaluator = classification(watch, precision="64-true")
+        train(make(name), ConvSpace(), evaluator, checkpoint)
+        return watch.steps
+
+    whole = start(Watch())
+    before = start(Watch(8, path := tmp_path / "now.ckpt"))
+    assert before + start(Watch(), path) == whole

@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import json
 
+import numpy as np
 import pytest
 
 from nni_magic.strategies.base import SupernetStrategy
@@ -154,3 +156,17 @@ def test_mode_of_a_metric_whose_name_does_not_tell_is_asked_for_at_once(name):
     assert method(name).settings(metric="reward", mode="max").mode == "max"
     with pytest.raises(ValueError, match=r"^mode is None; .* metric 'reward' does not tell which"):
         method(name).settings(metric="reward")
+
+
+def test_numbers_of_numpy_are_kept_as_pythons_own():
+    chosen = MagicATSettings(
+        seed=np.int64(3), k=np.int32(2), alignment_weight=np.float32(0.5), lazy=np.bool_(True),
+        aligned_layers=np.array([1, 2]), anchor={"block_1": np.str_("conv")},
+        metric=np.str_("val_loss"), mode="min",
+    )  # fmt: skip
+    plain = MagicATSettings(
+        seed=3, k=2, alignment_weight=0.5, lazy=True, aligned_layers=[1, 2],
+        anchor={"block_1": "conv"}, metric="val_loss", mode="min",
+    )  # fmt: skip
+    assert repr(chosen) == repr(plain)
+    assert json.loads(json.dumps(dataclasses.asdict(chosen))) == dataclasses.asdict(plain)

@@ -128,3 +128,9 @@ def test_checkpoint_is_written_beside_its_path_and_nowhere_else(tmp_path, monkey
 def test_storage_options_are_refused(tmp_path):
     with pytest.raises(TypeError, match="storage_options is 'zip'; local paths have none"):
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", "zip")
+
+
+def test_remote_path_is_left_to_lightning():
+    plugin = AtomicCheckpointIO()
+    plugin.save_checkpoint({"step": 1}, path := "memory://runs/supernet.ckpt")
+    assert plugin.load_checkpoint(path, weights_only=True) == {"step": 1}

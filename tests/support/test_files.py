@@ -7,10 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nni_magic.support.files import atomic_file, read_json, write_json
+from nni_magic.support.files import (
+    atomic_file,
+    read_json,
+    write_json,
+    write_picture,
+    write_table,
+)
 
 
 def test_file_appears_only_at_the_end(tmp_path):
@@ -149,3 +156,35 @@ def test_file_that_is_no_json_is_named(content, tmp_path):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ValueError, match=r"'\S+x.json' is damaged, or no JSON at all"):
         read_json(tmp_path / "x.json")
+
+
+def test_writers_of_one_path_at_once_leave_one_whole_file_and_no_other(tmp_path):
+    path = tmp_path / "x.json"
+
+    def writes(value):
+        for _ in range(40):
+            write_json(path, [value] * 300)
+            assert len(set(read_json(path))) == 1
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(writes, range(6)))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_table_is_written_whole_or_not_at_all(tmp_path):
+    def rows():
+        yield ["a", "b,c"]
+        raise RuntimeError("stop")
+
+    write_table(path := tmp_path / "a.csv", [["a", "b,c"], [1, "d"]])
+    with pytest.raises(RuntimeError, match="stop"):
+        write_table(path, rows())
+    assert path.read_bytes() == b'a,"b,c"\r\n1,d\r\n'
+
+
+@pytest.mark.parametrize(("name", "begin"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
+def test_picture_is_written_in_the_format_of_its_name(tmp_path, name, begin):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    write_picture(figure, tmp_path / name, dpi=50)
+    assert (tmp_path / name).read_bytes().startswith(begin)
+    assert [path.name for path in tmp_path.iterdir()] == [name]

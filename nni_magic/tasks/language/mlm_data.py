@@ -18,7 +18,7 @@ from torch.utils.data import Subset
 from ...support.errors import check_count, check_number
 from .corpus import Corpus, open_corpus
 from .masking import MaskedDataset, TokenDataset
-from .token_cache import check_max_length, encode_documents, token_dtype, write_rows
+from .token_cache import check_max_length, check_rows, encode_documents, token_dtype, write_rows
 from .tokenization import (
     SpecialIds,
     load_tokenizer,
@@ -31,7 +31,7 @@ from .tokenization import (
 __all__ = ["MlmData", "held_out_rule", "prepare"]
 
 _logger = logging.getLogger(__name__)
-_FORMAT = 1  # raise it when the files' content changes for the same settings
+_FORMAT = 2  # raise it when the files' content changes for the same settings
 
 
 def held_out_rule(documents: Iterable[str], fraction: float, seed: int) -> Callable[[str], bool]:
@@ -209,4 +209,6 @@ def _token_files(
             rows = encode_documents(documents, tokenizer, max_length, special)
             n_rows = write_rows(path, rows, max_length, dtype)
             _logger.info("Wrote %d rows of %s tokens to %s.", n_rows, name, path)
+        else:
+            check_rows(path)
     return paths

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -13,7 +15,14 @@ from ...support.errors import check_count
 from ...support.files import atomic_file
 from .tokenization import SpecialIds
 
-__all__ = ["check_max_length", "encode_documents", "pack_document", "token_dtype", "write_rows"]
+__all__ = [
+    "check_max_length", "check_rows", "encode_documents", "pack_document", "token_dtype",
+    "write_rows",
+]  # fmt: skip
+
+MARK = b"nni-magic crc32 "
+SEAL = len(MARK) + 8
+"""Bytes at a file's end, where numpy does not look: mark and checksum in hexadecimal digits."""
 
 _BATCH = 64  # documents tokenized at once: enough to keep every core of the tokenizer busy
 
@@ -121,7 +130,31 @@ def write_rows(
         file.seek(0)
         _write_header(file, n_rows, max_length, dtype)
         assert file.tell() == start, "numpy pads its header so that the row count can grow"
+        file.seek(0, os.SEEK_END)
+        file.flush()
+        file.write(_seal(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     return n_rows
+
+
+def check_rows(path: str | os.PathLike) -> None:
+    """Make sure that a file is as :func:`write_rows` wrote it.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size > SEAL:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            if content[-SEAL:] == _seal(content[:-SEAL]):
+                return
+    raise ValueError(f"tokens {str(path)!r} are damaged; remove the file to have it made anew")
+
+
+def _seal(content: mmap.mmap | memoryview) -> bytes:
+    return MARK + f"{zlib.crc32(content):08x}".encode()
 
 
 def _write_header(file, n_rows: int, max_length: int, dtype: np.dtype) -> None:

@@ -1,11 +1,13 @@
 """Packing and the memory-mapped files."""
 
 import os
+import random
 
 import numpy as np
 import pytest
 
 from nni_magic.tasks.language.token_cache import (
+    check_rows,
     encode_documents,
     pack_document,
     token_dtype,
@@ -86,3 +88,27 @@ def test_failing_source_leaves_no_file(tmp_path):
     with pytest.raises(OSError, match="disk"):
         write_rows(tmp_path / "rows.npy", blocks(), 16, np.dtype("<u2"))
     assert os.listdir(tmp_path) == []
+
+
+def test_damaged_tokens_are_named(tmp_path):
+    rows = np.arange(64 * 8).reshape(64, 8)
+    write_rows(path := tmp_path / "tokens.npy", [rows], 8, np.dtype("<u2"))
+    check_rows(path)
+    assert np.array_equal(np.load(path, mmap_mode="r"), rows)
+    whole, draw = path.read_bytes(), random.Random(0)
+    for attempt in range(100):
+        content = bytearray(whole)
+        if attempt % 5:
+            content[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        else:
+            del content[draw.randrange(len(whole)) :]
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"tokens '\S+tokens.npy' are damaged; remove the fil"):
+            check_rows(path)
+
+
+@pytest.mark.parametrize("other", [np.zeros((4, 6), np.uint16), np.zeros((4, 8))])
+def test_tokens_that_others_wrote_are_named(tmp_path, other):
+    np.save(path := tmp_path / "tokens.npy", other)
+    with pytest.raises(ValueError, match="are damaged; remove the file to have it made anew"):
+        check_rows(path)

@@ -1,0 +1,47 @@
+"""Let one run at a time write into a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["sole_writer"]
+
+
+@contextlib.contextmanager
+def sole_writer(path: Path, name: str) -> Iterator[None]:
+    """Refuse a folder that another process writes into, and keep others off while the block runs.
+
+    The lock is the system's, on the folder itself: it ends with the process, even a killed one,
+    and leaves no file. On a file system without locks nothing is refused.
+
+    Parameters
+    ----------
+    path
+        The folder, or a file that stands for what is written; both must be there.
+    name
+        What it is called in the message, such as the setting that gave it.
+
+    Raises
+    ------
+    ValueError
+        If another process holds the lock.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(
+            f"{name} is {str(path)!r}, into which another run writes now; accepted are folders of "
+            "no running one"
+        ) from None
+    except OSError:  # no locks there
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
