@@ -30,8 +30,8 @@ FORMAT = 1
 """Version of that state. Before it was counted, in 0.3, a state had another form."""
 
 STATE = (
-    "method", "seed", "sampler", "turns", "child_step", "panel", "leaderboard", "replay",
-    "shrinking", "terms",
+    "method", "seed", "sampler", "turns", "child_step", "skipped_steps", "panel", "leaderboard",
+    "replay", "shrinking", "terms",
 )  # fmt: skip
 """What that state has, in this version."""
 
