@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.precision import MixedPrecision
 from spaces import ConvSpace, set_path, supernet
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -268,6 +269,15 @@ def test_gradients_that_the_evaluator_mends_are_finite(kind):
     assert strategy.oneshot_module.finite.skipped == 0 and finite(space.state_dict())
 
 
+class Children(Watch):
+    def __init__(self):
+        super().__init__()
+        self.children = []
+
+    def on_train_batch_end(self, trainer, module, *args):
+        self.children.append(dict(module.child))
+
+
 class Skipping(Poisoned):
     """Leaves out batches itself, as Lightning lets it."""
 
@@ -277,14 +287,23 @@ class Skipping(Poisoned):
 
 
 def test_batch_that_the_evaluator_skips_is_no_step_to_stop():
-    strategy, space = run(Skipping(nan_loss), not_finite="skip")
-    assert strategy.oneshot_module.finite.skipped == 0
+    watch = Children()
+    _, space = run(Skipping(nan_loss), watch)
+    batches = places()
+    batches[BAD] = None
+    net, buffers = by_hand(watch.children, batches), dict(space.named_buffers())
+    ours = dict(space.named_parameters())
+    for name, weight in net.named_parameters():
+        torch.testing.assert_close(ours[name], weight, rtol=1e-5, atol=1e-6)
+    assert finite(buffers)  # with the statistics of the batch that it has skipped
 
 
 class ByHand(Poisoned):
     """Optimizes by hand, and gives Lightning no loss."""
 
-    automatic_optimization = False
+    def __init__(self, spoil=None):
+        super().__init__(spoil)
+        self.automatic_optimization = False
 
     def training_step(self, batch, batch_idx):
         loss = super().training_step(batch, batch_idx)
@@ -296,27 +315,12 @@ class ByHand(Poisoned):
 
 def test_evaluator_that_optimizes_by_hand_has_its_gradients_checked():
     with pytest.raises(ValueError, match="step 3, in epoch 0, is not finite: the gradient of"):
-        run(_by_hand())
+        run(ByHand(nan_loss), Children())
     watch = Children()
-    _, space = run(_by_hand(), watch, not_finite="skip")
+    _, space = run(ByHand(nan_loss), watch, not_finite="skip")
     batches = places()
     batches[BAD] = None
     assert_same(space, by_hand(watch.children, batches))
-
-
-def _by_hand():
-    module = ByHand(nan_loss)
-    module.automatic_optimization = False
-    return module
-
-
-class Children(Watch):
-    def __init__(self):
-        super().__init__()
-        self.children = []
-
-    def on_train_batch_end(self, trainer, module, *args):
-        self.children.append(dict(module.child))
 
 
 def lbfgs(parameters):
@@ -334,13 +338,18 @@ def test_lbfgs_leaves_the_step_out(spoilt):
 def test_scaler_keeps_its_infinite_gradients_and_losses_are_named():
     # The first scale of 65,536 may be too large; that is the scaler's to find out.
     def overflow(module, loss):
-        return loss + 1e4 * (loss - loss.detach())  # of half precision's range when scaled
+        return loss + 1e36 * (loss - loss.detach())  # infinite when scaled
 
-    strategy, space = run(Poisoned(overflow), precision="16-mixed")
-    assert finite(space.state_dict())
+    def scaled():
+        scaler = torch.amp.GradScaler("cpu")
+        scaled.last = scaler
+        return {"plugins": [MixedPrecision("16-mixed", "cpu", scaler)]}
+
+    strategy, space = run(Poisoned(overflow), **scaled())
+    assert finite(space.state_dict()) and scaled.last.get_scale() < 2**16
     with pytest.raises(ValueError, match="is not finite: prediction_loss of child"):
-        run(Poisoned(nan_loss), precision="16-mixed")
-    strategy, space = run(Poisoned(nan_loss), precision="16-mixed", not_finite="skip")
+        run(Poisoned(nan_loss), **scaled())
+    strategy, space = run(Poisoned(nan_loss), not_finite="skip", **scaled())
     assert strategy.oneshot_module.finite.skipped == 1 and finite(space.state_dict())
 
 
