@@ -128,7 +128,7 @@ def test_stop_names_step_and_child_before_the_weights_change(spoilt):
     run(Poisoned(), other)
     child = other.steps[BAD][0]
     assert f"child {digest(child)} {child}" in message
-    what = {"loss": "prediction_loss of child", "gradient": "the gradient of training_module._model"}
+    what = {"loss": "prediction_loss of child", "gradient": "the gradient of training_module."}
     assert what[spoilt] in message
     net = by_hand([child for child, _ in watch.steps], places()[:BAD])
     weights = dict(net.named_parameters())
@@ -196,7 +196,7 @@ def test_every_part_of_the_loss_is_named(monkeypatch):
         return value * NAN if value is not None and len(step.losses) == 2 else value
 
     monkeypatch.setattr(Agreement, "__call__", spoilt)
-    with pytest.raises(ValueError, match="step 1, .*: agreement of child .* is nan. The weights"):
+    with pytest.raises(ValueError, match=r"step 1, .*: agreement of child .* is nan. The weights"):
         run(Poisoned(), name="twins")
     parts = "prediction_loss of child .* is inf; prediction_loss .* is inf; agreement .* is nan"
     monkeypatch.setattr(f"{__name__}.BAD", 0)
@@ -360,7 +360,7 @@ def test_alignment_is_named_and_left_out(name, monkeypatch):
 
     kept = Alignment.__call__
     monkeypatch.setattr(Alignment, "__call__", spoilt)
-    with pytest.raises(ValueError, match="step 10, in epoch 1, .*: alignment_loss of child .* nan"):
+    with pytest.raises(ValueError, match=r"step 10, in epoch 1, .*: alignment_loss of child .* nan"):
         run(Poisoned(), name=name)
     strategy, space = run(Poisoned(), name=name, not_finite="skip")
     assert strategy.oneshot_module.finite.skipped == 1 and finite(space.state_dict())
