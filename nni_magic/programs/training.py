@@ -35,7 +35,8 @@ from .options import plain
 _logger = logging.getLogger(__name__)
 
 UNTRAINED = {
-    "cache", "corpus", "data", "devices", "distributed", "download", "threads", "workers",
+    "cache", "corpus", "data", "devices", "distributed", "download", "not_finite", "threads",
+    "workers",
 }  # fmt: skip
 """Settings that change nothing in a training, or may change when it goes on; data have digests."""
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
-import torch
 from nni.mutable import Sample
 from torch import nn
 
@@ -29,10 +28,10 @@ from ..scoring.scorer import Scorer
 from ..supernet.calibration import Calibrator
 from ..supernet.checkpoint import CHECKPOINT_KEY
 from ..supernet.distributed import require_choices, require_unused_parameters
-from ..supernet.evaluator_hooks import EvaluatorHooks
 from ..supernet.replay import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
+from .finite import FiniteSteps, GuardedModule
 from .progress import resume, state_of
 from .settings import SupernetSettings
 from .shrinking import Shrinking
@@ -43,7 +42,7 @@ from .validation import Validation
 __all__ = ["SupernetModule"]
 
 
-class SupernetModule(EvaluatorHooks):
+class SupernetModule(GuardedModule):
     """Lightning module that trains a step's children; it wraps the evaluator's own module.
 
     Parameters
@@ -100,6 +99,7 @@ class SupernetModule(EvaluatorHooks):
         self.validation = Validation(self, settings.validation_children)
         self.replay = Replay()
         self._runner = TurnRunner(self, turn_by_turn)
+        self.finite = FiniteSteps(self, settings.not_finite, self._runner.parts)
         self._start_over()
 
     def _start_over(self) -> None:
@@ -109,6 +109,7 @@ class SupernetModule(EvaluatorHooks):
         self.step: Step | None = None
         self._told = False
         self._batch: tuple[Any, ...] = ()
+        self.finite.reset()
         self.validation.reset()
         self.leaderboard.load([])
 
@@ -145,12 +146,15 @@ class SupernetModule(EvaluatorHooks):
         for term in self.terms:
             term.before_step(batch, batch_idx)
         if self.child_step != self.trainer.global_step:
+            self.finite.begin()
             previous, self._batch = self.child, (batch, batch_idx)
             self.resample()
             self.child_step = self.trainer.global_step
             if previous is not None and self.log_is_due:
                 distance = self.sampler.distance(previous, self.turns[0].child)
                 self.log("supernet/distance", float(distance))
+            if self.finite.skipped and self.log_is_due:
+                self.log("supernet/skipped_steps", float(self.finite.skipped))
         self.router.set(self.turns[-1].child)
         return super().on_train_batch_start(batch, batch_idx, *args)
 
@@ -165,12 +169,6 @@ class SupernetModule(EvaluatorHooks):
         """Run the backward pass, as the evaluator does; turn by turn, then the later turns."""
         super().backward(loss, *args, **kwargs)
         self._runner.run_later()
-
-    def on_before_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        if self.sampler.watches_gradients and self.step is not None:
-            norms = [p.grad.norm() for p in self.parameters() if p.grad is not None]
-            self.step.gradient_norm = torch.stack(norms).norm() if norms else None
-        super().on_before_optimizer_step(*args, **kwargs)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> Any:
         self._tell()

@@ -26,6 +26,7 @@ def state_of(module: Any) -> dict[str, Any]:
         "sampler": module.sampler.state_dict(),
         "turns": [turn.state_dict() for turn in module.turns],
         "child_step": module.child_step,
+        "skipped_steps": module.finite.skipped,
         "panel": module.validation.panel,
         "leaderboard": [tuple(scored) for scored in module.leaderboard.ranked()],
         "replay": module.replay.state_dict(module.validation.generators),
@@ -72,6 +73,7 @@ def _load(module: Any, state: Mapping[str, Any]) -> None:
     module.validation.reset(state["panel"])
     module.turns = [Turn.of(turn) for turn in state["turns"]]
     module.child_step = state["child_step"]
+    module.finite.load(state["skipped_steps"])
     module.leaderboard.load(state["leaderboard"])
     module.replay.load_state_dict(state["replay"])
     if module.shrinking is not None and state["shrinking"] is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ..support.errors import check_count, check_number
+from ..support.errors import check_choice, check_count, check_number
 from ..support.modes import Mode, mode_of
 from ..support.names import MASK_ARGUMENT
 from ..support.plain import plain_fields
@@ -19,6 +19,9 @@ __all__ = [
     "AlignmentSettings", "AverageAlignmentSettings", "GradualSettings", "MagicASettings",
     "MagicATSettings", "PercentileAnchorSettings", "SupernetSettings",
 ]  # fmt: skip
+
+NotFinite = Literal["stop", "skip"]
+"""What to do with an optimizer step that is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,10 @@ class SupernetSettings:
         no effect without BatchNorm.
     validation_children
         Size of a fixed, seeded panel of children; the validation metrics are means over it.
+    not_finite
+        What to do when a loss or a gradient is infinite or not a number: ``stop`` ends the training
+        before the weights are changed, and names the child; ``skip`` leaves the optimizer step out,
+        with a warning.
     """
 
     seed: int | None = None
@@ -56,6 +63,7 @@ class SupernetSettings:
     validation_batches: int = 4
     calibration_batches: int = 4
     validation_children: int = 8
+    not_finite: NotFinite = "stop"
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -63,6 +71,7 @@ class SupernetSettings:
         check_count("validation_batches", self.validation_batches)
         check_count("calibration_batches", self.calibration_batches, at_least=0)
         check_count("validation_children", self.validation_children)
+        check_choice("not_finite", self.not_finite, get_args(NotFinite))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from ..supernet.evaluator_steps import call_step, loss_of
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
 from ..supernet.step import Step, Turn, rows_of
+from .finite import Part
 
 __all__ = ["TurnRunner"]
 
@@ -50,6 +51,11 @@ class TurnRunner:
         The Lightning module that trains the supernet.
     turn_by_turn
         Whether every turn has a backward pass of its own.
+
+    Attributes
+    ----------
+    parts : list of Part
+        What the losses of the present optimizer step are made of, so far.
     """
 
     def __init__(self, module: TrainingSupernet, turn_by_turn: bool) -> None:
@@ -58,6 +64,7 @@ class TurnRunner:
         self._later: list[Turn] = []
         self._going_back = False
         self._logged: dict[str, Tensor] = {}
+        self.parts: list[Part] = []
 
     def check(self, trainer: pl.Trainer, sampler: Sampler) -> None:
         """Make sure that the evaluator's steps and the trainer fit what is to be run.
@@ -167,14 +174,16 @@ class TurnRunner:
         step.calls.append(calls)
         weighted = loss if turn.weight == 1 else turn.weight * loss
         self._note("prediction_loss", weighted)
-        parts = [weighted] if turn.weight else []
+        parts = [("prediction_loss", weighted)] if turn.weight else []
         for term in terms:
             if (value := term(step, turn)) is not None:
                 self._note(term.name, value)
-                parts.append(term.weight * value)
+                parts.append((term.name, term.weight * value))
+        self.parts += [Part(turn.child, name, value.detach()) for name, value in parts]
         if terms:
             module.router.set(turn.child)  # they may have run other children
-        return (output, sum(parts[1:], parts[0])) if parts else (None, None)
+        losses = [value for _, value in parts]
+        return (output, sum(losses[1:], losses[0])) if losses else (None, None)
 
     def _observed(self, turn: Turn, terms: Sequence[LossTerm]) -> tuple[Any, list[Call]]:
         """Run the evaluator's training step; record the model's calls if a term needs them."""

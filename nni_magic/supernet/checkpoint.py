@@ -34,8 +34,8 @@ another form. Weights and sampler have stayed the same, so that all can be searc
 """
 
 STATE = (
-    "method", "seed", "sampler", "turns", "child_step", "panel", "leaderboard", "replay",
-    "shrinking", "terms",
+    "method", "seed", "sampler", "turns", "child_step", "skipped_steps", "panel", "leaderboard",
+    "replay", "shrinking", "terms",
 )  # fmt: skip
 """What that state has, in this version."""
 

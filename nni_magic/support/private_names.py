@@ -55,6 +55,8 @@ PRIVATE_NAMES = (
                 "other statistics for a while, with the module's own tensors left alone"),
     PrivateName("torch.Tensor", "_version", ("search", "supernet", "support"),
                 "tells whether a tensor was written to"),
+    PrivateName("torch", "_amp_foreach_non_finite_check_and_unscale_", ("support",),
+                "whether all gradients are finite, as GradScaler asks; norms take several times"),
     PrivateName("torch", "_foreach_norm", ("search",),
                 "norms of all weights at once, to see that they have changed"),
     PrivateName("torch", "_weights_only_unpickler", ("supernet",),

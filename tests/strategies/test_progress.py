@@ -14,8 +14,8 @@ from nni_magic.strategies.progress import load_state, state_of
 from nni_magic.supernet.checkpoint import CHECKPOINT_KEY, FORMAT, load_supernet, read_checkpoint
 
 KEYS = {
-    "format", "version", "method", "seed", "sampler", "turns", "child_step", "panel", "leaderboard",
-    "replay", "shrinking", "terms",
+    "format", "version", "method", "seed", "sampler", "turns", "child_step", "skipped_steps",
+    "panel", "leaderboard", "replay", "shrinking", "terms",
 }  # fmt: skip
 
 

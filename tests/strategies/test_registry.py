@@ -52,7 +52,7 @@ def test_row_loads_the_strategy_that_takes_its_settings(name):
 def test_options_are_all_settings():
     assert method("spos").options == (
         "seed", "metric", "mode", "validation_batches", "calibration_batches",
-        "validation_children",
+        "validation_children", "not_finite",
     )  # fmt: skip
     assert set(method("magic_t").options) - set(method("spos").options) == {"k", "lazy", "walks"}
     both = {*method("magic_t").options, *method("magic_a").options}

@@ -14,7 +14,7 @@ from nni_magic.strategies.settings import MagicASettings, MagicATSettings, Super
 # As documented; a change here is a change for every user.
 COMMON = {
     "seed": None, "metric": None, "mode": None, "validation_batches": 4, "calibration_batches": 4,
-    "validation_children": 8,
+    "validation_children": 8, "not_finite": "stop",
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
