@@ -48,7 +48,7 @@ def as_constraint(filter: Any) -> Constraint | None:
         return filter
     if isinstance(filter, Mapping) and {"profiler"} <= filter.keys() <= {"profiler", "min", "max"}:
         return Budget(**filter)
-    if isinstance(filter, Sequence) and not isinstance(filter, str) and None not in filter:
+    if isinstance(filter, (list, tuple)) and None not in filter:
         return _All([as_constraint(each) for each in filter])
     raise TypeError(
         f"filter is {filter!r}; accepted are a callable sample -> bool, a dict of arguments for "
@@ -113,7 +113,7 @@ class Budget(RangeProfilerFilter):
                 "FlopsProfiler(space, inputs), and a LatencyTable"
             )
         if min is None and max is None:
-            raise ValueError("the budget's min and max are None; accepted is a number for one or both")
+            raise ValueError("the budget's min and max are None; accepted are numbers for one or both")
         for name, bound in (("min", min), ("max", max)):
             if bound is not None:
                 check_number(f"the budget's {name}", bound)

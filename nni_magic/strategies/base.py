@@ -155,6 +155,7 @@ class SupernetStrategy(RandomOneShot):
     def mutate_evaluator(self, evaluator: Any) -> Any:
         if isinstance(evaluator, Lightning):
             require_own_process(evaluator.trainer.strategy)
+            _check_trains(evaluator.trainer)
             self._datamodule = evaluator.datamodule
         mutated = super().mutate_evaluator(evaluator)
         guard(mutated.trainer.strategy)
@@ -204,3 +205,13 @@ class SupernetStrategy(RandomOneShot):
         space = cast(RawFormatModelSpace, self.model_space)
         for child in best[:limit]:
             yield listed(space, child.sample, child.score, module.scorer.child)
+
+
+def _check_trains(trainer: Any) -> None:
+    """Make sure that there is a training: without one no child has a score."""
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if getattr(trainer, name) == 0:
+            raise ValueError(
+                f"{name} of the evaluator's trainer is 0; accepted are others, as the supernet "
+                "would not be trained"
+            )

@@ -97,8 +97,10 @@ def check_number(
 
 def is_finite(value: Any) -> bool:
     """Tell whether a value is a finite number; ``True`` is none."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
+    if isinstance(value, numbers.Rational) and not isinstance(value, numbers.Integral):
+        return False  # a fraction, which torch and numpy do not know
     try:
         return math.isfinite(value)
     except OverflowError:  # a whole number that no float can hold
