@@ -193,10 +193,10 @@ def _tied_pairs(values: np.ndarray) -> int:
 def _precision(
     truth: np.ndarray, scores: np.ndarray, mode: Mode, top_k: Sequence[int]
 ) -> dict[int, float]:
-    if not fits(top_k, Sequence[int]):
+    if not isinstance(top_k, (list, tuple, range)):
         raise ValueError(f"top_k is {top_k!r}; accepted are lists of whole numbers")
     for k in top_k:
-        if not 1 <= k <= len(truth):
+        if not fits(k, int) or not 1 <= k <= len(truth):
             raise ValueError(
                 f"top_k holds {k!r}; accepted are 1 to {len(truth)}, the number of children"
             )
