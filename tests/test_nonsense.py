@@ -8,8 +8,23 @@ from pathlib import Path
 
 import pytest
 from nonsense import (
-    Row, bad, campaign, either, flag, not_negative, nothing, number, one_of, path, percent,
-    positive, seed, several, share, text, whole,
+    Row,
+    bad,
+    campaign,
+    either,
+    flag,
+    not_negative,
+    nothing,
+    number,
+    one_of,
+    path,
+    percent,
+    positive,
+    seed,
+    several,
+    share,
+    text,
+    whole,
 )  # fmt: skip
 
 from nni_magic.programs import concerns, settings

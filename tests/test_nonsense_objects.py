@@ -8,8 +8,23 @@ import pytest
 import torch
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
 from nonsense import (
-    Row, bad, campaign, either, flag, function, not_negative, nothing, number, one_of, positive,
-    probability, seed, several, share, text, whole,
+    Row,
+    bad,
+    campaign,
+    either,
+    flag,
+    function,
+    not_negative,
+    nothing,
+    number,
+    one_of,
+    positive,
+    probability,
+    seed,
+    several,
+    share,
+    text,
+    whole,
 )  # fmt: skip
 from scores import Rows, lightning, rows
 from spaces import ChainSpace, FlatSpace
@@ -46,7 +61,7 @@ def _is_list(value):
     return isinstance(value, (list, tuple))
 
 
-def START(value):  # noqa: N802
+def START(value):
     """What can be iterated and holds nothing."""
     empty = isinstance(value, np.ndarray) and value.size == 0
     return empty or (isinstance(value, (str, bytes, list, tuple, set, dict)) and not value)
@@ -60,7 +75,7 @@ EVOLVED = {"crossover": probability, "mutation": probability, "filter": FILTER, 
 SHARE = number(lambda value: 0 <= value < 1)
 
 
-def TOP(value):  # noqa: N802
+def TOP(value):
     """Ranks of the 20 children, or none."""
     return isinstance(value, (list, tuple)) and all(map(whole(1, 20), value))
 

@@ -6,6 +6,7 @@ Each option of each program is given each word; the samples of children each non
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 from nonsense import VALUES, told
@@ -19,7 +20,7 @@ from nni_magic.tasks.settings import TaskSettings
 
 WORDS = [
     "", " ", "x", "-1", "0", "1", "1.5", "nan", "inf", "-inf", "1e999", "null", "true", "[]", "{}",
-    "[1]", "{a: 1}", "'", "[", "{", "-", "--", "10" * 20, "0%", "!!python/name:os.system", "é", "1,",
+    "[1]", "{a: 1}", "'", "[", "{", "-", "--", "10" * 20, "0%", "!!python/name:os.system", "1,",
 ]  # fmt: skip
 NEEDED = {"checkpoint": "a.ckpt", "output": "out", "strategy": "magic_at"}
 LINES = [(program, task) for program in PROGRAMS.values()
@@ -132,9 +133,9 @@ def test_choice_that_is_none_of_a_label_is_named(check, label, choice):
     try:
         check({**GOOD, label: choice}, CANDIDATES)
     except ValueError as error:
-        assert str(error).startswith(f"the sample's '{label}' is ")  # noqa: PT017
+        assert str(error).startswith(f"the sample's '{label}' is ")
     else:
-        assert any(type(choice) is type(known) or choice == known for known in CANDIDATES[label])
+        assert any(np.all(choice == known) for known in CANDIDATES[label])
 
 
 @pytest.mark.parametrize("label", [None, 0, (), "d", 1.5], ids=repr)

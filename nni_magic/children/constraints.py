@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import nni_bootstrap  # noqa: F401
+import nni_bootstrap
 from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
 from nni.nas.profiler import Profiler
@@ -100,7 +100,8 @@ class Budget(RangeProfilerFilter):
     TypeError
         If the profiler is not one of NNI's.
     ValueError
-        If there is no bound or one is no number, no child is inside the bounds, or ``max`` is above the dearest child and so bounds
+        If there is no bound or one is no number, no child is inside the bounds,
+        or ``max`` is above the dearest child and so bounds
         nothing; where the cost is a sum whose extremes can be found.
     """
 
@@ -113,7 +114,7 @@ class Budget(RangeProfilerFilter):
                 "FlopsProfiler(space, inputs), and a LatencyTable"
             )
         if min is None and max is None:
-            raise ValueError("the budget's min and max are None; accepted are numbers for one or both")
+            raise ValueError("the budget's min and max are None; accepted are numbers for either")
         for name, bound in (("min", min), ("max", max)):
             if bound is not None:
                 check_number(f"the budget's {name}", bound)

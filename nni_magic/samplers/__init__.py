@@ -1,6 +1,6 @@
 """Path samplers: which child a training step trains."""
 
-import nni_bootstrap  # noqa: F401
+import nni_bootstrap
 
 from .base import Sampler
 from .gradual import GradualSampler

@@ -83,7 +83,7 @@ def pareto_search(
         its range.
     """
     try:
-        import pymoo  # noqa: F401
+        import pymoo
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "a search for the Pareto front needs pymoo: pip install nni-magic[pareto]"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 __all__ = [
-    "check_choice", "check_count", "check_flag", "check_number", "check_seed", "is_finite",
+    "among", "check_choice", "check_count", "check_flag", "check_number", "check_seed", "is_finite",
     "naming", "one_clear_message",
 ]  # fmt: skip
 
@@ -107,6 +107,14 @@ def is_finite(value: Any) -> bool:
         return False
 
 
+def among(value: Any, accepted: Collection[Any]) -> bool:
+    """Tell whether a value is one of some, whatever it is."""
+    try:
+        return value in accepted
+    except (TypeError, ValueError, RuntimeError):  # it has no hash, or is an array or a tensor
+        return False
+
+
 def check_choice(name: str, value: Any, accepted: Collection[Any]) -> None:
     """Raise a ``ValueError`` unless a setting is one of some values.
 
@@ -116,11 +124,7 @@ def check_choice(name: str, value: Any, accepted: Collection[Any]) -> None:
     Traceback (most recent call last):
     ValueError: mode is 'best'; accepted are 'min', 'max'
     """
-    try:
-        known = value in accepted
-    except (TypeError, ValueError):  # it has no hash, or is an array
-        known = False
-    if not known:
+    if not among(value, accepted):
         raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(repr, accepted))}")
 
 

@@ -37,7 +37,8 @@ def check_kinds(settings: Any) -> None:
     Traceback (most recent call last):
     ValueError: lazy is 1; accepted are true and false
     """
-    for name, hint in _hints(type(settings)).items():
+    kind: type = type(settings)
+    for name, hint in _hints(kind).items():
         if not fits(value := getattr(settings, name), hint):
             raise ValueError(f"{name} is {value!r}; accepted are {in_words(hint)}")
 

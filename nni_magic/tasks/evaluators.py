@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import nni
-import nni_bootstrap  # noqa: F401
-import torch
+import nni_bootstrap
 from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -81,6 +80,7 @@ def check_ids(name: str, ids: Tensor, n: int) -> None:
 
     Examples
     --------
+    >>> import torch
     >>> check_ids("labels", torch.tensor([0, 9, -100]), 10)
     Traceback (most recent call last):
     ValueError: labels hold -100; accepted are 0 to 9

@@ -57,7 +57,7 @@ class Unresolved:
 
 def test_first_field_that_does_not_fit_is_named():
     check_kinds(Walk())
-    with pytest.raises(ValueError, match="^lazy is 1; accepted are true and false$"):
+    with pytest.raises(ValueError, match=r"^lazy is 1; accepted are true and false$"):
         check_kinds(Walk(lazy=1, k="x"))
 
 

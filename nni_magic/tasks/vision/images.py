@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nni_bootstrap  # noqa: F401
+import nni_bootstrap
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
@@ -29,8 +29,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ...support.errors import check_choice, check_count, check_number
-from .parts import ImageData, Images, Statistics, as_it_is
 from ..settings import MOST_SEED
+from .parts import ImageData, Images, Statistics, as_it_is
 from .settings import ImageSettings
 from .sources import (
     FolderImages,
