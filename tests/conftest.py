@@ -4,7 +4,7 @@ import os
 import random
 
 import nni
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import pytest
 import torch
 from nni.runtime import trial_command_channel

@@ -61,7 +61,7 @@ def _is_list(value):
     return isinstance(value, (list, tuple))
 
 
-def START(value):
+def START(value):  # noqa: N802
     """What can be iterated and holds nothing."""
     empty = isinstance(value, np.ndarray) and value.size == 0
     return empty or (isinstance(value, (str, bytes, list, tuple, set, dict)) and not value)
@@ -75,7 +75,7 @@ EVOLVED = {"crossover": probability, "mutation": probability, "filter": FILTER, 
 SHARE = number(lambda value: 0 <= value < 1)
 
 
-def TOP(value):
+def TOP(value):  # noqa: N802
     """Ranks of the 20 children, or none."""
     return isinstance(value, (list, tuple)) and all(map(whole(1, 20), value))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
 from nni.nas.profiler import Profiler
@@ -100,9 +100,9 @@ class Budget(RangeProfilerFilter):
     TypeError
         If the profiler is not one of NNI's.
     ValueError
-        If there is no bound or one is no number, no child is inside the bounds,
-        or ``max`` is above the dearest child and so bounds
-        nothing; where the cost is a sum whose extremes can be found.
+        If there is no bound, or one is no number; or, where the cost is a sum whose extremes can
+        be found, no child is inside the bounds, or ``max`` is above the dearest child and so bounds
+        nothing.
     """
 
     def __init__(

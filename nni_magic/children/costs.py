@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Categorical, Sample
 from nni.mutable.symbol import SymbolicExpression
 from nni.nas.profiler import ExpressionProfiler, Profiler

@@ -1,6 +1,6 @@
 """Export the children of a trained supernet, to be used without NNI."""
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 
 from .children import FORMATS, export_child, export_children
 from .pictures import draw_architecture

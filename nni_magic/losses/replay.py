@@ -53,7 +53,7 @@ class CallReplay:
         """
         states: States = {}
         self.router.set(sample)
-        with as_anchor(self._modules), torch.set_grad_enabled(self.gradient):
+        with as_anchor(self._modules), torch.set_grad_enabled(self.gradient):  # noqa: SIM117
             with hooked(self.layers, states, stop=True):
                 call.repeat(self.model)
         if missing := [name for name in self.layers if name not in states]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import nni
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 from nni.runtime.trial_command_channel import get_default_trial_command_channel
 from pytorch_lightning.trainer.states import TrainerFn

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import yaml
 from nni.experiment import Experiment
 

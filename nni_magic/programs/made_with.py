@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 
 from ..support.files import read_json

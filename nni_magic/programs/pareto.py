@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
 from ..children.samples import candidates, check_sample, digest

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 

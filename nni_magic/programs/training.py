@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning

@@ -1,6 +1,6 @@
 """Path samplers: which child a training step trains."""
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 
 from .base import Sampler
 from .gradual import GradualSampler

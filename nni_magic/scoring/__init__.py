@@ -1,3 +1,3 @@
 """Score children with the weights that they inherit, and keep the best."""
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401

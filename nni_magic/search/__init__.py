@@ -1,6 +1,6 @@
 """Search the children of a trained supernet."""
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 
 from .evaluation import ChildEvaluator, ChildScores
 from .evolution import Evolution

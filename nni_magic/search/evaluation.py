@@ -110,7 +110,7 @@ class ChildScores:
             self._attach()  # again, as the evaluator may have evaluated something else meanwhile
             children = [canonical(self._space, sample) for sample in missing.values()]
             precision = self._scorer.module.trainer.precision_plugin
-            with isolated_randomness(), self._scorer.session(), torch.no_grad():
+            with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
                 with precision.val_step_context():
                     values = self._values(children)
             self._known.update(zip(missing, self._scorer.reduce(values), strict=True))

@@ -83,7 +83,7 @@ def pareto_search(
         its range.
     """
     try:
-        import pymoo
+        import pymoo  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "a search for the Pareto front needs pymoo: pip install nni-magic[pareto]"

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import torch
 from nni.mutable import Sample
 from torch import Tensor

@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
 from ..children.json_samples import in_space

@@ -22,7 +22,7 @@ child stays; ``lazy`` is offered, because with two candidates a block the paper'
 
 from __future__ import annotations
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 from nni.nas.nn.pytorch import ModelSpace
 
 from ..samplers.base import Sampler

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample

@@ -87,7 +87,7 @@ def choice_blocks(model: nn.Module, call: Call) -> list[nn.Module]:
     """
     blocks = {str(i): block for i, block in enumerate(outermost_blocks(model))}
     states: States = {}
-    with as_anchor(list(model.modules())), torch.no_grad():
+    with as_anchor(list(model.modules())), torch.no_grad():  # noqa: SIM117 - hooks go innermost
         with hooked(blocks, states, stop=False):
             call.repeat(model)
     return [blocks[name] for name in states]

@@ -67,7 +67,7 @@ class RandomState:
         random.setstate((version, tuple(words), next_gauss))
 
 
-class isolated_randomness:
+class isolated_randomness:  # noqa: N801 - used as a function
     """Context that leaves the global generators as it found them."""
 
     def __enter__(self) -> None:

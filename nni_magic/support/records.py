@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import torch
 from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 from torch import Tensor, nn

@@ -9,7 +9,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, ClassVar, NamedTuple
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 import torch
 from nni.mutable import Sample

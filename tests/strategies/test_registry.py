@@ -62,7 +62,7 @@ def test_options_are_all_settings():
 def test_package_offers_the_rows_classes_and_nothing_else():
     assert set(nni_magic.strategies.__all__) == set(EXPECTED.values())
     with pytest.raises(AttributeError, match="strategies' has no attribute 'Darts'"):
-        nni_magic.strategies.Darts
+        nni_magic.strategies.Darts  # noqa: B018
 
 
 def test_method_of_another_project_is_known_by_its_name(methods):

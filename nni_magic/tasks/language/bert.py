@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning

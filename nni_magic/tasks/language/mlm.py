@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import nni
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import torch
 from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor

@@ -7,7 +7,7 @@ import os
 from functools import cached_property
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
 from nni.nas.evaluator.pytorch import DataLoader, Lightning

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
 from torch import Tensor

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import nni_bootstrap
+import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
