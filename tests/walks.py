@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from nni.mutable import Categorical
 
+from nni_magic.children.samples import candidates
 from nni_magic.samplers import GradualSampler, UniformSampler
+from nni_magic.samplers.gradual import reaches_all
 from nni_magic.samplers.interleaved import InterleavedSampler
 
 UNEQUAL = {
@@ -94,10 +96,16 @@ def total_variation(p, q):
     return 0.5 * np.abs(p - q).sum(-1)
 
 
+def two_labels(space, **kwargs):
+    """Two labels a step, lazily where the walk would not reach all samples otherwise."""
+    sizes = [len(choices) for choices in candidates(space).values() if len(choices) > 1]
+    return GradualSampler(space, k=2, lazy=not reaches_all(sizes, 2), **kwargs)
+
+
 SAMPLERS = [
     pytest.param(lambda space, **kwargs: UniformSampler(space, **kwargs), id="uniform"),
     pytest.param(lambda space, **kwargs: GradualSampler(space, **kwargs), id="walk"),
-    pytest.param(lambda space, **kwargs: GradualSampler(space, k=2, **kwargs), id="walk-2"),
+    pytest.param(two_labels, id="walk-2"),
     pytest.param(lambda space, **kwargs: GradualSampler(space, lazy=True, **kwargs), id="lazy"),
     pytest.param(lambda space, **kwargs: InterleavedSampler(space, walks=3, **kwargs), id="walks"),
 ]

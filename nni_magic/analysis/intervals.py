@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from .resampling import check_finite, tails
+from .resampling import as_numbers, check_finite, tails
 
 __all__ = ["MeanInterval", "over_seeds"]
 
@@ -48,7 +47,7 @@ def over_seeds(taus: ArrayLike, *, confidence: float = 0.95) -> MeanInterval:
     >>> round(found.mean, 3), [round(end, 3) for end in found.interval], round(found.std, 3)
     (0.4, [0.35, 0.45], 0.02)
     """
-    array = np.asarray(taus, dtype=float)
+    array = as_numbers("taus", taus)
     if array.ndim != 1 or len(array) < 2:
         raise ValueError(f"taus has shape {array.shape}; accepted is (seeds,), at least two seeds")
     check_finite("taus", array)

@@ -22,7 +22,8 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from ..support.errors import check_choice
+from ..support.errors import check_choice, check_seed
+from ..support.kinds import fits
 from ..support.modes import Mode
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
@@ -110,6 +111,7 @@ def rank(
     """
     t = checked("truth", truth, None)
     s = checked("scores", scores, len(t))
+    check_seed("seed", seed)
     counts = draws(len(t), n_resamples, np.random.default_rng(seed))
     return Ranking(
         n=len(t),
@@ -191,8 +193,10 @@ def _tied_pairs(values: np.ndarray) -> int:
 def _precision(
     truth: np.ndarray, scores: np.ndarray, mode: Mode, top_k: Sequence[int]
 ) -> dict[int, float]:
+    if not isinstance(top_k, (list, tuple, range)):
+        raise ValueError(f"top_k is {top_k!r}; accepted are lists of whole numbers")
     for k in top_k:
-        if not 1 <= k <= len(truth):
+        if not fits(k, int) or not 1 <= k <= len(truth):
             raise ValueError(
                 f"top_k holds {k!r}; accepted are 1 to {len(truth)}, the number of children"
             )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..support.errors import check_count
+from ..support.errors import check_count, check_number
 
-__all__ = ["check_finite", "checked", "draws", "percentiles", "resampled_taus", "tails"]
+__all__ = [
+    "as_numbers", "check_finite", "checked", "draws", "percentiles", "resampled_taus", "tails",
+]  # fmt: skip
 
 FEWEST_CHILDREN = 3  # two children give a tau of 1 or -1, whatever the scores are worth
 FEWEST_DRAWS = 100
@@ -43,7 +45,7 @@ def checked(name: str, values: ArrayLike, *shape: int | None, children: int = -1
     >>> checked("scores", [1, 2, 2], None)
     array([1., 2., 2.])
     """
-    array = np.asarray(values, dtype=float)
+    array = as_numbers(name, values)
     fits = array.ndim == len(shape) and all(
         wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
     )
@@ -57,6 +59,14 @@ def checked(name: str, values: ArrayLike, *shape: int | None, children: int = -1
     if (np.ptp(array, axis=children) == 0).any():
         raise ValueError(f"{name} is the same for all children, so tau is undefined")
     return array
+
+
+def as_numbers(name: str, values: ArrayLike) -> np.ndarray:
+    """Make an array of numbers, or raise a ``ValueError`` that names what are none."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {values!r}; accepted are arrays of numbers") from None
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
@@ -149,6 +159,5 @@ def tails(confidence: float) -> tuple[float, float]:
     >>> tails(0.5)
     (0.25, 0.75)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence!r}; accepted are numbers above 0 and below 1")
+    check_number("confidence", confidence, above=0, below=1)
     return (1 - confidence) / 2, (1 + confidence) / 2

@@ -30,7 +30,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from ..support.errors import check_count
+from ..support.errors import check_count, check_seed
 from .intervals import MeanInterval, over_seeds
 from .resampling import checked, draws, percentiles, resampled_taus, tails
 
@@ -236,6 +236,7 @@ def noise_ceiling(
     if seeds < 2:
         raise ValueError(f"repeated has {seeds} seed; accepted are at least 2")
     check_count("runs", runs)
+    check_seed("seed", seed)
     pairs = list(combinations(r.T, 2))
     counts = draws(n, n_resamples, np.random.default_rng(seed))
     between = float(np.mean([_tau(*pair) for pair in pairs]))

@@ -10,7 +10,7 @@ from nni.mutable import Sample
 from nni.nas.oneshot.pytorch.profiler import RangeProfilerFilter
 from nni.nas.profiler import Profiler
 
-from ..support.errors import naming
+from ..support.errors import check_number, naming
 from .costs import CostSum, tabulated
 from .samples import Candidates
 
@@ -46,9 +46,9 @@ def as_constraint(filter: Any) -> Constraint | None:
         return Budget(filter.profiler, filter.min_value, filter.max_value)
     if filter is None or (callable(filter) and not isinstance(filter, Profiler)):
         return filter
-    if isinstance(filter, Mapping):
+    if isinstance(filter, Mapping) and {"profiler"} <= filter.keys() <= {"profiler", "min", "max"}:
         return Budget(**filter)
-    if isinstance(filter, Sequence) and not isinstance(filter, str) and None not in filter:
+    if isinstance(filter, (list, tuple)) and None not in filter:
         return _All([as_constraint(each) for each in filter])
     raise TypeError(
         f"filter is {filter!r}; accepted are a callable sample -> bool, a dict of arguments for "
@@ -100,8 +100,9 @@ class Budget(RangeProfilerFilter):
     TypeError
         If the profiler is not one of NNI's.
     ValueError
-        If no child is inside the bounds, or ``max`` is above the dearest child and so bounds
-        nothing; where the cost is a sum whose extremes can be found.
+        If there is no bound, or one is no number; or, where the cost is a sum whose extremes can
+        be found, no child is inside the bounds, or ``max`` is above the dearest child and so bounds
+        nothing.
     """
 
     def __init__(
@@ -112,6 +113,11 @@ class Budget(RangeProfilerFilter):
                 f"the budget's profiler is {profiler!r}; accepted are profilers of NNI, such as "
                 "FlopsProfiler(space, inputs), and a LatencyTable"
             )
+        if min is None and max is None:
+            raise ValueError("the budget's min and max are None; accepted are numbers for either")
+        for name, bound in (("min", min), ("max", max)):
+            if bound is not None:
+                check_number(f"the budget's {name}", bound)
         super().__init__(tabulated(profiler), min, max)
         self._name = type(profiler).__name__
         self._extremes = self.profiler.extremes() if isinstance(self.profiler, CostSum) else None

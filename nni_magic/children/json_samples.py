@@ -13,6 +13,7 @@ from typing import Any
 
 from nni.mutable import Sample
 
+from ..support.errors import among
 from .samples import Candidates, check_sample, plain
 
 __all__ = ["in_space", "json_form"]
@@ -73,7 +74,7 @@ def in_space(sample: Sample, candidates: Candidates) -> Sample:
 
 def _own(choice: Any, choices: Sequence[Any]) -> Any:
     """Give the one of a space's choices that a choice is equal to; itself if it is to none."""
-    if choice in choices:
+    if among(choice, choices):
         return choices[choices.index(choice)]
     form = json_form(choice)
     return next((known for known in choices if json_form(known) == form), choice)

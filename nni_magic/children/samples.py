@@ -19,6 +19,8 @@ import numpy as np
 from nni.mutable import Categorical, CategoricalMultiple, LabeledMutable, Mutable, Sample
 from nni.mutable.annotation import MutableAnnotation
 
+from ..support.errors import among
+
 __all__ = [
     "Candidates", "Sample", "active_labels", "candidates", "check_sample", "crossover", "digest",
     "distance", "neighbour", "neighbours", "plain", "random_sample",
@@ -133,18 +135,20 @@ def check_sample(sample: Sample, candidates: Candidates) -> None:
     Traceback (most recent call last):
     ValueError: the sample's 'op' is 'pool'; accepted are ['conv', 'skip']
     """
+    if not isinstance(sample, Mapping):
+        raise TypeError(f"the sample is {sample!r}; accepted are dicts, a choice for every label")
     if sample.keys() != candidates.keys():
         missing, unknown = candidates.keys() - sample.keys(), sample.keys() - candidates.keys()
         raise ValueError(
             "the sample is of another space: "
             + "; ".join(
-                f"{what} {sorted(labels)}"
+                f"{what} {sorted(labels, key=str)}"
                 for what, labels in (("it lacks", missing), ("it has unknown labels", unknown))
                 if labels
             )
         )
     for label, choice in sample.items():
-        if choice not in candidates[label]:
+        if not among(choice, candidates[label]):
             raise ValueError(
                 f"the sample's {label!r} is {choice!r}; accepted are {candidates[label]}"
             )

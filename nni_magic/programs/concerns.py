@@ -12,6 +12,7 @@ from typing import Any
 from ..strategies.registry import METHODS, method
 from ..strategies.settings import SupernetSettings
 from ..support.errors import check_choice, check_count, check_number
+from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
 
 __all__ = ["PipelineRetraining", "Retraining", "Search", "Shrinking", "Supernet"]
@@ -36,6 +37,7 @@ class Supernet:
     def __post_init__(self) -> None:
         if self.strategy is not None:
             check_choice("strategy", self.strategy, METHODS)
+        check_kinds(self)
 
     @property
     def ignored(self) -> list[str]:

@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
-from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import DocstringStyle, parse
 from jsonargparse import SUPPRESS
 
 from ..strategies.registry import METHODS
+from ..support.kinds import in_words
 
 __all__ = ["Option", "own_options", "strategy_options"]
 
@@ -92,18 +92,8 @@ class Option:
     def refusal(self, value: Any) -> ValueError:
         """Make an error that names the setting, a value and what is accepted."""
         kinds = self.kinds if self.element is None else (self.element,)
-        words = " or ".join(dict.fromkeys(_in_words(kind) for kind in kinds))
+        words = " or ".join(dict.fromkeys(in_words(kind) for kind in kinds))
         return ValueError(f"{self.name} is {value!r}; accepted are {words}")
-
-
-def _in_words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return ", ".join(map(repr, get_args(kind)))
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(map(_in_words, get_args(kind)))
-    plain = {int: "whole numbers", float: "finite numbers", bool: "true and false", str: "text",
-             Path: "paths"}  # fmt: skip
-    return plain.get(kind, "mappings" if get_origin(kind) is Mapping else "other types")
 
 
 @cache

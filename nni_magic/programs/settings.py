@@ -13,7 +13,8 @@ from typing import Literal, get_args
 
 from ..strategies.registry import METHODS
 from ..strategies.settings import AlignmentSettings
-from ..support.errors import check_choice, check_count, check_number
+from ..support.errors import check_choice, check_count
+from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
 from .concerns import PipelineRetraining, Retraining, Search, Shrinking, Supernet
 
@@ -59,6 +60,7 @@ class TrainSettings:
     output: Path | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         _check_training(self.task, self.supernet, self.retraining)
 
 
@@ -81,6 +83,7 @@ class PipelineSettings:
 
     def __post_init__(self) -> None:
         check_count("population", self.population)
+        check_kinds(self)
         check_choice("strategy", self.supernet.strategy, METHODS)
         _check_training(self.task, self.supernet, self.retraining)
 
@@ -99,6 +102,9 @@ class ScoreSettings:
 
     task: TaskSettings
     checkpoint: Path
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +138,7 @@ class ParetoSettings:
         check_choice("cost", self.cost, get_args(Cost))
         check_count("generations", self.generations)
         check_count("population", self.population)
+        check_kinds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +152,9 @@ class SearchSpaceSettings:
     """
 
     checkpoint: Path
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +171,9 @@ class ExampleSettings:
 
     name: str | None = field(default=None, metadata={"positional": True})
     folder: Path = field(default=Path(), metadata={"positional": True})
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,4 +201,5 @@ class DemoSettings:
     keep: bool = False
 
     def __post_init__(self) -> None:
-        check_number("port", self.port, at_least=0, at_most=65535)
+        check_count("port", self.port, at_least=0, at_most=65535)
+        check_kinds(self)

@@ -27,7 +27,7 @@ from ..children.budgeted import BudgetedDraws, draws_inside
 from ..children.constraints import Constraint, as_constraint, check_budgets
 from ..children.samples import Candidates
 from ..supernet.step import Step, Turn
-from ..support.errors import check_choice
+from ..support.errors import check_choice, check_seed
 
 __all__ = ["Probe", "Sampler"]
 
@@ -63,7 +63,7 @@ class Sampler(abc.ABC):
     Raises
     ------
     ValueError
-        If a budget of the filter is of another space.
+        If the seed is negative, or a budget of the filter is of another space.
     """
 
     watches_gradients = False
@@ -85,7 +85,6 @@ class Sampler(abc.ABC):
         check_budgets(self.filter, self._all)
         self._draws: tuple[Candidates, BudgetedDraws | None] | None = None
         self.current: Sample | None
-        self.reseated: int
         self._space = space if isinstance(space, Mutable) else None
         self._conditional = _is_conditional(space)
         self._active: tuple[Sample, list[str]] = {}, []
@@ -95,6 +94,7 @@ class Sampler(abc.ABC):
 
     def reset(self, seed: int | Sequence[int]) -> None:
         """Start again from a seed: the same seed gives the same samples. Restrictions stay."""
+        check_seed("seed", seed)
         self._rng = np.random.default_rng(seed)
         self.current = None
         self.reseated = 0

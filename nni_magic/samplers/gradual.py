@@ -11,9 +11,10 @@ from typing import Any
 from nni.mutable import LabeledMutable, Mutable, Sample
 
 from ..children import samples
+from ..support.errors import check_count, check_flag
 from .base import Sampler
 
-__all__ = ["GradualSampler"]
+__all__ = ["GradualSampler", "reaches_all"]
 
 
 class GradualSampler(Sampler):
@@ -28,11 +29,13 @@ class GradualSampler(Sampler):
     of it after ``t`` steps over ``N`` labels. (The paper prints :math:`e^{-t/N - \ln N}`, but its
     own corollary, :math:`t \ge N \ln N + N \ln(1/\epsilon)`, needs :math:`+ \ln N`.)
 
-    Two limits of the walk that is not lazy:
+    The walk that is not lazy has three limits, and ``lazy=True`` none of them:
 
-    - With two candidates a label it never converges: for odd ``k`` it alternates between two
-      halves of the space for ever (the walk is periodic), for even ``k`` it never leaves one.
-      Use ``lazy=True`` there.
+    - It must change labels independently enough to reach all samples; see :func:`reaches_all`.
+      Otherwise ``k`` is refused. (It is not refused in a conditional space, of which this is not
+      known. While progressive shrinking deletes candidates, such a space may come about.)
+    - With two candidates a label it never converges: it alternates between two halves of the
+      space for ever (the walk is periodic).
     - In a conditional space it changes active labels only, so that no step is wasted, and with
       ``k = 1`` visits a sample in proportion to the number of its active labels that have more
       than one candidate. The lazy walk picks among all labels and is uniform.
@@ -58,7 +61,7 @@ class GradualSampler(Sampler):
     ------
     ValueError
         If ``k`` is not from 1 to the number of labels, of which only those with several candidates
-        count unless the walk is lazy.
+        count unless the walk is lazy; or with this ``k`` the walk would not reach all samples.
     """
 
     def __init__(
@@ -71,13 +74,12 @@ class GradualSampler(Sampler):
         lazy: bool = False,
     ) -> None:
         super().__init__(space, seed=seed, filter=filter)
+        check_flag("lazy", lazy)
         # The lazy walk also picks labels of which the only choice stays.
-        n = sum(lazy or len(choices) > 1 for choices in self.candidates.values())
-        if k not in range(1, max(1, n) + 1):
-            raise ValueError(
-                f"k is {k!r}; accepted are whole numbers from 1 to {max(1, n)}, the number of "
-                "labels to pick from"
-            )
+        sizes = [n for n in map(len, self.candidates.values()) if lazy or n > 1]
+        check_count("k", k, at_most=max(1, len(sizes)))
+        if not (lazy or self._conditional or reaches_all(sizes, k)):
+            raise ValueError(_too_alike(sizes, k))
         self.k = k
         self.lazy = lazy
 
@@ -97,3 +99,42 @@ class GradualSampler(Sampler):
             return dict(self.current)
         k = min(self.k, len(movable))
         return samples.neighbour(self.current, self.candidates, self._rng, k, movable)
+
+
+def reaches_all(sizes: Sequence[int], k: int) -> bool:
+    """Tell whether steps that change ``k`` labels each lead from any sample to any other.
+
+    Labels of three candidates or more are free: two steps can undo each other in all labels but
+    one. Of those with two candidates the number that differs from the start is all that counts.
+
+    - With no others it stays even for ever where ``k`` is even: half of the samples are reached.
+    - Where ``k`` is the number of all labels, they change all together at every step.
+
+    Parameters
+    ----------
+    sizes
+        Number of candidates, 2 at least, of every label.
+    k
+        Labels that a step changes, at most all.
+
+    Examples
+    --------
+    >>> reaches_all([2, 2, 2], 2), reaches_all([2, 2, 2], 1), reaches_all([2, 2, 3], 2)
+    (False, True, True)
+    """
+    pairs = sum(size == 2 for size in sizes)
+    always_even = pairs == len(sizes) and k % 2 == 0
+    return pairs < 2 or not (always_even or k == len(sizes))
+
+
+def _too_alike(sizes: Sequence[int], k: int) -> str:
+    """Say why a walk would not reach all samples."""
+    if all(size == 2 for size in sizes):
+        accepted, why = f"odd numbers below {len(sizes)}", "all labels have two candidates"
+    else:
+        accepted, why = f"1 to {len(sizes) - 1}", "several labels have two candidates"
+    if k < len(sizes):
+        never = "a walk that changes an even number of them never reaches half of the children"
+    else:
+        never = "a walk that changes all labels changes these together, and separates them never"
+    return f"k is {k!r}; accepted are {accepted}, and with lazy=True all: {why}, and {never}"

@@ -26,6 +26,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from nni.nas.strategy import Strategy
 
+from ..children.constraints import as_constraint
 from ..scoring.listing import listed
 from ..scoring.scored import ScoredChild
 from ..scoring.scorer import Metric
@@ -33,7 +34,7 @@ from ..scoring.scores import Score, direction
 from ..support.errors import check_count
 from ..support.modes import Mode, mode_of
 from .evaluation import ChildEvaluator
-from .population import Population, check_settings
+from .population import Population, check_settings, start_of
 
 __all__ = ["Evolution"]
 
@@ -92,12 +93,14 @@ class Evolution(Strategy):
     ) -> None:
         super().__init__()
         check_count("generations", generations)
+        check_count("n_batches", n_batches)
         check_settings(
             size=population, tournament=tournament, crossover=crossover, mutation=mutation
         )  # fmt: skip
         if seed is None:
             seed = secrets.randbits(32)
             _logger.warning("No seed is given; drew %d, which repeats this run", seed)
+        check_count("seed", seed, at_least=0)
         self.generations = generations
         self.seed = seed
         self.mode = mode if metric is None and mode is None else mode_of(metric, mode)
@@ -108,8 +111,8 @@ class Evolution(Strategy):
             "tournament": tournament,
             "crossover": crossover,
             "mutation": mutation,
-            "filter": filter,
-            "start": list(start),
+            "filter": as_constraint(filter),
+            "start": start_of(start),
         }
         self._population: Population | None = None
         self._evaluate: ChildEvaluator | None = None

@@ -28,7 +28,7 @@ from ..children.json_samples import in_space, json_form
 from ..children.samples import Candidates, candidates, check_sample
 from ..samplers.uniform import UniformSampler
 from ..supernet.hidden_states import Call
-from ..support.errors import check_count, naming
+from ..support.errors import check_count, check_seed, naming
 from .measurement import conditions, step_milliseconds
 from .stand_alone import own_copy, stand_alone_child
 from .timing import Prepare, example_call, fresh, median_milliseconds
@@ -155,7 +155,7 @@ class LatencyTable(CostSum):
         """
         check_count("batch_size", batch_size)
         check_count("repeats", repeats)
-        device = torch.device(device)
+        device = _device(device)
         call = example_call(args, batch_size, device)
         measured = step_milliseconds(own_copy(space), call, device, repeats=repeats)
         return cls(
@@ -215,6 +215,7 @@ def table_error(
         are less than 2 children.
     """
     check_count("n_children", n_children, at_least=2)
+    check_seed("seed", seed)
     known, threads = table.conditions, torch.get_num_threads()
     if json_form(candidates(space)) != json_form(table.candidates):
         raise ValueError("the latency table is of another space: labels or choices differ")
@@ -233,6 +234,13 @@ def table_error(
     with torch.inference_mode():
         measured = median_milliseconds(tasks, device, repeats=known["repeats"])
     return TableError([table(child) for child in children], measured)
+
+
+def _device(device: Any) -> torch.device:
+    try:
+        return torch.device(device)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"device is {device!r}; accepted are those of torch: {error}") from None
 
 
 def _summand(step: StepLatency) -> Summand:

@@ -92,8 +92,12 @@ def pareto_search(
 
     check_count("generations", generations)
     mode = direction(score, mode)
-    if not costs:
-        raise ValueError("costs is empty; accepted are mappings of at least one name to a cost")
+    if not (isinstance(costs, Mapping) and costs and all(map(callable, costs.values()))):
+        raise ValueError(
+            f"costs is {costs!r}; accepted are mappings of at least one name to a function"
+        )
+    if not (known is None or isinstance(known, MutableMapping)):
+        raise TypeError(f"known is {known!r}; accepted are dicts, which take what is scored")
     breeder = Population(
         space, size=population, seed=seed, mode=mode, filter=filter, start=start,
         crossover=crossover, mutation=mutation,

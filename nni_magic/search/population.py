@@ -28,7 +28,7 @@ from ..scoring.scores import checked_scores
 from ..support.errors import check_choice, check_count, check_number
 from ..support.modes import Mode
 
-__all__ = ["Population", "check_settings", "mutate"]
+__all__ = ["Population", "check_settings", "mutate", "start_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class Population:
     ) -> None:
         check_choice("mode", mode, ("min", "max"))
         check_settings(size=size, tournament=tournament, crossover=crossover, mutation=mutation)
+        check_count("seed", seed, at_least=0)
         self.size = size
         self.mode = mode
         self.seed = seed
@@ -100,7 +101,7 @@ class Population:
         self.sampler = UniformSampler(space, seed=seed, filter=filter)
         self._scored: dict[str, ScoredChild] = {}  # by the child's name, in the order of scoring
         self._asked: dict[str, Sample] | None = None
-        self._start = [self._allowed_start(sample) for sample in start]
+        self._start = [self._allowed_start(sample) for sample in start_of(start)]
 
     def ask(self) -> list[Sample]:
         """Give the next generation, the same one until it is told.
@@ -246,6 +247,18 @@ def mutate(
     movable = [label for label, choices in candidates.items() if len(choices) > 1]
     k = rng.binomial(len(movable), probability)
     return neighbour(sample, candidates, rng, k, movable) if k else dict(sample)
+
+
+def start_of(start: Any) -> list[Sample]:
+    """Give the children to start with as a list, or a ``TypeError`` if they are none."""
+    try:
+        samples = list(start)
+    except TypeError:
+        raise TypeError(f"start is {start!r}; accepted are lists of samples") from None
+    for sample in samples:
+        if not isinstance(sample, Mapping):
+            raise TypeError(f"start holds {sample!r}; accepted are dicts, a choice for every label")
+    return samples
 
 
 def check_settings(*, size: int, tournament: int, crossover: float, mutation: float) -> None:

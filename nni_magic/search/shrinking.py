@@ -78,6 +78,7 @@ class ProgressiveShrinking:
     ) -> None:
         check_count("n_drop", n_drop)
         check_count("evaluations", evaluations)
+        check_count("memory", memory)
         self.n_drop = n_drop
         self.evaluations = evaluations
         self.history: list[dict[str, Any]] = []

@@ -23,6 +23,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
 
+from ..children.constraints import as_constraint
 from ..losses.term import LossTerm
 from ..samplers.base import Sampler
 from ..samplers.uniform import UniformSampler
@@ -64,9 +65,9 @@ class SupernetStrategy(RandomOneShot):
     Raises
     ------
     TypeError
-        If there is no such setting.
+        If there is no such setting, or the filter, the shrinking or a hook is something else.
     ValueError
-        If a setting is out of range.
+        If a setting is out of range, or no child is inside a budget of the filter.
     """
 
     settings_class: ClassVar[type[SupernetSettings]] = SupernetSettings
@@ -82,7 +83,15 @@ class SupernetStrategy(RandomOneShot):
         mutation_hooks: list[Any] | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(filter=filter, mutation_hooks=mutation_hooks)
+        if shrinking is not None and not isinstance(shrinking, Shrinking):
+            raise TypeError(
+                f"shrinking is {shrinking!r}; accepted are a ProgressiveShrinking(...) and what "
+                "has its methods"
+            )
+        hooks = mutation_hooks
+        if hooks is not None and not (isinstance(hooks, list) and all(map(callable, hooks))):
+            raise TypeError(f"mutation_hooks is {hooks!r}; accepted are lists of functions")
+        super().__init__(filter=as_constraint(filter), mutation_hooks=hooks)
         self._sampler: Sampler | None = None
         known = [field.name for field in dataclasses.fields(self.settings_class)]
         if unknown := [name for name in settings if name not in known]:
@@ -146,6 +155,7 @@ class SupernetStrategy(RandomOneShot):
     def mutate_evaluator(self, evaluator: Any) -> Any:
         if isinstance(evaluator, Lightning):
             require_own_process(evaluator.trainer.strategy)
+            _check_trains(evaluator.trainer)
             self._datamodule = evaluator.datamodule
         mutated = super().mutate_evaluator(evaluator)
         guard(mutated.trainer.strategy)
@@ -195,3 +205,13 @@ class SupernetStrategy(RandomOneShot):
         space = cast(RawFormatModelSpace, self.model_space)
         for child in best[:limit]:
             yield listed(space, child.sample, child.score, module.scorer.child)
+
+
+def _check_trains(trainer: Any) -> None:
+    """Make sure that there is a training: without one no child has a score."""
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if getattr(trainer, name) == 0:
+            raise ValueError(
+                f"{name} of the evaluator's trainer is 0; accepted are others, as the supernet "
+                "would not be trained"
+            )

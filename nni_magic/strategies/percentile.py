@@ -104,6 +104,8 @@ class PercentileAnchor(SupernetStrategy):
     def __init__(
         self, filter: Any = None, *, score_children: ScoreChildren | None = None, **kwargs: Any
     ) -> None:
+        if score_children is not None and not callable(score_children):
+            raise TypeError(f"score_children is {score_children!r}; accepted are functions")
         super().__init__(filter, **kwargs)
         self.score_children = score_children
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ..support.errors import check_choice, check_count, check_number
+from ..support.kinds import check_kinds
 from ..support.modes import Mode, mode_of
 from ..support.names import MASK_ARGUMENT
 from ..support.plain import plain_fields
@@ -68,10 +69,13 @@ class SupernetSettings:
     def __post_init__(self) -> None:
         plain_fields(self)
         mode_of(self.metric, self.mode)
+        if self.seed is not None:
+            check_count("seed", self.seed, at_least=0)
         check_count("validation_batches", self.validation_batches)
         check_count("calibration_batches", self.calibration_batches, at_least=0)
         check_count("validation_children", self.validation_children)
         check_choice("not_finite", self.not_finite, get_args(NotFinite))
+        check_kinds(self)  # last, as a bound says more than a type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +98,9 @@ class GradualSettings(SupernetSettings):
     walks: int = 1
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_count("k", self.k)
         check_count("walks", self.walks)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +133,15 @@ class AlignmentSettings(SupernetSettings):
     warmup_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_number("alignment_weight", self.alignment_weight, at_least=0)
         if self.align_every is not None:
             check_count("align_every", self.align_every)
         if self.warmup_epochs is not None:
             check_count("warmup_epochs", self.warmup_epochs, at_least=0)
+        super().__post_init__()
+        for layer in self.aligned_layers or ():
+            if not isinstance(layer, str):
+                check_count("aligned_layers", layer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +167,11 @@ class MagicASettings(AlignmentSettings):
     anchor_candidates: int = 16
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if isinstance(self.anchor, Mapping) and len(self.anchor) == 0:
+            raise ValueError("anchor is {}; accepted are a choice for every label, and None")
         check_count("anchor_interval", self.anchor_interval)
         check_count("anchor_candidates", self.anchor_candidates)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +193,8 @@ class AverageAlignmentSettings(AlignmentSettings):
     n_children: int = 6
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_count("n_children", self.n_children)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +216,7 @@ class PercentileAnchorSettings(AlignmentSettings):
     anchor_candidates: int = 100
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_number("percentile", self.percentile, at_least=0, at_most=100)
         check_number("tolerance", self.tolerance, at_least=0, at_most=100)
         check_count("anchor_candidates", self.anchor_candidates)
+        super().__post_init__()

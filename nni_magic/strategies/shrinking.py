@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 __all__ = ["Shrinking"]
 
 
+@runtime_checkable
 class Shrinking(Protocol):
     """What deletes candidates while a supernet trains; see ``nni_magic.search``.
 

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Collection, Iterator
 from typing import Any
 
-__all__ = ["check_choice", "check_count", "check_number", "naming", "one_clear_message"]
+__all__ = [
+    "among", "check_choice", "check_count", "check_flag", "check_number", "check_seed", "is_finite",
+    "naming", "one_clear_message",
+]  # fmt: skip
 
 
-def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
-    """Raise a ``ValueError`` unless a setting is a whole number, and large enough.
+def check_count(name: str, value: Any, *, at_least: int = 1, at_most: float = math.inf) -> None:
+    """Raise a ``ValueError`` unless a setting is a whole number within bounds.
 
     ``True`` is none, though Python counts with it: it is a slip of the hand.
 
@@ -21,8 +24,41 @@ def check_count(name: str, value: Any, *, at_least: int = 1) -> None:
     Traceback (most recent call last):
     ValueError: k is 0; accepted are whole numbers of at least 1
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} is {value!r}; accepted are whole numbers of at least {at_least}")
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or not at_least <= value <= at_most:
+        unbounded = at_most == math.inf
+        bounds = f"of at least {at_least}" if unbounded else f"from {at_least} to {at_most}"
+        raise ValueError(f"{name} is {value!r}; accepted are whole numbers {bounds}")
+
+
+def check_seed(name: str, value: Any) -> None:
+    """Raise a ``ValueError`` unless a setting seeds numpy: whole numbers from 0, one or several.
+
+    ``None``, with which numpy draws a seed that nobody knows, is none.
+
+    Examples
+    --------
+    >>> check_seed("seed", [0, 1])
+    >>> check_seed("seed", -1)
+    Traceback (most recent call last):
+    ValueError: seed is -1; accepted are whole numbers of at least 0
+    """
+    several = value if isinstance(value, (list, tuple)) and value else [value]
+    for each in several:
+        check_count(name, each, at_least=0)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise a ``ValueError`` unless a setting is ``True`` or ``False``; a number is neither.
+
+    Examples
+    --------
+    >>> check_flag("lazy", 1)
+    Traceback (most recent call last):
+    ValueError: lazy is 1; accepted are true and false
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; accepted are true and false")
 
 
 def check_number(
@@ -48,9 +84,7 @@ def check_number(
     Traceback (most recent call last):
     ValueError: dropout is 1.0; accepted are finite numbers of at least 0 and below 1
     """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    is_finite = is_number and math.isfinite(value)
-    if is_finite and at_least <= value <= at_most and above < value < below:
+    if is_finite(value) and at_least <= value <= at_most and above < value < below:
         return
     if math.isfinite(at_least) and math.isfinite(at_most):
         accepted = f"numbers from {at_least:g} to {at_most:g}"
@@ -59,6 +93,26 @@ def check_number(
         bounds = [f"{word} {bound:g}" for word, bound in words.items() if math.isfinite(bound)]
         accepted = f"finite numbers {' and '.join(bounds)}".rstrip()
     raise ValueError(f"{name} is {value!r}; accepted are {accepted}")
+
+
+def is_finite(value: Any) -> bool:
+    """Tell whether a value is a finite number; ``True`` is none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    if isinstance(value, numbers.Rational) and not isinstance(value, numbers.Integral):
+        return False  # a fraction, which torch and numpy do not know
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def among(value: Any, accepted: Collection[Any]) -> bool:
+    """Tell whether a value is one of some, whatever it is."""
+    try:
+        return value in accepted
+    except (TypeError, ValueError, RuntimeError):  # it has no hash, or is an array or a tensor
+        return False
 
 
 def check_choice(name: str, value: Any, accepted: Collection[Any]) -> None:
@@ -70,7 +124,7 @@ def check_choice(name: str, value: Any, accepted: Collection[Any]) -> None:
     Traceback (most recent call last):
     ValueError: mode is 'best'; accepted are 'min', 'max'
     """
-    if value not in accepted:
+    if not among(value, accepted):
         raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(repr, accepted))}")
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any, Literal
 
 from .errors import check_choice
+from .kinds import fits
 
 __all__ = ["Mode", "mode_of"]
 
@@ -43,7 +44,8 @@ def mode_of(metric: Any, mode: Mode | None) -> Mode:
     Raises
     ------
     ValueError
-        If there is no such mode, or none is given and the name does not tell it.
+        If the metric is none of these, there is no such mode, or none is given and the name does
+        not tell it.
 
     Examples
     --------
@@ -54,6 +56,11 @@ def mode_of(metric: Any, mode: Mode | None) -> Mode:
     ValueError: mode is None; accepted are 'min' and 'max', as metric 'reward' does not tell which \
 is better
     """
+    if not (metric is None or callable(metric) or fits(metric, str)):
+        raise ValueError(
+            f"metric is {metric!r}; accepted are the name of a metric, a function, and None for "
+            "the validation loss"
+        )
     if mode is not None:
         check_choice("mode", mode, ("min", "max"))
         return mode

@@ -9,16 +9,18 @@ import nni
 import nni_bootstrap  # noqa: F401
 from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
 from ..support.errors import check_count
 from .loading import EpochSampler
+from .settings import MOST_AT_ONCE
 
 __all__ = [
     "ReportingModule",
+    "check_ids",
     "check_steps",
     "every_step",
     "parameter_groups",
@@ -59,10 +61,33 @@ def check_steps(total_steps: int, warmup_steps: int) -> None:
         If it has none, or its warm-up is longer.
     """
     check_count("total_steps", total_steps)
-    if not 0 <= warmup_steps <= total_steps:
+    check_count("warmup_steps", warmup_steps, at_least=0)
+    if warmup_steps > total_steps:
         raise ValueError(
             f"warmup_steps is {warmup_steps}; accepted are 0 to total_steps, which is {total_steps}"
         )
+
+
+def check_ids(name: str, ids: Tensor, n: int) -> None:
+    """Make sure that labels or ids are from 0 to ``n - 1``.
+
+    Torch's losses pass over -100 in silence, and a GPU ends the process on others.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> check_ids("labels", torch.tensor([0, 9, -100]), 10)
+    Traceback (most recent call last):
+    ValueError: labels hold -100; accepted are 0 to 9
+    """
+    outside = (ids < 0) | (ids >= n)
+    if outside.any():
+        raise ValueError(f"{name} hold {ids[outside][0].item()}; accepted are 0 to {n - 1}")
 
 
 def parameter_groups(
@@ -131,6 +156,8 @@ def training_evaluator(
     ValueError
         If ``batch_size`` is larger than the training set, which would give no batch at all.
     """
+    check_count("total_steps", total_steps)
+    check_count("num_workers", num_workers, at_least=0, at_most=MOST_AT_ONCE)
     loaders = {"batch_size": batch_size, "num_workers": num_workers, "collate_fn": collate_fn}
     shuffled = _training_loader(train, seed, **loaders)
     return Lightning(
@@ -158,6 +185,7 @@ def search_evaluator(
     statistics are taken anew on it for every child.
     """
     check_count("batch_size", batch_size)
+    check_count("num_workers", num_workers, at_least=0, at_most=MOST_AT_ONCE)
     quiet = {
         "logger": False,
         "enable_checkpointing": False,

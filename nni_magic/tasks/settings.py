@@ -6,12 +6,20 @@ its data and its space.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from ..strategies.settings import SupernetSettings
 from ..support.errors import check_count, check_number
+from ..support.kinds import check_kinds
+
+MOST_SEED = 2**32 - 1
+"""The largest seed that Lightning takes."""
+MOST_AT_ONCE = 1024
+"""Most threads or processes: above it some machines crash instead of refusing."""
+_DEVICES = r"auto|-1|[1-9]\d*|\d+(,\d+)*,|\d+(,\d+)+"
 
 __all__ = ["Machine", "Scoring", "TaskSettings", "Training"]
 
@@ -52,8 +60,8 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("epochs", "epoch_steps", "batch_size", "accumulate"):
             check_count(name, getattr(self, name))
-        for name in ("seed", "warmup_steps"):
-            check_count(name, getattr(self, name), at_least=0)
+        check_count("seed", self.seed, at_least=0, at_most=MOST_SEED)
+        check_count("warmup_steps", self.warmup_steps, at_least=0)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
 
@@ -101,8 +109,13 @@ class Machine:
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
-        check_count("workers", self.workers, at_least=0)
-        check_count("threads", self.threads, at_least=0)
+        for name in ("workers", "threads"):
+            check_count(name, getattr(self, name), at_least=0, at_most=MOST_AT_ONCE)
+        if not re.fullmatch(_DEVICES, str(self.devices)):
+            raise ValueError(
+                f"devices is {self.devices!r}; accepted are 'auto', a number of devices, -1 for "
+                "all, and their numbers with commas, such as '0,1' or '2,'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +154,7 @@ class TaskSettings(Training, Machine, Scoring):
     def __post_init__(self) -> None:
         for concern in (Training, Machine, Scoring):
             concern.__post_init__(self)
+        check_kinds(self)  # last, as a bound says more than a type
 
     def with_data(self, data: Path) -> Self:
         """Take other data, in a file or folder of the user.

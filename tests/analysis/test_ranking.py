@@ -187,7 +187,7 @@ def test_values_without_a_ranking_are_refused(truth, scores, message):
         ({"top_k": (1, 6)}, "top_k holds 6; accepted are 1 to 5, the number of"),
         ({"top_k": (0,)}, "top_k holds 0; accepted are 1 to 5"),
         ({"mode": "least"}, "mode is 'least'; accepted are 'min', 'max'"),
-        ({"confidence": 95}, "confidence is 95; accepted are numbers above 0 and"),
+        ({"confidence": 95}, "confidence is 95; accepted are finite numbers above 0 and"),
     ],
 )
 @pytest.mark.parametrize("call", [lambda **s: rank(FIVE, FIVE[::-1], **s),

@@ -93,6 +93,6 @@ def test_few_resamples_are_refused():
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])
 def test_confidence_out_of_range_is_refused(confidence):
-    message = f"confidence is {confidence}; accepted are numbers above 0 and below 1"
+    message = f"confidence is {confidence}; accepted are finite numbers above 0 and below 1"
     with pytest.raises(ValueError, match=message):
         tails(confidence)

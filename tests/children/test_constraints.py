@@ -86,7 +86,7 @@ def test_other_things_are_refused(filter):
 def test_profiler_without_a_bound_is_refused(params):
     with pytest.raises(TypeError, match=r'filter is .*Profiler.*"max"'):
         as_constraint(params)
-    with pytest.raises(ValueError, match="min and max can't be both None"):
+    with pytest.raises(ValueError, match="the budget's min and max are None; accepted are numbers"):
         as_constraint({"profiler": params})
     with pytest.raises(TypeError, match="profiler is <built-in function len>; accepted are prof"):
         as_constraint({"profiler": len, "max": 3})

@@ -117,7 +117,7 @@ def test_several_values_are_frozen():
         (Sequence[int | str] | None, "whole numbers or text"),
         (Literal["min", "max"], "'min', 'max'"),
         (Mapping[str, Any] | None, "mappings"),
-        (complex, "other types"),
+        (complex, "complex objects"),
     ],
 )
 def test_refusal_names_setting_value_and_what_is_accepted(hint, words):

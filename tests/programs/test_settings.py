@@ -23,9 +23,10 @@ def test_wrong_setting_of_a_front_is_named(given, message):
         ParetoSettings(task=TaskSettings(), checkpoint=Path("a"), output=Path("b"), **given)
 
 
-@pytest.mark.parametrize("port", [-1, 65536])
+@pytest.mark.parametrize("port", [-1, 65536, 80.0])
 def test_port_is_one_of_the_machines(port):
-    with pytest.raises(ValueError, match=f"port is {port}; accepted are numbers from 0 to 65535"):
+    message = f"port is {port}; accepted are whole numbers from 0 to 65535"
+    with pytest.raises(ValueError, match=message):
         DemoSettings(port=port)
 
 

@@ -23,6 +23,7 @@ from walks import (
 
 from nni_magic.children import samples
 from nni_magic.samplers import GradualSampler
+from nni_magic.samplers.gradual import reaches_all
 
 # In flat spaces, exactly
 
@@ -173,10 +174,73 @@ def test_walk_with_fewer_active_labels_than_k_changes_all_of_them():
 # Errors
 
 
-@pytest.mark.parametrize("k", [0, -1, 4, 1.5])
+@pytest.mark.parametrize("k", [0, -1, 4, 1.5, 1.0, True, None, "1"])
 def test_walk_k_out_of_range_raises(k):
-    with pytest.raises(ValueError, match=f"k is {k}; accepted are whole numbers from 1 to 3"):
+    with pytest.raises(ValueError, match=f"k is {k!r}; accepted are whole numbers from 1 to 3"):
         GradualSampler(FlatSpace(3), seed=0, k=k)
+
+
+@pytest.mark.parametrize("lazy", [0, 1, None, "yes"])
+def test_walk_is_lazy_or_not(lazy):
+    with pytest.raises(ValueError, match=f"lazy is {lazy!r}; accepted are true and false"):
+        GradualSampler(FlatSpace(3), seed=0, lazy=lazy)
+
+
+def space_of(sizes):
+    return {
+        label: nni.choice(label, list(range(n))) for label, n in zip("abcd", sizes, strict=False)
+    }
+
+
+SIZES = [
+    sizes for n in range(1, 5) for sizes in itertools.combinations_with_replacement((2, 3, 4), n)
+    if np.prod(sizes) <= 40
+]  # fmt: skip
+
+
+def reached(sampler):
+    """Whether the walk that a sampler proposes leads from any sample to any other."""
+    _, matrix = transition_matrix(sampler)
+    return connected_components(matrix, connection="strong")[0] == 1
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_k_is_refused_exactly_where_the_walk_does_not_reach_all_samples(sizes, monkeypatch):
+    for k in range(1, len(sizes) + 1):
+        with monkeypatch.context() as unchecked:
+            unchecked.setattr("nni_magic.samplers.gradual.reaches_all", lambda sizes, k: True)
+            expected = reached(GradualSampler(space_of(sizes), seed=0, k=k))
+        assert reaches_all(sizes, k) == expected
+        if expected:
+            GradualSampler(space_of(sizes), seed=0, k=k)
+        else:
+            with pytest.raises(ValueError, match=f"^k is {k}; accepted are .*lazy=True"):
+                GradualSampler(space_of(sizes), seed=0, k=k)
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (2, 2, 2), (2, 2, 3)], ids=str)
+def test_lazy_walk_reaches_all_samples_with_every_k(sizes):
+    assert all(
+        reached(GradualSampler(space_of(sizes), seed=0, k=k, lazy=True))
+        for k in range(1, len(sizes) + 1)
+    )
+
+
+@pytest.mark.parametrize(("sizes", "k", "message"), [
+    ((2, 2, 2), 2, "k is 2; accepted are odd numbers below 3, and with lazy=True all: all labels "
+     "have two candidates, and a walk that changes an even number of them never reaches half"),
+    ((2, 2, 2), 3, "k is 3; accepted are odd numbers below 3, and with lazy=True all: all labels "
+     "have two candidates, and a walk that changes all labels changes these together"),
+    ((2, 2, 3), 3, "k is 3; accepted are 1 to 2, and with lazy=True all: several labels have two "
+     "candidates, and a walk that changes all labels changes these together"),
+])  # fmt: skip
+def test_refused_k_tells_the_reason(sizes, k, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        GradualSampler(space_of(sizes), seed=0, k=k)
+
+
+def test_k_of_a_conditional_space_is_not_refused():
+    GradualSampler(NestedSpace(), seed=0, k=2)
 
 
 def test_walk_k_counts_labels_that_can_change():

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from spaces import ConvSpace
+from spaces import ConvSpace, SizedSpace
 from training import Watch, classification, make, train
 
 from nni_magic.children.samples import distance
@@ -52,3 +52,13 @@ def test_k_out_of_range(k):
 def test_k_beyond_the_space_fails_at_start():
     with pytest.raises(ValueError, match="k is 5; accepted are whole numbers from 1 to 4"):
         train(make("magic_t", k=5), ConvSpace(), classification(Watch()))
+
+
+@pytest.mark.parametrize("name", ["magic_t", "magic_at"])
+@pytest.mark.parametrize("walks", [1, 2])
+def test_k_with_which_half_of_the_children_are_never_trained_fails_at_start(name, walks):
+    watch = Watch()
+    message = "k is 2; accepted are odd numbers below 4, and with lazy=True all"
+    with pytest.raises(ValueError, match=message):
+        train(make(name, k=2, walks=walks), SizedSpace(), classification(watch))
+    assert watch.steps == []

@@ -1,10 +1,20 @@
 """Names before messages of errors, and settings that are whole numbers."""
 
 import os
+import re
 
+import numpy as np
 import pytest
 
-from nni_magic.support.errors import check_count, check_number, naming, one_clear_message
+from nni_magic.support.errors import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_seed,
+    naming,
+    one_clear_message,
+)  # fmt: skip
 
 
 def test_name_comes_before_the_message():
@@ -35,6 +45,40 @@ def test_other_values_are_refused_and_named(value, at_least):
         check_count("n", value, at_least=at_least)
 
 
+@pytest.mark.parametrize("value", [-1, 4, True, 2.0, 10**400])
+def test_whole_number_outside_of_two_bounds_is_refused(value):
+    with pytest.raises(ValueError, match=f"^n is {value}; accepted are whole numbers from 0 to 3$"):
+        check_count("n", value, at_least=0, at_most=3)
+
+
+@pytest.mark.parametrize("value", [0, 2**70, [0, 1], (3,)])
+def test_seeds_of_numpy_are_accepted(value):
+    check_seed("seed", value)
+
+
+@pytest.mark.parametrize("value", [None, -1, 1.0, True, "1", [], [0, -1], [None]])
+def test_other_seeds_are_refused(value):
+    with pytest.raises(ValueError, match=r"^seed is .*; accepted are whole numbers of at least 0$"):
+        check_seed("seed", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "true", [True]])
+def test_what_is_no_flag_is_refused(value):
+    check_flag("lazy", True)
+    message = f"^lazy is {re.escape(repr(value))}; accepted are true and false$"
+    with pytest.raises(ValueError, match=message):
+        check_flag("lazy", value)
+
+
+@pytest.mark.parametrize("value", ["best", [], {}, np.array([1, 2])])
+@pytest.mark.parametrize("accepted", [("min", "max"), {"min": 1, "max": 2}])
+def test_what_is_no_choice_is_refused_also_without_a_hash(value, accepted):
+    check_choice("mode", "max", accepted)
+    message = f"^mode is {re.escape(repr(value))}; accepted are 'min', 'max'$"
+    with pytest.raises(ValueError, match=message):
+        check_choice("mode", value, accepted)
+
+
 @pytest.mark.parametrize(
     ("bounds", "value", "accepted"),
     [
@@ -46,6 +90,7 @@ def test_other_values_are_refused_and_named(value, at_least):
         ({"above": 0, "below": 1}, 1, "finite numbers above 0 and below 1"),
         ({"at_least": 0, "below": 1}, 1.0, "finite numbers of at least 0 and below 1"),
         ({"at_least": 0}, True, "finite numbers of at least 0"),
+        ({"at_least": 0}, 10**400, "finite numbers of at least 0"),
         ({"at_least": 0}, "1", "finite numbers of at least 0"),
     ],
 )

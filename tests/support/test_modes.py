@@ -1,5 +1,6 @@
 """Which way a metric is better, told by its name."""
 
+import re
 import subprocess
 import sys
 
@@ -37,11 +38,19 @@ def test_given_mode_is_taken(metric, mode):
     assert mode_of(metric, mode) == mode
 
 
-@pytest.mark.parametrize("metric", ["reward", "score", "valacc", "neg_mean_squared_error", ""])
+@pytest.mark.parametrize("metric", ["reward", "score", "valacc", "neg_mean_squared_error"])
 def test_mode_of_a_name_that_does_not_tell_is_asked_for(metric):
     message = f"^mode is None; accepted are 'min' and 'max', as metric '{metric}' does not tell whi"
     with pytest.raises(ValueError, match=message):
         mode_of(metric, None)
+
+
+@pytest.mark.parametrize("metric", ["", " ", 0, [], False, b"val_loss"])
+@pytest.mark.parametrize("mode", [None, "min"])
+def test_metric_that_is_neither_name_nor_function_is_refused(metric, mode):
+    message = f"^metric is {re.escape(repr(metric))}; accepted are the name of a metric, a function"
+    with pytest.raises(ValueError, match=message):
+        mode_of(metric, mode)
 
 
 def test_mode_of_a_function_is_asked_for():

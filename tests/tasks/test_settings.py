@@ -1,6 +1,7 @@
 """Settings that every task has."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -36,8 +37,44 @@ def test_learning_rate_is_a_finite_number_above_0(value):
         Training(learning_rate=value)
 
 
-@pytest.mark.parametrize("name", ["threads", "workers", "calibration_batches"])
-def test_count_may_be_0_and_no_less(name):
+def test_count_may_be_0_and_no_less():
+    TaskSettings(calibration_batches=0)
+    message = "calibration_batches is -1; accepted are whole numbers of at least 0"
+    with pytest.raises(ValueError, match=message):
+        TaskSettings(calibration_batches=-1)
+
+
+@pytest.mark.parametrize("name", ["threads", "workers"])
+def test_count_of_what_runs_at_once_is_one_that_no_machine_crashes_on(name):
     TaskSettings(**{name: 0})
-    with pytest.raises(ValueError, match=f"{name} is -1; accepted are whole numbers of at least 0"):
-        TaskSettings(**{name: -1})
+    TaskSettings(**{name: 1024})
+    for wrong in (-1, 1_000_000):
+        message = f"{name} is {wrong}; accepted are whole numbers from 0 to 1024"
+        with pytest.raises(ValueError, match=message):
+            TaskSettings(**{name: wrong})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, None, 0.0])
+def test_seed_is_one_that_lightning_takes(seed):
+    message = f"seed is {seed}; accepted are whole numbers from 0 to 4294967295"
+    with pytest.raises(ValueError, match=message):
+        TaskSettings(seed=seed)
+
+
+@pytest.mark.parametrize("devices", ["auto", 1, 8, -1, "-1", "2", "0,1", "2,", "0,"])
+def test_devices_are_as_lightning_takes_them(devices):
+    assert TaskSettings(devices=devices).devices == devices
+
+
+@pytest.mark.parametrize("devices", [0, -2, "0", "all", "", "0,,1", True, 1.0, None, [0]])
+def test_devices_that_are_none_are_refused(devices):
+    message = f"devices is {re.escape(repr(devices))}; accepted are 'auto', a number of devices"
+    with pytest.raises(ValueError, match=message):
+        TaskSettings(devices=devices)
+
+
+def test_every_setting_has_its_type():
+    with pytest.raises(ValueError, match="sync_batchnorm is 1; accepted are true and false"):
+        TaskSettings(sync_batchnorm=1)
+    with pytest.raises(ValueError, match="cache is 'runs'; accepted are paths"):
+        TaskSettings(cache="runs")

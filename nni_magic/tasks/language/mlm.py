@@ -7,6 +7,7 @@ is most of a small model's work, and only 15 % of the positions are predicted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,11 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...support.errors import check_choice, check_number
+from ...support.errors import check_choice, check_count, check_number
+from ...support.kinds import fits
 from ..evaluators import (
     ReportingModule,
+    check_ids,
     check_steps,
     every_step,
     parameter_groups,
@@ -106,7 +109,16 @@ class MaskedLanguageModel(ReportingModule):
         super().__init__()
         check_choice("optimizer", optimizer, OPTIMIZERS)
         check_steps(total_steps, warmup_steps)
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("weight_decay", weight_decay, at_least=0)
+        check_number("eps", eps, above=0)
         check_number("mask_probability", mask_probability, above=0, at_most=1)
+        check_count("vocab_size", vocab_size)
+        ids = {"pad_id": (pad_id,), "mask_id": (mask_id,), "special_ids": special_ids}
+        for name, each in ids.items():
+            _check_ids(name, each, vocab_size)
+        if not (fits(betas, Sequence[float]) and len(betas) == 2 and _are_shares(betas)):
+            raise ValueError(f"betas is {betas!r}; accepted are two numbers of at least 0, below 1")
         self.pad_id = pad_id
         self.masking: dict[str, Any] = {
             "vocab_size": vocab_size,
@@ -120,6 +132,12 @@ class MaskedLanguageModel(ReportingModule):
         self.schedule = partial(
             warmup_then_decay, warmup_steps=warmup_steps, total_steps=total_steps
         )
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check the ids where they are read without waiting for a GPU."""
+        for ids in (batch,) if isinstance(batch, Tensor) else batch[:2]:
+            check_ids("token ids", ids, self.masking["vocab_size"])
+        return batch
 
     def forward(
         self,
@@ -246,3 +264,14 @@ def _module(data: MlmData, **settings: Any) -> MaskedLanguageModel:
         special_ids=data.special.every,
         **settings,
     )
+
+
+def _check_ids(name: str, ids: Any, vocab_size: int) -> None:
+    if not fits(ids, Sequence[int]):
+        raise ValueError(f"{name} is {ids!r}; accepted are ids of tokens")
+    for each in ids:
+        check_count(name, each, at_least=0, at_most=vocab_size - 1)
+
+
+def _are_shares(numbers: Sequence[float]) -> bool:
+    return all(0 <= each < 1 for each in numbers)

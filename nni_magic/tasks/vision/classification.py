@@ -18,9 +18,10 @@ from nni.nas.evaluator.pytorch import Lightning
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...support.errors import check_number
+from ...support.errors import check_count, check_flag, check_number
 from ..evaluators import (
     ReportingModule,
+    check_ids,
     check_steps,
     every_step,
     parameter_groups,
@@ -94,8 +95,12 @@ class ImageClassification(ReportingModule):
         """See the class."""
         super().__init__()
         check_steps(total_steps, warmup_steps)
+        check_count("n_classes", n_classes)
+        check_number("learning_rate", learning_rate, above=0)
         check_number("momentum", momentum, above=0, below=1)
+        check_number("weight_decay", weight_decay, at_least=0)
         check_number("label_smoothing", label_smoothing, at_least=0, below=1)
+        check_flag("channels_last", channels_last)
         self.n_classes = n_classes
         self.optimizer_settings: dict[str, Any] = {
             "lr": learning_rate, "momentum": momentum, "nesterov": True,
@@ -112,6 +117,11 @@ class ImageClassification(ReportingModule):
         if self.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().set_model(model)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check the labels where they are read without waiting for a GPU."""
+        check_ids("labels", batch[1], self.n_classes)
+        return batch
 
     def forward(self, images: Tensor) -> Tensor:
         """Call the model."""

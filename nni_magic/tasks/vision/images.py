@@ -29,6 +29,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from ...support.errors import check_choice, check_count, check_number
+from ..settings import MOST_SEED
 from .parts import ImageData, Images, Statistics, as_it_is
 from .settings import ImageSettings
 from .sources import (
@@ -161,6 +162,7 @@ def stratified(labels: Tensor, held_out: float, seed: int) -> tuple[np.ndarray, 
         If the share is not accepted, or a class has too few images for both parts.
     """
     check_number("held_out", held_out, above=0, below=1)
+    check_count("seed", seed, at_least=0, at_most=MOST_SEED)
     try:
         trained, searched = train_test_split(
             np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels.numpy()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from ...support.errors import check_choice, check_count, check_number
+from ...support.kinds import fits
 from ..settings import TaskSettings
 
 __all__ = ["Dataset", "ImageSettings", "ProxylessPreset", "ProxylessSettings", "multiply_adds"]
@@ -58,12 +59,12 @@ class ImageSettings(TaskSettings):
     skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_choice("dataset", self.dataset, get_args(Dataset))
         check_number("label_smoothing", self.label_smoothing, at_least=0, below=1)
         check_number("held_out", self.held_out, above=0, below=1)
         if self.resolution is not None:
             check_count("resolution", self.resolution)
+        super().__post_init__()
 
     def with_data(self, data: Path) -> Self:
         """Take the images of a folder."""
@@ -102,11 +103,11 @@ class ProxylessSettings(ImageSettings):
     budget: str = "60%"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_choice("preset", self.preset, get_args(ProxylessPreset))
         check_number("width", self.width, above=0)
         check_number("dropout", self.dropout, at_least=0, below=1)
         multiply_adds(self.budget, 0, 0)
+        super().__post_init__()
 
 
 def multiply_adds(budget: str, smallest: float, largest: float) -> float:
@@ -129,8 +130,10 @@ def multiply_adds(budget: str, smallest: float, largest: float) -> float:
     >>> multiply_adds("600M", 1e8, 9e8), multiply_adds("75%", 100.0, 200.0)
     (600000000.0, 175.0)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([%kMG])", budget)
-    if match is None:
-        raise ValueError(f"budget is {budget!r}; accepted are figures such as 600M, 1.5G and 60%")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([%kMG])", budget) if fits(budget, str) else None
+    if match is None or float(match[1]) == 0:
+        raise ValueError(
+            f"budget is {budget!r}; accepted are figures above 0 such as 600M, 1.5G and 60%"
+        )
     value = float(match[1]) * _UNITS[match[2]]
     return smallest + value * (largest - smallest) if match[2] == "%" else value

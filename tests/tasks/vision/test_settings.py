@@ -23,7 +23,7 @@ def test_names_are_those_of_the_space_and_of_the_data_sets():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("600M", 6e8), ("1.5G", 1.5e9), ("200k", 2e5), ("0%", 10), ("100%", 30), ("25%", 15)],
+    [("600M", 6e8), ("1.5G", 1.5e9), ("200k", 2e5), ("100%", 30), ("25%", 15)],
 )
 def test_budget_is_read(text, expected):
     assert multiply_adds(text, 10, 30) == pytest.approx(expected)
@@ -34,7 +34,9 @@ def test_budget_is_read(text, expected):
     [
         ({"preset": "huge"}, "preset is 'huge'; accepted are 'imagenet', 'cifar', 'tiny'"),
         ({"dataset": "mnist"}, "dataset is 'mnist'; accepted are 'digits', 'fashion_mnist'"),
-        ({"budget": "1e6"}, "budget is '1e6'; accepted are figures such as 600M, 1.5G and 60%"),
+        ({"budget": "1e6"}, "budget is '1e6'; accepted are figures above 0 such as 600M, 1.5G"),
+        ({"budget": "0%"}, "budget is '0%'; accepted are figures above 0 such as 600M, 1.5G and"),
+        ({"budget": 60}, "budget is 60; accepted are figures above 0 such as 600M, 1.5G and 60%"),
         ({"held_out": 1.0}, "held_out is 1.0; accepted are finite numbers above 0 and below 1"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0; accepted are finite numbers of at"),
         ({"dropout": -0.1}, "dropout is -0.1; accepted are finite numbers of at least 0 and bel"),

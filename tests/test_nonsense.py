@@ -1,0 +1,147 @@
+"""Settings that mean nothing are refused when they are given, by their name; and nothing else is.
+
+Every settings dataclass and every constructor is given every nonsense value in every field.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from nonsense import (
+    Row,
+    bad,
+    campaign,
+    either,
+    flag,
+    not_negative,
+    nothing,
+    number,
+    one_of,
+    path,
+    percent,
+    positive,
+    seed,
+    several,
+    share,
+    text,
+    whole,
+)  # fmt: skip
+
+from nni_magic.programs import concerns, settings
+from nni_magic.strategies.registry import METHODS
+from nni_magic.tasks.language.settings import BertSettings
+from nni_magic.tasks.settings import TaskSettings
+from nni_magic.tasks.vision.settings import ProxylessSettings
+
+OPTIONAL_COUNT = either(nothing, whole(1))
+LAYERS = either(nothing, several(either(whole(1), text)))
+SUPERNET = {
+    "seed": either(nothing, seed), "metric": either(nothing, text),
+    "mode": either(nothing, one_of("min", "max")), "validation_batches": whole(1),
+    "calibration_batches": whole(0), "validation_children": whole(1),
+}  # fmt: skip
+WALK = {"k": whole(1), "lazy": flag, "walks": whole(1)}
+ALIGNED = {
+    "alignment_weight": not_negative, "align_every": OPTIONAL_COUNT, "aligned_layers": LAYERS,
+    "mask_argument": either(nothing, text), "warmup_epochs": either(nothing, whole(0)),
+}  # fmt: skip
+BEST = {
+    "anchor": either(nothing, lambda value: isinstance(value, dict) and len(value) > 0),
+    "anchor_gradient": flag,
+    "anchor_interval": whole(1), "anchor_candidates": whole(1),
+}  # fmt: skip
+STRATEGIES = {
+    "spos": SUPERNET,
+    "magic_t": {**SUPERNET, **WALK},
+    "magic_a": {**SUPERNET, **ALIGNED, **BEST},
+    "magic_at": {**SUPERNET, **WALK, **ALIGNED, **BEST},
+    "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
+    "percentile_anchor": {
+        **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,
+        "anchor_candidates": whole(1),
+    },
+}  # fmt: skip
+TASK = {
+    "seed": whole(0, 2**32 - 1), "epochs": whole(1), "epoch_steps": whole(1),
+    "batch_size": whole(1), "accumulate": whole(1), "learning_rate": positive,
+    "warmup_steps": whole(0), "weight_decay": not_negative, "workers": whole(0, 1024),
+    "threads": whole(0, 1024),
+    "devices": either(whole(1), whole(-1, -1), one_of("1")),
+    "precision": text, "distributed": text,  # Lightning checks them when its trainer is made
+    "sync_batchnorm": flag,
+    "validation_batches": whole(1), "calibration_batches": whole(0), "cache": path,
+}  # fmt: skip
+BERT = {
+    **TASK, "corpus": several(text), "tokenizer": either(nothing, path), "optimizer": one_of("adam"),
+    "preset": one_of("tiny"), "dropout": number(lambda value: 0 <= value < 1),
+}  # fmt: skip
+PROXYLESS = {
+    **TASK, "label_smoothing": number(lambda value: 0 <= value < 1), "channels_last": flag,
+    "dataset": one_of("digits"), "data": either(nothing, path), "download": flag,
+    "resolution": OPTIONAL_COUNT, "held_out": share, "skip_unreadable": flag,
+    "preset": one_of("tiny"), "candidates": either(nothing, several(text)), "width": positive,
+    "dropout": number(lambda value: 0 <= value < 1), "budget": one_of("60%"),
+}  # fmt: skip
+RETRAINING = {
+    "retrain_epochs": whole(0), "retrain_learning_rate": either(nothing, positive),
+}  # fmt: skip
+PROGRAM = {
+    "task": TaskSettings(), "supernet": concerns.Supernet(strategy="spos"),
+    "shrinking": concerns.Shrinking(), "search": concerns.Search(),
+    "retraining": concerns.Retraining(),
+}  # fmt: skip
+SCORED = {"task": TaskSettings(), "checkpoint": Path("a.ckpt")}
+NEVER = either()
+
+
+def _dataclasses():
+    """A row for every settings dataclass."""
+    yield from (Row(row.settings.__name__, row.settings, STRATEGIES[row.name])
+                for row in METHODS.values())  # fmt: skip
+    yield Row("TaskSettings", TaskSettings, TASK)
+    yield Row("BertSettings", BertSettings, BERT)
+    yield Row("ProxylessSettings", ProxylessSettings, PROXYLESS)
+    yield Row("Supernet", concerns.Supernet, {
+        "strategy": either(nothing, one_of("spos")), "given": lambda value: isinstance(value, dict),
+    })  # fmt: skip
+    yield Row("Shrinking", concerns.Shrinking, {"n_drop": whole(0), "evaluations": whole(1)})
+    yield Row("Search", concerns.Search, {
+        "search_children": whole(50), "population": whole(1, 1000),
+    })  # fmt: skip
+    yield Row("Retraining", concerns.Retraining, RETRAINING)
+    yield Row("PipelineRetraining", concerns.PipelineRetraining, {
+        **RETRAINING, "retrain_epochs": whole(1),
+    })  # fmt: skip
+    yield Row("TrainSettings", settings.TrainSettings, {
+        **dict.fromkeys(PROGRAM, NEVER), "output": either(nothing, path),
+    }, PROGRAM)  # fmt: skip
+    yield Row("PipelineSettings", settings.PipelineSettings, {
+        **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),
+    }, {**{name: PROGRAM[name] for name in ("task", "supernet")},
+        "retraining": concerns.PipelineRetraining()})  # fmt: skip
+    yield Row("ScoreSettings", settings.ScoreSettings, {"task": NEVER, "checkpoint": path}, SCORED)
+    yield Row("ParetoSettings", settings.ParetoSettings, {
+        "task": NEVER, "checkpoint": path, "output": path, "cost": one_of("flops"),
+        "generations": whole(1), "population": whole(1),
+    }, {**SCORED, "output": Path("out")})  # fmt: skip
+    yield Row("SearchSpaceSettings", settings.SearchSpaceSettings, {"checkpoint": path})
+    yield Row("ExampleSettings", settings.ExampleSettings, {
+        "name": either(nothing, text), "folder": path,
+    })  # fmt: skip
+    yield Row("DemoSettings", settings.DemoSettings, {
+        "folder": path, "example": text, "experiment": either(nothing, path),
+        "port": whole(0, 65535), "keep": flag,
+    })  # fmt: skip
+
+
+SETTINGS = list(_dataclasses())
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_every_field_of_every_settings_class_is_in_the_table(row):
+    assert {field.name for field in dataclasses.fields(row.make)} == {*row.meanings}
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_settings_that_mean_nothing_are_refused_by_name(row):
+    assert bad(campaign([row])) == []
