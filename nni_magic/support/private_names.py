@@ -60,6 +60,8 @@ PRIVATE_NAMES = (
     # Lightning: what its trainer does before it calls a step
     PrivateName("pytorch_lightning.LightningModule", "_on_before_batch_transfer", ("supernet",),
                 "a batch passes the module's hooks as in the trainer"),
+    PrivateName("pytorch_lightning.LightningModule", "_call_batch_hook", ("supernet",),
+                "the evaluator calls its hooks of batches by itself, too"),
     PrivateName("pytorch_lightning.LightningModule", "_trainer", ("scoring", "supernet"),
                 _ATTACHED),
     PrivateName(_TRAINER, "_data_connector", ("supernet",), "attaches data without a fit"),
@@ -83,6 +85,10 @@ PRIVATE_NAMES = (
     PrivateName("pytorch_lightning.strategies.launchers", "_MultiProcessingLauncher", ("supernet",),
                  "tells strategies that train in other processes"),
     # NNI
+    PrivateName("nni.trial", "_intermediate_seq", ("scoring",),
+                "the number of the next report, which a score does not use up"),
+    PrivateName("nni.nas.evaluator.pytorch.lightning.SupervisedLearningModule",
+                "_get_result_for_report", ("scoring",), "is asked for in hooks of validation"),
     PrivateName("nni.nas.evaluator.pytorch.LightningModule", "_model", ("supernet",),
                 "the prefix of the supernet's weights in a checkpoint; also " + _ATTACHED),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.sampling.PathSamplingLayer", "_sampled",
