@@ -31,19 +31,19 @@ def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterat
     What it writes to the trainer's loggers by itself, such as pictures, goes nowhere, nor does what
     it reports to NNI. NNI's own evaluators write no ONNX.
     """
-    instead: dict[str, Any] = {"log": log}
-    if isinstance(evaluator, SupervisedLearningModule):  # hooks of one's own call NNI's above them
-        instead.update(export_onnx=None, _get_result_for_report=_nothing)
     own = evaluator.__dict__
-    held = {name: own[name] for name in instead if name in own}  # NNI puts ``log`` there, in a fit
-    own.update(instead)
+    held = dict(own)
+    own["log"] = log  # NNI puts the wrapper's there, in a fit
+    if isinstance(evaluator, SupervisedLearningModule):
+        evaluator.export_onnx = None
+        evaluator._get_result_for_report = _nothing  # hooks of users call NNI's, which report
     try:
         with _without_loggers(evaluator), _without_reports():
             yield
     finally:
-        for name in instead:
+        for name in ("log", "export_onnx", "_get_result_for_report"):
             own.pop(name, None)
-        own.update(held)
+            own.update({name: held[name]} if name in held else {})
 
 
 class _Silent(TrialCommandChannel):

@@ -33,7 +33,8 @@ def _reduction(name: str, reduce_fx: Any) -> type[TorchMetric] | None:
     """What accumulates values, by what Lightning takes: a name, or torch's or Python's function."""
     called = reduce_fx.lower() if isinstance(reduce_fx, str) else None
     for known, kind in _REDUCTIONS.items():
-        if called == known or reduce_fx in (getattr(torch, known, None), getattr(builtins, known, 0)):
+        functions = [getattr(owner, known, None) for owner in (torch, builtins)]
+        if called == known or (callable(reduce_fx) and reduce_fx in functions):
             return kind
     raise ValueError(
         f"reduce_fx of {name!r} is {reduce_fx!r}; accepted are mean, sum, min and max, as in "

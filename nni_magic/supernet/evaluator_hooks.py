@@ -73,16 +73,6 @@ class EvaluatorHooks(RandomSamplingLightningModule):
     vars().update({name: _Evaluators() for name in HOOKS})
     vars().update({name: _EvaluatorsToSet() for name in ATTRIBUTES})
 
-    def _call_batch_hook(self, hook_name: str, *args: Any) -> Any:
-        """Call a hook of batches as the evaluator does that calls it by itself, as ``to_onnx`` does.
-
-        Lightning takes for a DataModule what is not of the caller's class; so the selector holds
-        the evaluator's module. Another wrapper may have been attached since, of the same module.
-        """
-        selector = self.trainer._data_connector._datahook_selector
-        selector.model = self.training_module
-        return self.training_module._call_batch_hook(hook_name, *args)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         keep_loadable(checkpoint)
         self.training_module.on_save_checkpoint(checkpoint)

@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signatu
 from torch import nn
 
 from .batches import copy_of
+from .connection import hooks_called_by
 from .hidden_states import Call, capture_call
 
 __all__ = ["call_step", "loss_of", "training_call", "validate_batch"]
@@ -49,7 +50,8 @@ def call_step(
         arguments.append(batch_idx)
     if dataloader_idx is not None:
         arguments.append(dataloader_idx)
-    return step(*arguments)
+    with hooks_called_by(cast(Any, step).__self__):
+        return step(*arguments)
 
 
 def validate_batch(

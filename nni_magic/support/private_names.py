@@ -60,8 +60,6 @@ PRIVATE_NAMES = (
     # Lightning: what its trainer does before it calls a step
     PrivateName("pytorch_lightning.LightningModule", "_on_before_batch_transfer", ("supernet",),
                 "a batch passes the module's hooks as in the trainer"),
-    PrivateName("pytorch_lightning.LightningModule", "_call_batch_hook", ("supernet",),
-                "the evaluator calls its hooks of batches by itself, too"),
     PrivateName("pytorch_lightning.LightningModule", "_trainer", ("scoring", "supernet"),
                 _ATTACHED),
     PrivateName(_TRAINER, "_data_connector", ("supernet",), "attaches data without a fit"),
