@@ -173,6 +173,7 @@ class Writes(Both):
 
 
 def test_children_whose_stem_writes_run_whole_with_one_set_of_statistics(caplog):
+    caplog.set_level(logging.INFO)
     net, loader = trained(Writes), DataLoader(TRAIN, batch_size=16)
     evaluator, children = lightning(train=loader), population(net, 3)[:4]
     evaluate = ChildEvaluator(net, evaluator, calibration_batches=2)
@@ -180,4 +181,4 @@ def test_children_whose_stem_writes_run_whole_with_one_set_of_statistics(caplog)
         losses_averaged_by_hand(net, [child], evaluator, list(loader)[:2])[0] for child in children
     ]
     assert evaluate(children) == pytest.approx(expected, rel=1e-5)
-    assert "writes into its inputs" in caplog.text
+    assert "the model writes into its inputs" in caplog.text
