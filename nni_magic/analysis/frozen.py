@@ -29,6 +29,7 @@ from ..supernet.evaluator_steps import call_step, loss_of
 from ..supernet.hidden_states import Call, as_anchor, capture_call
 from ..supernet.resume import isolated_randomness, seed_generators
 from ..supernet.routing import Router
+from ..supernet.stages import in_training
 
 __all__ = ["FrozenTraining"]
 
@@ -85,8 +86,11 @@ class FrozenTraining:
         with self._connected(), converted(self._module), self._frozen(weights):
             yield
 
-    def _connected(self) -> contextlib.AbstractContextManager[None]:
-        return connected(self._module, self.model, self._evaluator)
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """As the trainer trains, for hooks of batches and steps that ask."""
+        with connected(self._module, self.model, self._evaluator), in_training(self._module):
+            yield
 
     @contextlib.contextmanager
     def _frozen(self, weights: Sequence[nn.Parameter]) -> Iterator[None]:

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 
 from ..samplers.streams import Stream
 from ..scoring.evaluator_state import unnoticed
-from ..supernet.evaluator_steps import call_step
-from ..supernet.hidden_states import Call, States, capture_call
+from ..supernet.evaluator_steps import training_call
+from ..supernet.hidden_states import Call, States
 from ..supernet.resume import isolated_randomness
 from ..supernet.step import Step, Turn
 from ..support.names import MASK_ARGUMENT
@@ -188,8 +188,7 @@ class Alignment(LossTerm):
 
     def before_step(self, batch: Any, batch_idx: int) -> None:
         self._values = []
-        if self.replay is None:
-            self._choose_layers(batch, batch_idx)
+        if self.replay is None and self._choose_layers(batch, batch_idx):
             rank_zero_info(self._described())
         self.target.renew()
 
@@ -249,20 +248,25 @@ class Alignment(LossTerm):
         self._mask = PaddingMask(replay.model, self.mask_argument)
         self.replay = replay
 
-    def _choose_layers(self, batch: Any, batch_idx: int) -> None:
-        """Choose the layers, and find out now whether all children can be aligned there."""
+    def _choose_layers(self, batch: Any, batch_idx: int) -> bool:
+        """Choose the layers, and find out now whether all children can be aligned there.
+
+        Not on a batch that the training step skips: there is nothing to align yet.
+        """
         module, children = self.module, self._covering_children()
         evaluator, precision = module.training_module, module.trainer.precision_plugin
         with isolated_randomness(), torch.no_grad(), precision.train_step_context():
             module.router.set(children[0])
             model = evaluator.model
             with unnoticed(evaluator):
-                step = partial(call_step, evaluator.training_step, batch, batch_idx)
-                call = capture_call(model, step)
+                call = training_call(evaluator, batch, batch_idx)
+            if call is None:
+                return False
             layers = self.chosen.choose(model, call, children, module.router)
             replay = CallReplay(model, layers, module.router, gradient=self.gradient)
             self.attach(replay)
             replay.check_shapes(call, children)
+        return True
 
     def _covering_children(self) -> list[Sample]:
         """A few valid children that together hold, most likely, all candidates of all labels."""

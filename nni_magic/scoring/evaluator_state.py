@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
+import nni
 import pytorch_lightning as pl
 import torch
+from nni.nas.evaluator.pytorch.lightning import SupervisedLearningModule
+from nni.runtime.trial_command_channel import (
+    TrialCommandChannel,
+    get_default_trial_command_channel,
+    set_default_trial_command_channel,
+)
 from pytorch_lightning.loggers.logger import DummyLogger
 
+from ..supernet.stages import modes_kept
 from ..support.snapshot import Snapshot
 
 __all__ = ["evaluating", "logged_to", "unnoticed", "untouched"]
@@ -19,18 +28,42 @@ __all__ = ["evaluating", "logged_to", "unnoticed", "untouched"]
 def logged_to(evaluator: pl.LightningModule, log: Callable[..., None]) -> Iterator[None]:
     """Hand what the evaluator logs to a function while the block runs.
 
-    What it writes to the trainer's loggers by itself, such as pictures, goes nowhere.
+    What it writes to the trainer's loggers by itself, such as pictures, goes nowhere, nor does what
+    it reports to NNI. NNI's own evaluators write no ONNX.
     """
-    own = evaluator.__dict__.get("log")  # NNI puts the wrapper's there, in a fit
-    evaluator.__dict__["log"] = log
+    own = evaluator.__dict__
+    held = dict(own)
+    own["log"] = log  # NNI puts the wrapper's there, in a fit
+    if isinstance(evaluator, SupervisedLearningModule):
+        evaluator.export_onnx = None
+        evaluator._get_result_for_report = _nothing  # hooks of users call NNI's, which report
     try:
-        with _without_loggers(evaluator):
+        with _without_loggers(evaluator), _without_reports():
             yield
     finally:
-        if own is None:
-            del evaluator.__dict__["log"]
-        else:
-            evaluator.__dict__["log"] = own
+        for name in ("log", "export_onnx", "_get_result_for_report"):
+            own.pop(name, None)
+            own.update({name: held[name]} if name in held else {})
+
+
+class _Silent(TrialCommandChannel):
+    def send_metric(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
+    channel, number = get_default_trial_command_channel(), nni.trial._intermediate_seq
+    set_default_trial_command_channel(_Silent())
+    try:
+        yield
+    finally:
+        set_default_trial_command_channel(channel)
+        nni.trial.overwrite_intermediate_seq(number)
+
+
+def _nothing() -> float:
+    return math.nan
 
 
 @contextlib.contextmanager
@@ -81,10 +114,6 @@ def _nowhere(*args: object, **options: object) -> None:
 @contextlib.contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode while the block runs; every submodule then has its own mode again."""
-    modes = [(submodule, submodule.training) for submodule in module.modules()]
-    module.eval()
-    try:
+    with modes_kept(module):
+        module.eval()
         yield
-    finally:
-        for submodule, training in modes:
-            submodule.training = training

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from pytorch_lightning.utilities.data import extract_batch_size
+from torch import Tensor
+from torchmetrics import MaxMetric, MinMetric, SumMetric
 from torchmetrics import Metric as TorchMetric
 
 from ..supernet.loaders import LoadedBatch
@@ -21,6 +26,24 @@ Value = float | tuple[float, float]
 RETURNED = "the loss that validation_step returns"
 FUNCTION = "the function of the outputs"
 _SUFFIX = "/dataloader_idx_"
+
+
+_REDUCTIONS: dict[str, type[TorchMetric] | None] = {
+    "mean": None, "avg": None, "sum": SumMetric, "min": MinMetric, "max": MaxMetric,
+}  # fmt: skip
+
+
+def _reduction(name: str, reduce_fx: Any) -> type[TorchMetric] | None:
+    """What accumulates values, by what Lightning takes: a name, or torch's or Python's function."""
+    called = reduce_fx.lower() if isinstance(reduce_fx, str) else None
+    for known, kind in _REDUCTIONS.items():
+        functions = [getattr(owner, known, None) for owner in (torch, builtins)]
+        if called == known or (callable(reduce_fx) and reduce_fx in functions):
+            return kind
+    raise ValueError(
+        f"reduce_fx of {name!r} is {reduce_fx!r}; accepted are mean, sum, min and max, as in "
+        "Lightning, or a torchmetrics object to be logged"
+    )
 
 
 class Logged:
@@ -53,6 +76,7 @@ class Logged:
     def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
         if self.batch is not None and options.get("add_dataloader_idx", True):
             name += "" if self._loader is None else f"{_SUFFIX}{self._loader}"
+        value = self._reduced(name, value, options.get("reduce_fx", "mean"))
         if isinstance(value, TorchMetric):
             self.metrics[name] = value
             if self._loader is not None:
@@ -63,6 +87,17 @@ class Logged:
             weight = 1 if self.batch is None else extract_batch_size(self.batch)
         # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
         self.values.setdefault(name, []).append((value, weight))
+
+    def _reduced(self, name: str, value: Any, reduce_fx: Any) -> Any:
+        """A metric that accumulates the values of a name, where Lightning does not average them."""
+        kind = _reduction(name, reduce_fx)
+        if kind is None or isinstance(value, TorchMetric):
+            return value
+        if name not in self.metrics:
+            device = value.device if isinstance(value, Tensor) else "cpu"
+            self.metrics[name] = kind(nan_strategy=math.nan).to(device)
+        self.metrics[name].update(value)
+        return self.metrics[name]
 
     def has(self, name: str) -> bool:
         """Tell whether there is such a value or torchmetrics object, of any loader."""

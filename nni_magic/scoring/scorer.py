@@ -38,10 +38,11 @@ from ..supernet.loaders import (
 )
 from ..supernet.resume import isolated_randomness
 from ..supernet.routing import Router
+from ..supernet.stages import in_validation
 from ..support.compat import freeze
 from ..support.modes import Mode, mode_of
 from ..support.snapshot import Snapshot
-from .evaluator_state import evaluating, logged_to, untouched
+from .evaluator_state import logged_to, unnoticed, untouched
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
 
 __all__ = ["Metric", "Scorer", "better"]
@@ -186,10 +187,13 @@ class Scorer:
         afterwards.
         """
         evaluator: pl.LightningModule = self.module.training_module
+        if self.calibrator is not None and not self.calibrator.ready:
+            with converted(self.module), unnoticed(evaluator):
+                self.calibrator.read()  # in the modes that the evaluator has in training
         with (
             converted(self.module),
-            evaluating(self.module),
             logged_to(evaluator, self._log),
+            in_validation(self.module),
             untouched(evaluator) as self._snapshot,
         ):
             model = cast(torch.nn.Module, evaluator.model)
@@ -210,12 +214,12 @@ class Scorer:
         for metric in self._snapshot.found(TorchMetric):
             metric.reset()
         self._logged = Logged()
-        # Not ``on_validation_end``, which cannot log: what it writes would be a trace.
         self._hook("on_validation_start")
         self._hook("on_validation_epoch_start")
         for held in batches:
             self._validation_step(held)
         self._hook("on_validation_epoch_end")
+        self._hook("on_validation_end")  # it may undo what the start has done
         return self._logged.value(self.metric)
 
     def _hook(self, name: str) -> None:

@@ -182,7 +182,8 @@ class ChildScores:
         if observer.calls is None:
             _logger.info(
                 "Every child is run alone: validation_step does not call the model once a batch, "
-                "or not with the same inputs for every child, or the model writes into them"
+                "or not with the same inputs for every child, or differentiates its outputs, or "
+                "the model writes into its inputs"
             )
             return _Prepared(None, batches)
         steps = chain_of(self._model)
@@ -190,6 +191,8 @@ class ChildScores:
         if problem := observer.difference(partial(runner, steps)):
             self._warn(problem)
             steps = self._whole
+            if observer.difference(partial(runner, steps)):  # in validation the model is another
+                return _Prepared(None, batches)
         calibration = [] if self._scorer.calibrator is None else self._scorer.calibrator.calls()
         if calibration and share_norms(steps, observer.children, observer.calls[0]):
             _logger.info(

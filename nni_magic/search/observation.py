@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
+from torch.utils._pytree import tree_leaves
 
 from ..children.samples import neighbours
 from ..samplers.base import Sampler
@@ -49,7 +50,8 @@ class Observer:
         The three children.
     calls : list of Call or None
         Calls of the model, one for every batch, with their inputs as given; ``None`` if it is
-        called otherwise, or not in the same way for all children, or writes into its inputs.
+        called otherwise, or not in the same way for all children, or writes into its inputs, or if
+        its outputs are differentiated, which those computed before cannot be.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Observer:
         self._model, self._validate = model, validate
         self.children = [child, _neighbour(space, child), _opposite(space, child)]
         self._outputs: list[Any] = []
-        self._changes, self._writes = 0, False
+        self._changes, self._writes, self._differentiates = 0, False, False
         first, *others = [self._observe(each, batches) for each in self.children]
         same = all(alike(first, calls) for calls in others) and len(first) == len(batches)
-        self.calls = [Call(*inputs) for inputs in first] if same and not self._writes else None
+        known = same and not self._writes and not self._differentiates
+        self.calls = [Call(*inputs) for inputs in first] if known else None
 
     def _observe(self, child: Sample, batches: Sequence[Any]) -> list[tuple[Any, Any]]:
         """Note the inputs of every call, and of the outputs, which can be large, only the first."""
@@ -82,6 +85,8 @@ class Observer:
                 self._outputs.append(output)
             # The evaluator may read what the model has written; an answer would write nothing.
             self._writes |= Call(args, kwargs).changes != self._changes
+            tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+            self._differentiates |= any(tensor.requires_grad for tensor in tensors)
 
         single_step(self._model)[0].route(child)
         hooks = [

@@ -28,9 +28,10 @@ from torch.utils._pytree import tree_map
 from ..support.errors import check_count
 from .by_hand import gradients_kept
 from .connection import on_device
-from .evaluator_steps import call_step
-from .hidden_states import Call, capture_call
-from .loaders import TRAINING, combined, first_batches
+from .evaluator_steps import training_call
+from .hidden_states import Call
+from .loaders import TRAINING, batches_anew, combined
+from .stages import in_training
 
 __all__ = ["Calibrator", "Statistics", "tracking_norms"]
 
@@ -151,21 +152,31 @@ class Calibrator:
         """Forget the batches, so that the present training data are read."""
         self._calls = None
 
-    def calls(self) -> list[Call]:
-        """Calls of the model that training steps make; none where nothing is to be calibrated.
+    @property
+    def ready(self) -> bool:
+        """Whether the batches have been read."""
+        return self._calls is not None
 
-        They are read once, within a session of the scorer with a path set, and kept on the CPU.
-        The generators are set for it, so that a resumed run has the same ones.
+    def read(self) -> None:
+        """Read the batches, and keep the calls of the model that training steps make, on the CPU.
+
+        None are kept where nothing is to be calibrated. What the steps change of the evaluator is
+        the caller's to put back. The generators are set, so that a resumed run has the same ones.
 
         Raises
         ------
         ValueError
             If there is BatchNorm, and no batch of training data.
         """
+        calibrates = self.n_batches and tracking_norms([self._model])
+        with gradients_kept(self.module), in_training(self.module):
+            self._calls = self._read() if calibrates else []
+
+    def calls(self) -> list[Call]:
+        """The calls of the model to calibrate on, on its device; see :meth:`read`."""
         if self._calls is None:
-            calibrates = self.n_batches and tracking_norms([self._model])
-            with gradients_kept(self.module):
-                self._calls = self._read() if calibrates else []
+            self.read()
+        assert self._calls is not None
         device = next((p.device for p in self._model.parameters()), None)
         return [_to_device(call, device) for call in self._calls]
 
@@ -188,10 +199,12 @@ class Calibrator:
         evaluator = self.module.training_module
         calls: list[Call] = []
         loaders = combined([] if data is None else data, TRAINING)
-        for batch, index, _ in first_batches(loaders, self.n_batches):
-            given = on_device(self.module, batch)
-            step = partial(call_step, evaluator.training_step, given, index)
-            calls.append(_to_device(capture_call(self._model, step), torch.device("cpu")))
+        with contextlib.closing(batches_anew(loaders)) as batches:
+            for batch, index, _ in batches:
+                call = training_call(evaluator, on_device(self.module, batch), index)
+                calls += [] if call is None else [_to_device(call, torch.device("cpu"))]
+                if len(calls) == self.n_batches:
+                    break
         if not calls:
             raise ValueError(
                 f"{type(self._model).__name__} has BatchNorm, whose statistics are taken anew for "

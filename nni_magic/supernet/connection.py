@@ -22,7 +22,8 @@ from .evaluator_hooks import EvaluatorHooks
 
 __all__ = [
     "as_supernet", "check_evaluator", "connect", "connected", "converted", "held_out_data",
-    "kept_attachments", "on_device", "prepare", "require_automatic_optimization", "training_data",
+    "hooks_called_by", "kept_attachments", "on_device", "prepare",
+    "require_automatic_optimization", "training_data",
 ]  # fmt: skip
 
 
@@ -234,5 +235,27 @@ def on_device(module: pl.LightningModule, batch: Any, dataloader_idx: int = 0) -
     """Bring a batch of a loader to where the model is, with the hooks that the trainer calls."""
     trainer = module.trainer
     batch = trainer.precision_plugin.convert_input(batch)
-    batch = module._on_before_batch_transfer(batch, dataloader_idx=dataloader_idx)
-    return trainer.strategy.batch_to_device(batch, dataloader_idx=dataloader_idx)
+    module = trainer.lightning_module or module  # maybe another wrapper of the same evaluator
+    with hooks_called_by(module):
+        batch = module._on_before_batch_transfer(batch, dataloader_idx=dataloader_idx)
+        return trainer.strategy.batch_to_device(batch, dataloader_idx=dataloader_idx)
+
+
+@contextlib.contextmanager
+def hooks_called_by(module: pl.LightningModule) -> Iterator[None]:
+    """Let a module call its hooks of batches, whichever module the trainer is attached to.
+
+    Lightning takes what is attached for a DataModule if it is not of the caller's class: for a step
+    of the evaluator that calls ``to_onnx``, the wrapper; for a wrapper, another one of the same
+    evaluator.
+    """
+    trainer = vars(module).get("_trainer")
+    selector = None if trainer is None else trainer._data_connector._datahook_selector
+    if selector is None:
+        yield
+        return
+    own, selector.model = selector.model, module
+    try:
+        yield
+    finally:
+        selector.model = own

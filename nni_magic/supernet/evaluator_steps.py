@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
+from torch import nn
 
 from .batches import copy_of
+from .connection import hooks_called_by
+from .hidden_states import Call, capture_call
 
-__all__ = ["call_step", "loss_of", "validate_batch"]
+__all__ = ["call_step", "loss_of", "training_call", "validate_batch"]
 
 
 def call_step(
@@ -47,7 +50,8 @@ def call_step(
         arguments.append(batch_idx)
     if dataloader_idx is not None:
         arguments.append(dataloader_idx)
-    return step(*arguments)
+    with hooks_called_by(cast(Any, step).__self__):
+        return step(*arguments)
 
 
 def validate_batch(
@@ -78,6 +82,39 @@ def validate_batch(
     output = call_step(evaluator.validation_step, batch, batch_idx, dataloader_idx, own=False)
     evaluator.on_validation_batch_end(output, batch, *place)
     return output
+
+
+def training_call(evaluator: pl.LightningModule, batch: Any, batch_idx: int) -> Call | None:
+    """Run the evaluator's training step up to its first call of the model, for that call's inputs.
+
+    Parameters
+    ----------
+    evaluator
+        The evaluator's module.
+    batch, batch_idx
+        As for :func:`call_step`.
+
+    Returns
+    -------
+    Call or None
+        Nothing if the step skips the batch: it gives no loss, and does not call the model.
+
+    Raises
+    ------
+    ValueError
+        If the step gives a loss without a call of the model.
+    """
+    outputs: list[Any] = []
+
+    def step() -> None:
+        outputs.append(call_step(evaluator.training_step, batch, batch_idx))
+
+    try:
+        return capture_call(cast(nn.Module, evaluator.model), step)
+    except ValueError:
+        if outputs and loss_of(outputs[0]) is None:
+            return None
+        raise
 
 
 def loss_of(output: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -104,8 +105,10 @@ def hooked(layers: Mapping[str, nn.Module], states: States, *, stop: bool) -> It
 def as_anchor(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Run modules as an anchor is run, while the block runs.
 
-    Dropout is off, and norms use the batch's statistics without writing their buffers.
+    Dropout is off, and norms use the batch's statistics without writing their buffers. A module of
+    Lightning keeps its mode: its step may do in training what it does not in validation.
     """
+    modules = [module for module in modules if not isinstance(module, pl.LightningModule)]
     # Written to __dict__: Module.__setattr__ is slow, and a large supernet has many.
     modes = [module.training for module in modules]
     norms = [module for module in modules if isinstance(module, _NormBase) and module.training]

@@ -7,6 +7,7 @@ dict or any nesting of them, or a ``CombinedLoader`` in any mode.
 from __future__ import annotations
 
 import copy
+from collections.abc import Generator
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -17,8 +18,8 @@ from pytorch_lightning.utilities import CombinedLoader
 from .resume import read_anew
 
 __all__ = [
-    "TRAINING", "VALIDATION", "LateLoader", "LoadedBatch", "combined", "first_batches", "late",
-    "loaders_of_validation",
+    "TRAINING", "VALIDATION", "LateLoader", "LoadedBatch", "batches_anew", "combined",
+    "first_batches", "late", "loaders_of_validation",
 ]  # fmt: skip
 
 TRAINING: Literal["max_size_cycle"] = "max_size_cycle"
@@ -65,15 +66,20 @@ def first_batches(loaders: CombinedLoader, n: int) -> list[LoadedBatch]:
     ValueError
         If a loader can be read only once.
     """
+    return list(batches_anew(loaders, n))
+
+
+def batches_anew(
+    loaders: CombinedLoader, n: int | None = None
+) -> Generator[LoadedBatch, None, None]:
+    """Read batches one by one as :func:`first_batches`; close it, if not all are read."""
     in_turn = loaders._mode == VALIDATION
     several = in_turn and len(loaders.flattened) > 1
     reader = copy.copy(loaders)
     reader.limits = n
     with read_anew(loaders.flattened):
-        return [
-            LoadedBatch(batch, index, loader if several else None)
-            for batch, index, loader in islice(reader, None if in_turn else n)
-        ]
+        for batch, index, loader in islice(reader, None if in_turn else n):
+            yield LoadedBatch(batch, index, loader if several else None)
 
 
 def loaders_of_validation(trainer: pl.Trainer) -> CombinedLoader | None:

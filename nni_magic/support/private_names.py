@@ -94,6 +94,10 @@ PRIVATE_NAMES = (
     PrivateName("pytorch_lightning.strategies.launchers", "_MultiProcessingLauncher", ("supernet",),
                  "tells strategies that train in other processes"),
     # NNI
+    PrivateName("nni.trial", "_intermediate_seq", ("scoring",),
+                "the number of the next report, which a score does not use up"),
+    PrivateName("nni.nas.evaluator.pytorch.lightning.SupervisedLearningModule",
+                "_get_result_for_report", ("scoring",), "is asked for in hooks of validation"),
     PrivateName("nni.nas.evaluator.pytorch.LightningModule", "_model", ("supernet",),
                 "the prefix of the supernet's weights in a checkpoint; also " + _ATTACHED),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.sampling.PathSamplingLayer", "_sampled",

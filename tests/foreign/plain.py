@@ -108,10 +108,10 @@ def ours(row, name, watch, checkpoint=None, **settings):
     """Swap one of our strategies in; gives the strategy and the user's evaluator."""
     common = {
         "metric": row.metric, "mode": row.mode, "validation_batches": 10, "calibration_batches": 1,
-        "align_every": 1, "warmup_epochs": 1, **row.settings, **settings,
+        "warmup_epochs": 1, **row.settings, **settings,
     }  # fmt: skip
     if name not in ("magic_a", "magic_at"):
-        common = {k: v for k, v in common.items() if k not in ("align_every", "warmup_epochs")}
+        del common["warmup_epochs"]  # by default there is none in so short a training
     made = evaluator(row, Seeded(), watch)
     strategy = train(make(name, **common), new_space(row), made, checkpoint)
     return strategy, made

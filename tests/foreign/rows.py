@@ -223,7 +223,7 @@ ROWS = [
         modules.WritesOnnx, slow=True),
     # Spaces
     Row("deep", "a number of layers is chosen", space=models.Deep),
-    Row("cells", "a cell", **{**IMAGES, "space": models.Cells}),
+    Row("cells", "a cell", refused=NOT_ALIGNED, **{**IMAGES, "space": models.Cells}),
     Row("wired", "inputs are chosen", space=models.Wired),
     Row("widths", "channels and kernels are chosen, kernels as tuples",
         refused=NOT_ALIGNED, **{**IMAGES, "space": models.Widths}),

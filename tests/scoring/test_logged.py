@@ -254,3 +254,22 @@ def test_value_of_a_function_is_that_noted_for_it():
     found.batch = torch.zeros(2, 1)
     found(FUNCTION, 3.0)
     assert found.value(lambda outputs, batch: 0.0) == (6.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("reduce_fx", "expected"),
+    [("sum", 6.0), (torch.sum, 6.0), (sum, 6.0), ("max", 3.0), (min, 1.0), ("avg", 7 / 3)],
+    ids=str,
+)
+def test_values_are_reduced_as_lightning_does(reduce_fx, expected):
+    logged = Logged()
+    for value, size in ((1.0, 1), (2.0, 2), (3.0, 3)):
+        logged("val", torch.tensor(value), batch_size=size, reduce_fx=reduce_fx)
+    found = logged.value("val")
+    found = found[0] / found[1] if isinstance(found, tuple) else found
+    assert found == pytest.approx(expected)
+
+
+def test_a_reduction_that_lightning_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="reduce_fx of 'val' is 'median'; accepted are mean, sum"):
+        Logged()("val", 1.0, batch_size=1, reduce_fx="median")

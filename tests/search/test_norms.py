@@ -165,12 +165,20 @@ def test_steps_that_share_norms_are_found(space, shared):
     assert not share_norms(single_step(net), [child], call)
 
 
-def test_call_stays_as_it_was():
-    class Writes(Both):
-        def stem(self, x):
-            return super().stem(x.mul_(3))
+class Writes(Both):
+    """Its stem writes into its input."""
 
-    net, x = trained(Writes).eval(), torch.randn(2, 1, 8, 8)
-    child, before = population(net, 1)[0], x.clone()
-    share_norms(chain_of(net), [child], Call((x,), {}))
-    assert torch.equal(x, before)
+    def stem(self, x):
+        return super().stem(x.mul_(3))
+
+
+def test_children_whose_stem_writes_run_whole_with_one_set_of_statistics(caplog):
+    caplog.set_level(logging.INFO)
+    net, loader = trained(Writes), DataLoader(TRAIN, batch_size=16)
+    evaluator, children = lightning(train=loader), population(net, 3)[:4]
+    evaluate = ChildEvaluator(net, evaluator, calibration_batches=2)
+    expected = [
+        losses_averaged_by_hand(net, [child], evaluator, list(loader)[:2])[0] for child in children
+    ]
+    assert evaluate(children) == pytest.approx(expected, rel=1e-5)
+    assert "the model writes into its inputs" in caplog.text

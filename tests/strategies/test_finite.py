@@ -360,7 +360,7 @@ def test_alignment_is_named_and_left_out(name, monkeypatch):
 
     kept = Alignment.__call__
     monkeypatch.setattr(Alignment, "__call__", spoilt)
-    with pytest.raises(ValueError, match=r"step 10, in epoch 1, .*: alignment_loss of child .* nan"):
+    with pytest.raises(ValueError, match=r"step 10, in epoch 1, .*: alignment_loss of child .* na"):
         run(Poisoned(), name=name)
     strategy, space = run(Poisoned(), name=name, not_finite="skip")
     assert strategy.oneshot_module.finite.skipped == 1 and finite(space.state_dict())

@@ -40,6 +40,9 @@ OFTENER = {
     "on_validation_batch_start": "the same; and it is called for every child of the panel",
     "on_validation_batch_end": "the same",
     "on_validation_epoch_end": "a score is of a validation of its own",
+    "on_validation_end": "the same",
+    "on_validation_model_eval": "the same; once for several children that are scored together",
+    "on_validation_model_train": "the same",
 }
 """Hooks that reach the evaluator more often than without a strategy, and why."""
 
