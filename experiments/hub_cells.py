@@ -52,10 +52,10 @@ SPACES: dict[str, Callable[[], ModelSpace]] = {
         search_depth=(2, 3), img_size=32, patch_size=16, num_labels=CLASSES,
     ),
     **{
-        cells.__name__: partial(cells, width=(4, 8), num_cells=(3, 6), dataset="cifar")
+        cells.__name__: partial(cells, width=(4, 8), num_cells=(3, 4), dataset="cifar")
         for cells in (hub.DARTS, hub.ENAS, hub.PNAS, hub.NASNet, hub.AmoebaNet)
     },
-    "DARTS, one width": partial(hub.DARTS, width=4, num_cells=(3, 6), dataset="cifar"),
+    "DARTS, one width": partial(hub.DARTS, width=4, num_cells=(3, 4), dataset="cifar"),
 }  # fmt: skip
 
 

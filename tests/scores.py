@@ -31,7 +31,7 @@ def rows():
 
 
 def trained(make, convert=supernet):
-    """A supernet, by default NNI's own, whose weights and running statistics are not those of its initialisation."""
+    """A supernet whose weights and running statistics are not those of its initialisation."""
     torch.manual_seed(1)
     net = convert(make())
     for norm in net.modules():

@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
+from .conversion import to_supernet
 from .sealed import check_seal, load_plain, require_readable, save_sealed
 
 __all__ = [

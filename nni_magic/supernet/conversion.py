@@ -58,13 +58,12 @@ class PaddedConv2d(MixedConv2d):
         dilation: Any, groups: Any, inputs: Tensor,
     ) -> Tensor:  # fmt: skip
         if self.padding_mode != "zeros":
-            amounts = _amounts(padding, self._to_tuple(kernel_size), self._to_tuple(dilation))
+            amounts = _amounts(padding, _pair(kernel_size), _pair(dilation))
             inputs = F.pad(inputs, amounts, mode=self.padding_mode)
             weights = self.freeze_weight(in_channels, out_channels, kernel_size, groups)
             return F.conv2d(
-                inputs, weights["weight"], weights["bias"], self._to_tuple(stride), 0,
-                self._to_tuple(dilation), groups,
-            )  # fmt: skip
+                inputs, weights["weight"], weights["bias"], stride, 0, dilation, groups
+            )
         output: Tensor = super().forward_with_args(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, inputs
         )
@@ -74,11 +73,16 @@ class PaddedConv2d(MixedConv2d):
 def _amounts(padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> list[int]:
     """What ``torch.nn.functional.pad`` adds: left, right, top and bottom."""
     if isinstance(padding, str):
-        spans = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, kernel)]
+        sizes = zip(dilation, kernel, strict=True)
+        spans = [each * (size - 1) if padding == "same" else 0 for each, size in sizes]
         pairs = [(span // 2, span - span // 2) for span in spans]
     else:
-        pairs = [(each, each) for each in MixedConv2d._to_tuple(padding)]
+        pairs = [(each, each) for each in _pair(padding)]
     return [amount for pair in reversed(pairs) for amount in pair]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def _refuse_what_is_lost(name: str, module: nn.Module, mixed: MixedOperation) -> None:
