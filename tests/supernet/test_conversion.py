@@ -19,12 +19,14 @@ from nni.nas.nn.pytorch import (
 from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import model_context
 from scores import trained
-from spaces import set_path
+from spaces import ConvSpace, set_path
 from torch import nn
 from torch.nn.utils import parametrizations
+from training import Watch, classification, make, train
 
 from nni_magic.children.samples import candidates, random_sample
 from nni_magic.strategies.spos import SPOS
+from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.supernet.connection import as_supernet
 from nni_magic.supernet.conversion import to_supernet
 from nni_magic.support.compat import freeze
@@ -193,6 +195,29 @@ def test_norms_in_cells_keep_what_was_set():
 def test_all_ways_to_a_supernet_keep_settings(convert):
     net = convert(Tuned())
     assert (net.norm.eps, net.norm.init_arguments["eps"]) == (0.3, 0.3)
+
+
+class Normed(ConvSpace):
+    """Images are normalised, with an eps that is set late."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = MutableBatchNorm2d(1)
+        self.norm.eps = 0.3
+
+    def forward(self, x):
+        return super().forward(self.norm(x))
+
+
+def test_supernet_of_a_checkpoint_keeps_settings(tmp_path):
+    path = tmp_path / "supernet.ckpt"
+    trained_one = train(make("spos"), Normed(), classification(Watch(2, path))).supernet
+    nets = trained_one.eval(), load_supernet(path, Normed()).eval()
+    sample = random_sample(candidates(nets[0]), np.random.default_rng(0))
+    for net in nets:
+        set_path(net, sample)
+    x = torch.randn(2, 1, 8, 8)
+    assert nets[1].norm.eps == 0.3 and torch.equal(nets[0](x), nets[1](x))
 
 
 def test_a_supernet_stays_as_it_is():
