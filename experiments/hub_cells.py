@@ -37,26 +37,37 @@ STOCK = "NNI's RandomOneShot"
 EPOCHS, CLASSES = 2, 10
 BATCHES: dict[str, Any] = {"validation_batches": 2, "calibration_batches": 2}
 
+def _mobilenet(**widths: Any) -> ModelSpace:
+    return hub.MobileNetV3Space(
+        CLASSES, base_widths=(8, 8, 8, 16, 16, 16), expand_ratios=(1.0, 2.0),
+        squeeze_excite=("none", "optional", "force"), depth_range=(1, 3), stride=(2, 1, 2, 2, 1, 1),
+        activation=("relu",) * 6, **widths,
+    )  # fmt: skip
+
+
+def _autoformer(*widths: int) -> ModelSpace:
+    return hub.AutoFormer(
+        search_embed_dim=widths, search_mlp_ratio=(1.0, 2.0), search_num_heads=(1, 2),
+        search_depth=(2, 3), img_size=32, patch_size=16, num_labels=CLASSES,
+    )  # fmt: skip
+
+
+CELLS: dict[str, Any] = {"num_cells": (3, 6), "dataset": "cifar"}  # NNI runs no 4 or 5 of them
 SPACES: dict[str, Callable[[], ModelSpace]] = {
     "ProxylessNAS": lambda: hub.ProxylessNAS(CLASSES, width_mult=0.25),
-    "MobileNetV3Space": lambda: hub.MobileNetV3Space(
-        CLASSES, base_widths=(8, 8, 8, 16, 16, 16), width_multipliers=(0.5, 1.0, 2.0),
-        expand_ratios=(1.0, 2.0), squeeze_excite=("none", "optional", "force"),
-        depth_range=(1, 3), stride=(2, 1, 2, 2, 1, 1), activation=("relu",) * 6,
-    ),
+    "MobileNetV3Space": partial(_mobilenet, width_multipliers=(0.5, 1.0, 2.0)),
+    "MobileNetV3Space, one width": partial(_mobilenet, width_multipliers=1.0),
     "ShuffleNetSpace": lambda: hub.ShuffleNetSpace(CLASSES, channel_search=True),
     "NasBench101": lambda: hub.NasBench101(8, num_stacks=2, num_modules_per_stack=1),
     "NasBench201": lambda: hub.NasBench201(4, num_modules_per_stack=1),
-    "AutoFormer": lambda: hub.AutoFormer(
-        search_embed_dim=(64, 128), search_mlp_ratio=(1.0, 2.0), search_num_heads=(1, 2),
-        search_depth=(2, 3), img_size=32, patch_size=16, num_labels=CLASSES,
-    ),
+    "AutoFormer": partial(_autoformer, 64, 128),
+    "AutoFormer, one width": partial(_autoformer, 64),
     **{
-        cells.__name__: partial(cells, width=(4, 8), num_cells=(3, 6), dataset="cifar")
+        cells.__name__: partial(cells, width=(4, 8), **CELLS)
         for cells in (hub.DARTS, hub.ENAS, hub.PNAS, hub.NASNet, hub.AmoebaNet)
     },
-    "DARTS, one width": partial(hub.DARTS, width=4, num_cells=(3, 6), dataset="cifar"),
-}  # fmt: skip
+    "DARTS, one width": partial(hub.DARTS, width=4, **CELLS),
+}
 
 
 class WrongValueError(Exception):

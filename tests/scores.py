@@ -30,10 +30,10 @@ def rows():
     )
 
 
-def trained(make):
+def trained(make, convert=supernet):
     """A supernet whose weights and running statistics are not those of its initialisation."""
     torch.manual_seed(1)
-    net = supernet(make())
+    net = convert(make())
     for norm in net.modules():
         if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
             nn.init.normal_(norm.running_mean, std=0.3)

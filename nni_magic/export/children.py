@@ -91,7 +91,8 @@ def export_children(
     child
         Makes the stand-alone child of a sample; needed with BatchNorm, where it is usually
         ``evaluate.child`` of the :class:`nni_magic.search.ChildEvaluator` that scored the
-        children, so that they carry the statistics of their scores. By default
+        children, so that they carry the statistics of their scores. What is given here is written
+        as it is, as it may have been calibrated or trained further. By default
         the supernet is frozen, and the child compared with its path on the example inputs.
     **options
         The keyword arguments of :func:`export_child`, except ``rank`` and ``space``.

@@ -5,7 +5,8 @@ is built anew with ``model_context(sample)`` may have them under other names, be
 build differently what is already chosen: NNI's own MobileNetV3 leaves out the squeeze-excite that
 is skipped, and what follows moves up by one. The order of parameters stays, and whether it does is
 seen from what both compute. Settings of layers that are not in a state, such as BatchNorm's
-``eps``, may differ too: NNI's supernet of a hub space takes the default, the child the space's.
+``eps``, may differ too: the supernet that NNI's own strategies make of a hub space takes the
+default, the child the space's.
 """
 
 from __future__ import annotations

@@ -164,8 +164,9 @@ class Sampler(abc.ABC):
 
     def allows(self, sample: Sample) -> bool:
         """Tell whether a sample meets the constraints of the space and the filter."""
-        return all(annotation.contains(sample) for annotation in self._annotations) and (
-            self.filter is None or bool(self.filter(sample))
+        # Each has a copy, as NasBench101's constraint writes to it.
+        return all(annotation.contains(dict(sample)) for annotation in self._annotations) and (
+            self.filter is None or bool(self.filter(dict(sample)))
         )
 
     def active_labels(self, sample: Sample) -> Collection[str]:

@@ -20,7 +20,6 @@ from typing import Any, ClassVar, cast
 import nni_bootstrap  # noqa: F401
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from nni.nas.space import RawFormatModelSpace
 
 from ..children.constraints import as_constraint
@@ -29,6 +28,7 @@ from ..samplers.base import Sampler
 from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
 from ..supernet.checkpoint import guard
+from ..supernet.conversion import PathSampling
 from ..supernet.distributed import require_own_process
 from ..supernet.loaders import VALIDATION, late
 from ..supernet.replay import batches_done, resumable
@@ -41,7 +41,7 @@ __all__ = ["SupernetStrategy"]
 _logger = logging.getLogger(__name__)
 
 
-class SupernetStrategy(RandomOneShot):
+class SupernetStrategy(PathSampling):
     """Base of the strategies; see the module's docstring for what a subclass provides.
 
     Parameters

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.strategy import RandomOneShot
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
+from .conversion import to_supernet
 from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [
@@ -253,8 +252,7 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     """
     checkpoint = read_checkpoint(path)
     check_space(checkpoint, space)
-    if not any(isinstance(module, BaseSuperNetModule) for module in space.modules()):
-        space = RandomOneShot().mutate_model(space)
+    space = to_supernet(space)
     weights = {
         name.removeprefix(WEIGHTS): value
         for name, value in checkpoint["state_dict"].items()

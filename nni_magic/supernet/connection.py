@@ -11,12 +11,12 @@ from typing import Any
 import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.strategy import RandomOneShot
-from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
+from nni.nas.oneshot.pytorch.strategy import is_supernet
 from pytorch_lightning.plugins.precision import DoublePrecision, HalfPrecision, Precision
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from .conversion import to_supernet
 from .distributed import require_own_process
 from .evaluator_hooks import EvaluatorHooks
 
@@ -29,9 +29,7 @@ __all__ = [
 
 def as_supernet(space: ModelSpace) -> ModelSpace:
     """The space itself if it is a supernet already, else a copy of it that is one."""
-    if any(isinstance(module, BaseSuperNetModule) for module in space.modules()):
-        return space
-    return RandomOneShot().mutate_model(copy.deepcopy(space))
+    return space if is_supernet(space) else to_supernet(copy.deepcopy(space))
 
 
 def check_evaluator(evaluator: Any) -> None:

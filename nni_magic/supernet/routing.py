@@ -52,11 +52,15 @@ class Router:
 
     def set(self, sample: Sample) -> None:
         """Set the path to a child."""
-        for label, choice in sample.items():
-            if label not in self._path or self._path[label] != choice:
-                for module in self.by_label.get(label, ()):
-                    module.resample(sample)
-                self._path[label] = choice
+        changed = {
+            label: choice
+            for label, choice in sample.items()
+            if label not in self._path or self._path[label] != choice
+        }
+        # Once each: a cell chooses by many labels, and finds all of them anew.
+        for module in dict.fromkeys(m for label in changed for m in self.by_label.get(label, ())):
+            module.resample(sample)
+        self._path.update(changed)
 
     def part(self, modules: Iterable[nn.Module]) -> Part:
         """A part of the supernet, whose path is set without the rest."""

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from nni_magic.export import export_children
 from nni_magic.search import ChildEvaluator
+from nni_magic.supernet.conversion import to_supernet
 from search_spaces import ProxylessNASSpace
 
 
@@ -22,8 +23,7 @@ def ours():
 
 
 def hub():
-    # NNI's supernet takes BatchNorm's default, whatever the space was made with.
-    return ProxylessNAS(10, width_mult=0.25, dropout_rate=0.2, bn_eps=1e-5)
+    return ProxylessNAS(10, width_mult=0.25, dropout_rate=0.2)
 
 
 def onnx(path):
@@ -50,7 +50,7 @@ def built_anew(space, folder):
     ],
 )
 def test_exported_children_give_their_recorded_scores(space, data, formats, tmp_path):
-    net = trained(space)
+    net = trained(space, to_supernet)
     evaluator = lightning(data=images(**data), train=DataLoader(images(32, **data), batch_size=16))
     evaluate = ChildEvaluator(net, evaluator, calibration_batches=2)
     [sample] = population(net, 1)[:1]

@@ -25,13 +25,13 @@ from spaces import small_mobilenet
 from nni_magic.children.json_samples import in_space
 from nni_magic.children.samples import candidates, random_sample
 from nni_magic.export import FORMATS, export_child
+from nni_magic.supernet.conversion import to_supernet
 from nni_magic.support.compat import freeze
 
 CELLS = {"width": (8, 16), "num_cells": (3, 4), "dataset": "cifar"}
-# NNI's supernet takes BatchNorm's default eps, whatever a space was made with.
 HUB = {
-    "ProxylessNAS": (lambda: ProxylessNAS(10, width_mult=0.25, bn_eps=1e-5), 32),
-    "MobileNetV3Space": (lambda: small_mobilenet(bn_eps=1e-5), 32),
+    "ProxylessNAS": (lambda: ProxylessNAS(10, width_mult=0.25), 32),
+    "MobileNetV3Space": (small_mobilenet, 32),
     "ShuffleNetSpace": (lambda: ShuffleNetSpace(10, channel_search=True), 32),
     "NasBench101": (lambda: NasBench101(8, 2, 1, 5, 7), 16),
     "NasBench201": (lambda: NasBench201(8, 1), 16),
@@ -60,7 +60,7 @@ def child_of(make):
         sample = drawn(space)
         with model_context(dict(sample)):  # to which NNI adds what it finds on the way
             return space, sample, make().eval()
-    net = trained(make)
+    net = trained(make, to_supernet)
     sample = drawn(net)
     return net, sample, freeze(net, sample).eval()
 

@@ -2,6 +2,7 @@
 
 import pytest
 from nni.mutable import MutableList, Numerical
+from nni.nas.hub.pytorch import NasBench101
 from spaces import CellSpace, ConvSpace, FlatSpace, MixedSpace, NestedSpace
 from walks import (
     walk,
@@ -102,3 +103,13 @@ def test_sample_given_is_the_callers_to_keep():
 def test_choices_in_a_string_are_refused():
     with pytest.raises(TypeError, match=r"allowed\['block_1'\] is 'conv3'; accepted are collec"):
         UniformSampler(ConvSpace(), seed=0).restrict({"block_1": "conv3"})
+
+
+def test_constraints_that_write_change_no_sample():
+    def writes(sample):
+        sample["found"] = 1
+        return True
+
+    space = NasBench101(8, num_stacks=1, num_modules_per_stack=1)  # its own constraint writes too
+    sampler = UniformSampler(space, seed=0, filter=writes)
+    assert sampler.next().keys() == sampler.current.keys() == samples.candidates(space).keys()

@@ -85,6 +85,14 @@ def test_set_reaches_every_module_of_a_label(resampled):
     assert calls == {"first.0": 1, "second.0": 1}
 
 
+def test_a_cell_of_many_labels_is_set_once(resampled):
+    net = supernet(CellSpace())
+    router, calls = Router(net), resampled(net)
+    children = UniformSampler(net, seed=0)
+    router.set(children.next())
+    assert len(net.simplify()) > len(calls) > 0 and set(calls.values()) == {1}
+
+
 @pytest.mark.parametrize("space", [FlatSpace, ConvSpace, MixedSpace, CellSpace])
 def test_child_computes_what_a_path_set_by_hand_does(space):
     torch.manual_seed(0)
