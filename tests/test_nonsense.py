@@ -72,7 +72,8 @@ TASK = {
     "validation_batches": whole(1), "calibration_batches": whole(0), "cache": path,
 }  # fmt: skip
 BERT = {
-    **TASK, "corpus": several(text), "tokenizer": either(nothing, path), "optimizer": one_of("adam"),
+    **TASK, "corpus": several(text), "tokenizer": either(nothing, path),
+    "optimizer": one_of("adam"),
     "preset": one_of("tiny"), "dropout": number(lambda value: 0 <= value < 1),
 }  # fmt: skip
 PROXYLESS = {

@@ -111,7 +111,7 @@ class _Crossover(Crossover):
     def _do(
         self,
         problem: Any,
-        X: np.ndarray,  # pymoo's name
+        X: np.ndarray,  # noqa: N803  # pymoo's name
         *args: Any,
         random_state: Any,
         **kwargs: Any,
@@ -130,7 +130,7 @@ class _Mutation(Mutation):
     def _do(
         self,
         problem: Any,
-        X: np.ndarray,  # pymoo's name
+        X: np.ndarray,  # noqa: N803  # pymoo's name
         *args: Any,
         random_state: Any,
         **kwargs: Any,

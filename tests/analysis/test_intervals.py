@@ -35,5 +35,5 @@ def test_seeds_without_an_interval_are_refused(taus, message):
 
 
 def test_confidence_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="confidence is 1; accepted are finite numbers above 0 and"):
+    with pytest.raises(ValueError, match="confidence is 1; accepted are finite numbers above 0"):
         over_seeds([0, 1], confidence=1)
