@@ -42,7 +42,8 @@ class Balance:
         """Add a step: its prediction loss, and the alignment term if there is one; scalars."""
         # Summed where they are: a number of Python's would wait for the device at every step.
         sums = self._sums.to(loss.device)
-        self._sums = sums + torch.stack([loss, loss.new_zeros(()) if term is None else term])
+        step = torch.stack([loss, loss.new_zeros(()) if term is None else term])
+        self._sums = sums + step.detach()  # or it would hold the graphs of all steps
         self._steps += 1
         self._aligned += term is not None
 

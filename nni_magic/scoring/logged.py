@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.data import extract_batch_size
 from torch import Tensor
@@ -26,7 +28,8 @@ Value = float | tuple[float, float]
 RETURNED = "the loss that validation_step returns"
 FUNCTION = "the function of the outputs"
 _SUFFIX = "/dataloader_idx_"
-
+_LOG = inspect.signature(pl.LightningModule.log)
+_LOG = _LOG.replace(parameters=[*_LOG.parameters.values()][1:])  # without ``self``
 
 _REDUCTIONS: dict[str, type[TorchMetric] | None] = {
     "mean": None, "avg": None, "sum": SumMetric, "min": MinMetric, "max": MaxMetric,
@@ -50,7 +53,9 @@ class Logged:
     """What the evaluator logs for one child: values with their weights instead of a logger.
 
     Of several loaders that are read one after another, names have Lightning's suffix
-    ``/dataloader_idx_<n>``, unless the evaluator logs with ``add_dataloader_idx=False``.
+    ``/dataloader_idx_<n>``, unless the evaluator logs with ``add_dataloader_idx=False``. What is
+    logged with ``on_step=True``, too, is also found as ``<name>_epoch``; what is logged with
+    ``on_epoch=False`` is none of Lightning's ``callback_metrics``, and no metric here.
     """
 
     def __init__(self) -> None:
@@ -60,6 +65,8 @@ class Logged:
         self._loader: int | None = None
         self._rows: Counter[str] = Counter()
         self._ended: dict[str, float] = {}
+        self._epochs: dict[str, str] = {}
+        self._of_steps: set[str] = set()
 
     def begin(self, held: LoadedBatch) -> None:
         """What is logged next is of this batch."""
@@ -73,20 +80,45 @@ class Logged:
             if name.endswith(f"{_SUFFIX}{self._loader}"):
                 self._ended[name] = float(metric.compute())
 
-    def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
-        if self.batch is not None and options.get("add_dataloader_idx", True):
-            name += "" if self._loader is None else f"{_SUFFIX}{self._loader}"
-        value = self._reduced(name, value, options.get("reduce_fx", "mean"))
+    def __call__(self, *args: Any, **options: Any) -> None:
+        """Take what Lightning's ``self.log`` takes."""
+        given = _LOG.bind(*args, **options)
+        given.apply_defaults()
+        self._take(**given.arguments)
+
+    def _take(
+        self,
+        name: str,
+        value: Any,
+        on_step: bool | None,
+        on_epoch: bool | None,
+        reduce_fx: Any,
+        add_dataloader_idx: bool,
+        batch_size: int | None,
+        **others: Any,
+    ) -> None:
+        suffix = ""
+        if self.batch is not None and self._loader is not None and add_dataloader_idx:
+            suffix = f"{_SUFFIX}{self._loader}"
+        if on_epoch is False:  # by default values are of the epoch, in a validation
+            self._of_steps.add(name + suffix)
+            return
+        if on_step:
+            self._epochs[f"{name}_epoch{suffix}"] = name + suffix
+        self._accumulate(name + suffix, value, reduce_fx, batch_size)
+
+    def _accumulate(self, name: str, value: Any, reduce_fx: Any, batch_size: int | None) -> None:
+        value = self._reduced(name, value, reduce_fx)
         if isinstance(value, TorchMetric):
             self.metrics[name] = value
             if self._loader is not None:
                 self._rows[name] += extract_batch_size(self.batch)
             return
-        weight = options.get("batch_size")
-        if weight is None:  # in a hook of the epoch there is no batch
-            weight = 1 if self.batch is None else extract_batch_size(self.batch)
+        if batch_size is None:  # in a hook of the epoch there is no batch
+            batch_size = 1 if self.batch is None else extract_batch_size(self.batch)
         # Not made a float here: on a GPU that would wait, for metrics that nobody asks for, too.
-        self.values.setdefault(name, []).append((value, weight))
+        value = value.detach().clone() if isinstance(value, Tensor) else value
+        self.values.setdefault(name, []).append((value, batch_size))
 
     def _reduced(self, name: str, value: Any, reduce_fx: Any) -> Any:
         """A metric that accumulates the values of a name, where Lightning does not average them."""
@@ -112,13 +144,9 @@ class Logged:
         name = name or ("val_loss" if self.has("val_loss") else RETURNED)
         names = self._names(name)
         if not names:
-            raise ValueError(
-                f"metric is {metric!r}; accepted are the names that the evaluator's validation "
-                f"logs, {sorted({*self.values, *self.metrics})}, and None where it "
-                "logs val_loss or returns the loss"
-            )
-        if name in self._ended:
-            return self._ended[name]
+            raise ValueError(self._unknown(metric))
+        if names[0] in self._ended and len(names) == 1:
+            return self._ended[names[0]]
         metrics = {id(one): (key, one) for key in names if (one := self.metrics.get(key))}
         if len(metrics) == 1:
             [(_, one)] = metrics.values()
@@ -130,7 +158,21 @@ class Logged:
         weighted = [(float(value) * weight, weight) for value, weight in logged]
         return sum(value for value, _ in weighted), sum(weight for _, weight in weighted)
 
+    def _unknown(self, metric: Metric) -> str:
+        known = sorted({*self.values, *self.metrics, *self._epochs})
+        left_out = (
+            f"; {sorted(self._of_steps)} are logged with on_epoch=False, and have no value for a "
+            "validation" if self._of_steps else ""
+        )  # fmt: skip
+        return (
+            f"metric is {metric!r}; accepted are the names that the evaluator's validation logs, "
+            f"{known}, and None where it logs val_loss or returns the loss{left_out}"
+        )
+
     def _names(self, name: str) -> list[str]:
-        """The name itself, or else it with the suffix of every loader."""
-        known = [*self.metrics, *self.values]
-        return [name] if name in known else [n for n in known if n.startswith(name + _SUFFIX)]
+        """Names under which values are kept: the name's own, or else those of every loader."""
+        known = {key: key for key in (*self.metrics, *self.values)}
+        known = {**self._epochs, **known}
+        if name in known:
+            return [known[name]]
+        return [kept for key, kept in known.items() if key.startswith(name + _SUFFIX)]

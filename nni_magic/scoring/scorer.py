@@ -19,7 +19,6 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities import move_data_to_device
 from nni.mutable import Sample
-from pytorch_lightning.utilities import CombinedLoader
 from torchmetrics import Metric as TorchMetric
 
 from ..children.samples import digest
@@ -27,15 +26,9 @@ from ..supernet.batches import copy_of
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import converted, on_device
 from ..supernet.evaluator_steps import loss_of, validate_batch
-from ..supernet.hidden_states import capture_call
+from ..supernet.hidden_states import ModelNotCalled, capture_call
 from ..supernet.inheritance import check_inherits
-from ..supernet.loaders import (
-    VALIDATION,
-    LoadedBatch,
-    combined,
-    first_batches,
-    loaders_of_validation,
-)
+from ..supernet.loaders import LoadedBatch
 from ..supernet.resume import isolated_randomness
 from ..supernet.routing import Router
 from ..supernet.stages import in_validation
@@ -43,7 +36,9 @@ from ..support.compat import freeze
 from ..support.modes import Mode, mode_of
 from ..support.snapshot import Snapshot
 from .evaluator_state import logged_to, unnoticed, untouched
+from .held_out import HeldOut, NoHeldOutData
 from .logged import FUNCTION, RETURNED, Logged, Metric, Value
+from .user_hooks import is_users
 
 __all__ = ["Metric", "Scorer", "better"]
 
@@ -107,8 +102,7 @@ class Scorer:
         self.mode = mode_of(metric, mode)
         self.n_batches = n_batches
         self.calibrator = calibrator
-        self._loaders = loaders
-        self._batches: list[LoadedBatch] | None = None
+        self._held_out = HeldOut(module, n_batches, loaders)
         self._snapshot: Snapshot | None = None
         self._logged = Logged()
         self._output: Any = None
@@ -146,7 +140,8 @@ class Scorer:
         Raises
         ------
         ValueError
-            If the child gives other outputs than the path on the first held-out batch.
+            If the child gives other outputs than the path on the first held-out batch. Errors of
+            the evaluator's own step and hooks are raised as they are.
         """
         model = self.module.training_module.model
         with isolated_randomness(), self.session():
@@ -166,7 +161,7 @@ class Scorer:
                 device = next((p.device for p in model.parameters()), self.module.device)
                 batch = move_data_to_device(self.on_device(self.held_out()[0]), device)
                 call = capture_call(model, partial(self.validate, [batch]))
-            except ValueError as error:
+            except (NoHeldOutData, ModelNotCalled) as error:
                 _logger.warning(
                     "Child %s is not compared with its path in the supernet: %s",
                     digest(sample), error,
@@ -206,8 +201,9 @@ class Scorer:
     def validate(self, batches: Sequence[LoadedBatch]) -> Value:
         """Run a validation on batches, on the path that is set, within a session.
 
-        As Lightning's loop does it: the evaluator's hooks of the validation epoch and of batches
-        are called, too, and see this child alone.
+        As Lightning's loop does it: the hooks of the validation epoch and of batches that the
+        evaluator's module has are called, too, and see this child alone. The trainer's callbacks
+        are not called; see :func:`nni_magic.scoring.user_hooks.warn_of_callbacks`.
         """
         assert self._snapshot is not None, "within a session"
         self._snapshot.restore()  # what another child has left
@@ -223,44 +219,21 @@ class Scorer:
         return self._logged.value(self.metric)
 
     def _hook(self, name: str) -> None:
-        """Call a hook of the evaluator, if it is the user's: NNI's reports to a tuner."""
         hook = getattr(self.module.training_module, name)
-        if hook.__module__.partition(".")[0] not in ("pytorch_lightning", "nni"):
+        if is_users(hook):
             self._logged.batch = None
             with torch.no_grad():
                 hook()
 
     def reset(self) -> None:
         """Forget the batches, so that the trainer's present data are read."""
-        self._batches = None
+        self._held_out.reset()
         if self.calibrator is not None:
             self.calibrator.reset()
 
     def held_out(self) -> list[LoadedBatch]:
-        """Read the batches once and keep them, on the CPU, for the whole run.
-
-        All generators are set for it, so that a resumed run has the same ones, also of a loader
-        that shuffles or of data that are augmented.
-
-        Raises
-        ------
-        ValueError
-            If there are none.
-        """
-        if self._batches is None:
-            loaders = self._held_out_loaders()
-            self._batches = [] if loaders is None else first_batches(loaders, self.n_batches)
-        if not self._batches:
-            raise ValueError(
-                "there are no validation batches to score children on: give the evaluator "
-                "val_dataloaders that are not empty, and limit_val_batches other than 0"
-            )
-        return self._batches
-
-    def _held_out_loaders(self) -> CombinedLoader | None:
-        if self._loaders is None:
-            return loaders_of_validation(self.module.trainer)
-        return combined(self._loaders, VALIDATION)
+        """The batches, on the CPU; see :class:`nni_magic.scoring.held_out.HeldOut`."""
+        return self._held_out.read()
 
     def on_device(self, held: LoadedBatch) -> LoadedBatch:
         """Bring a batch to where the model is, as the trainer does."""
@@ -283,7 +256,7 @@ class Scorer:
             output = validate_batch(evaluator, *held)
             if callable(self.metric):
                 if self._output is None:
-                    raise ValueError(
+                    raise ModelNotCalled(
                         "metric is a function of the model's outputs, but the evaluator's "
                         "validation_step does not call self.model(...)"
                     )

@@ -26,10 +26,12 @@ from torch import nn
 from ..children.json_samples import in_space
 from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Scorer, Value
+from ..scoring.user_hooks import warn_of_callbacks
 from ..supernet.calibration import Calibrator
 from ..supernet.chain import ChangedInPlace, answering, chain_of, single_step
 from ..supernet.connection import (
     as_supernet,
+    callbacks_of,
     check_evaluator,
     connect,
     held_out_data,
@@ -252,6 +254,7 @@ class ChildEvaluator(ChildScores):
         module = EvaluatorHooks(evaluator.module)
         self._connection = module, as_supernet(supernet), evaluator
         prepare(*self._connection)
+        warn_of_callbacks(callbacks_of(module))
         loaders = held_out_data(evaluator)
         scorer = Scorer(
             module, metric=metric, mode=mode, n_batches=n_batches,

@@ -6,11 +6,15 @@ from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_info
 
+from ..scoring.user_hooks import warn_of_callbacks
+
 __all__ = ["announce"]
 
 
 def announce(module: Any) -> None:
     """Say, in the line of every run, what its seed covers, and by what children are ranked.
+
+    Callbacks that would have a part in a validation, and have none in scores, are warned of.
 
     Parameters
     ----------
@@ -23,3 +27,4 @@ def announce(module: Any) -> None:
         f"{module.method}: seed {module.seed} draws the children (weights, shuffling and dropout "
         f"follow seed_everything); they are ranked by {metric}, mode {scorer.mode}"
     )
+    warn_of_callbacks(module.trainer.callbacks)

@@ -21,8 +21,8 @@ from .distributed import require_own_process
 from .evaluator_hooks import EvaluatorHooks
 
 __all__ = [
-    "as_supernet", "check_evaluator", "connect", "connected", "converted", "held_out_data",
-    "hooks_called_by", "kept_attachments", "on_device", "prepare",
+    "as_supernet", "callbacks_of", "check_evaluator", "connect", "connected", "converted",
+    "held_out_data", "hooks_called_by", "kept_attachments", "on_device", "prepare",
     "require_automatic_optimization", "training_data",
 ]  # fmt: skip
 
@@ -126,6 +126,13 @@ def prepare(module: EvaluatorHooks, supernet: ModelSpace, evaluator: Lightning) 
         with trainer.strategy.tensor_init_context(), trainer.precision_plugin.module_init_context():
             module.configure_model()
         module.to(trainer.strategy.root_device)
+
+
+def callbacks_of(module: pl.LightningModule) -> list[pl.Callback]:
+    """The trainer's callbacks, and those that the evaluator would give it for a run."""
+    trainer: Any = module.trainer
+    own = module.configure_callbacks()
+    return [*trainer.callbacks, *([own] if isinstance(own, pl.Callback) else own)]
 
 
 def training_data(evaluator: Lightning) -> Any:

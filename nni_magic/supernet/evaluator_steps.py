@@ -11,7 +11,7 @@ from torch import nn
 
 from .batches import copy_of
 from .connection import hooks_called_by
-from .hidden_states import Call, capture_call
+from .hidden_states import Call, ModelNotCalled, capture_call
 
 __all__ = ["call_step", "loss_of", "training_call", "validate_batch"]
 
@@ -101,7 +101,7 @@ def training_call(evaluator: pl.LightningModule, batch: Any, batch_idx: int) -> 
 
     Raises
     ------
-    ValueError
+    ModelNotCalled
         If the step gives a loss without a call of the model.
     """
     outputs: list[Any] = []
@@ -111,8 +111,8 @@ def training_call(evaluator: pl.LightningModule, batch: Any, batch_idx: int) -> 
 
     try:
         return capture_call(cast(nn.Module, evaluator.model), step)
-    except ValueError:
-        if outputs and loss_of(outputs[0]) is None:
+    except ModelNotCalled:
+        if loss_of(outputs[0]) is None:
             return None
         raise
 

@@ -18,7 +18,10 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from .batches import changes_of, copy_of
 
-__all__ = ["Call", "States", "as_anchor", "capture_call", "hooked", "recorded", "versions_of"]
+__all__ = [
+    "Call", "ModelNotCalled", "States", "as_anchor", "capture_call", "hooked", "recorded",
+    "versions_of",
+]  # fmt: skip
 
 States = dict[str, Any]
 """Outputs of layers by name: each a tensor, or a list or tuple of tensors."""
@@ -52,12 +55,16 @@ class _Done(BaseException):
     """Leaves a forward pass early; not an ``Exception``, so that no user code catches it."""
 
 
+class ModelNotCalled(ValueError):
+    """A step of the evaluator does not call its model."""
+
+
 def capture_call(model: nn.Module, step: Callable[[], Any]) -> Call:
     """Run a step of the evaluator up to its first call of the model, and give that call's inputs.
 
     Raises
     ------
-    ValueError
+    ModelNotCalled
         If the step does not call the model.
     """
     captured: list[Call] = []
@@ -73,7 +80,7 @@ def capture_call(model: nn.Module, step: Callable[[], Any]) -> Call:
     finally:
         handle.remove()
     if not captured:
-        raise ValueError(
+        raise ModelNotCalled(
             "the evaluator's step does not call self.model(...), which is needed here to "
             "repeat the call on the paths of other children"
         )

@@ -74,3 +74,10 @@ def test_it_goes_on_within_an_epoch():
             balance.add(torch.tensor(loss), None if term is None else torch.tensor(term))
         said.append(balance.end_epoch())
     assert said == expected and said[1] is not None
+
+
+def test_no_graph_of_a_step_is_kept():
+    balance, weight = Balance(0.5), torch.ones((), requires_grad=True)
+    balance.add(2 * weight, 3 * weight)
+    balance.add(weight, None)
+    assert balance._sums.tolist() == [3.0, 3.0] and not balance._sums.requires_grad

@@ -129,12 +129,12 @@ def test_score_reads_the_data_once_until_reset():
     module = trained(val=loader(shuffle=True))
     first = module.scorer(CHILD)
     assert module.scorer(CHILD) == first  # a shuffled loader would give other batches
-    batches = module.scorer._batches
+    batches = module.scorer.held_out()
     module.scorer(OTHER)
-    assert module.scorer._batches is batches
+    assert module.scorer.held_out() is batches
     module.scorer.reset()
     module.scorer(CHILD)
-    assert module.scorer._batches is not batches
+    assert module.scorer.held_out() is not batches
 
 
 def test_score_is_of_the_batches_of_all_loaders():

@@ -1,5 +1,6 @@
 """A child is scored as Lightning validates it: hooks, gathered outputs, steps that write."""
 
+import functools
 
 import pytest
 import torch
@@ -184,3 +185,85 @@ def test_an_epoch_gathers_the_rows_of_the_whole_panel_and_nothing_of_scoring():
         *[("validated", panel * rows), ("trained", rows)] * 2,
     ]
     assert LABELS.shape == (rows,)
+
+
+class Stepping(Evaluator):
+    """Logs for steps, for the epoch and for both; by keyword and by place."""
+
+    def report(self, logits, loss, labels):
+        self.log("last", loss, on_step=True, on_epoch=False)
+        self.log("placed", loss, False, True, True, False)
+        self.log("both", loss, on_step=True, on_epoch=True)
+        self.log("sum", loss, False, True, True, None, "sum")
+        self.accuracy.update(logits, labels)
+        self.log("val_acc", self.accuracy, on_step=True, on_epoch=True)
+
+    def on_validation_start(self):
+        self.total = torch.zeros(())
+
+    def on_validation_batch_end(self, outputs, batch, batch_idx):
+        self.total += outputs
+        self.log("running", self.total)
+
+
+@pytest.fixture(scope="module")
+def stepping():
+    return trained(Stepping(), metric="both", mode="min")
+
+
+@pytest.mark.parametrize("name", ["both", "both_epoch", "sum", "sum_epoch", "running"])
+def test_a_metric_that_is_logged_for_steps_too_is_that_of_a_validation(stepping, name):
+    stepping.scorer.metric = name
+    check(stepping, name, mode="min")
+
+
+def test_a_torchmetric_that_is_logged_for_steps_too_is_that_of_a_validation(stepping):
+    stepping.scorer.metric = "val_acc_epoch"
+    expected = [validated(stepping, child, "val_acc_epoch") for child in (CHILD, OTHER)]
+    assert [stepping.scorer(child) for child in (CHILD, OTHER)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["last", "placed", "both_step"])
+def test_a_metric_of_steps_alone_is_none_of_a_validations_and_refused(stepping, name):
+    with pytest.raises(KeyError, match=name):
+        validated(stepping, CHILD, name)
+    stepping.scorer.metric = name
+    with pytest.raises(
+        ValueError,
+        match=rf"metric is '{name}'; accepted .*'both_epoch'.*; \['last', 'placed'\] are logged "
+        "with on_epoch=False, and have no value",
+    ):
+        stepping.scorer(CHILD)
+
+
+def test_a_hook_that_is_a_partial_is_called():
+    module = trained(Evaluator())
+    evaluator = module.training_module
+    evaluator.on_validation_epoch_end = functools.partial(
+        lambda value: evaluator.log("extra", value), 3.0
+    )
+    module.scorer.metric = "extra"
+    assert module.scorer(CHILD) == 3.0
+
+
+class Failing(Evaluator):
+    """Fails in its step or in a hook, once it has been trained."""
+
+    fails = None
+
+    def validation_step(self, batch, index):
+        if self.fails == "step":
+            raise ValueError("labels are out of range")
+        return super().validation_step(batch, index)
+
+    def on_validation_epoch_start(self):
+        if self.fails == "hook":
+            raise ValueError("labels are out of range")
+
+
+@pytest.mark.parametrize("where", ["step", "hook"])
+def test_an_error_of_the_evaluator_leaves_no_child_unchecked(where):
+    module = trained(Failing())
+    module.training_module.fails = where
+    with pytest.raises(ValueError, match="labels are out of range"):
+        module.scorer.child(CHILD)
