@@ -120,8 +120,10 @@ class Found(NamedTuple):
 
 
 def told(value: Any) -> str:
-    """A value in a line; an int of 400 digits is not printed."""
-    return "10**400" if isinstance(value, int) and value == 10**400 else repr(value)[:60]
+    """A value in a line, the same in every process; an int of 400 digits is not printed."""
+    if isinstance(value, int) and value == 10**400:
+        return "10**400"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:60]
 
 
 def outcome(row: Row, setting: str, value: Any) -> Found:

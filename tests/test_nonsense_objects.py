@@ -191,7 +191,7 @@ def _evaluators():
         "probability": number(lambda value: 0 < value <= 1),
     }, {"token_ids": torch.zeros(1, 2, dtype=torch.long), "vocab_size": 9, "mask_id": 4,
         "maskable": torch.ones(1, 2, dtype=torch.bool), "special_ids": ()})  # fmt: skip
-    yield Row("held_out_rule", held_out_rule, {"fraction": share, "seed": seed}, {
+    yield Row("held_out_rule", held_out_rule, {"fraction": share, "seed": whole(0, 2**64 - 1)}, {
         "documents": ["a", "b"], "fraction": 0.5, "seed": 0,
     }, {"fraction": "held_out"})  # fmt: skip
     yield Row("stratified", stratified, {"held_out": share, "seed": whole(0, 2**32 - 1)}, {

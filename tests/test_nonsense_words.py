@@ -51,10 +51,9 @@ def problem(option, make):
 
 def problems_of_lines(program, task, words):
     options = _options(program.settings, TaskSettings if task is None else task.settings)
-    for name, option in options.items():
+    for name in (name for name, option in options.items() if not option.positional):
         for word in words:
-            own = [word] if option.positional else [f"--{name.replace('_', '-')}={word}"]
-            line = [*needed_by(options, name), *own]
+            line = [*needed_by(options, name), f"--{name.replace('_', '-')}={word}"]
             found = problem(name, lambda line=line: settings_from(program, task, line))
             if found is not None:
                 yield name, word, found

@@ -19,8 +19,6 @@ import numpy as np
 from nni.mutable import Categorical, CategoricalMultiple, LabeledMutable, Mutable, Sample
 from nni.mutable.annotation import MutableAnnotation
 
-from ..support.errors import among
-
 __all__ = [
     "Candidates", "Sample", "active_labels", "candidates", "check_sample", "crossover", "digest",
     "distance", "neighbour", "neighbours", "plain", "random_sample",
@@ -148,7 +146,11 @@ def check_sample(sample: Sample, candidates: Candidates) -> None:
             )
         )
     for label, choice in sample.items():
-        if not among(choice, candidates[label]):
+        try:
+            known = choice in candidates[label]
+        except (ValueError, RuntimeError):  # an array or a tensor
+            known = False
+        if not known:
             raise ValueError(
                 f"the sample's {label!r} is {choice!r}; accepted are {candidates[label]}"
             )

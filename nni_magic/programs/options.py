@@ -249,7 +249,11 @@ def _yaml(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"config is {str(path)!r}; accepted is a YAML file of settings")
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    refusal = f"config is {str(path)!r}; accepted is a YAML file of settings"
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{refusal}, and it is none: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"config is {str(path)!r}; accepted is a YAML file of settings")
+        raise ValueError(refusal)
     return {str(name).replace("-", "_"): value for name, value in found.items()}

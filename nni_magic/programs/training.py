@@ -179,7 +179,7 @@ def _evaluator(
         batch_size=settings.batch_size,
         seed=settings.seed,
         num_workers=settings.workers,
-        learning_rate=learning_rate or settings.learning_rate,
+        learning_rate=settings.learning_rate if learning_rate is None else learning_rate,
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         trainer_kwargs={

@@ -93,22 +93,22 @@ def loaders_of_validation(trainer: pl.Trainer) -> CombinedLoader | None:
 class LateLoader(CombinedLoader):
     """Iterates its loaders no sooner than the first batch is asked for; made by :func:`late`."""
 
-    _asked = 0
+    _begun = True
 
     def __iter__(self) -> Any:
-        self._asked += 1
+        # Lightning iterates once more than it reads where loaders are made anew every few epochs,
+        # and, in another way, behind a resume: an epoch is to begin alike in both.
+        self._begun = False
         return self
 
     def __next__(self) -> Any:
-        if self._asked:
-            # As often as Lightning has asked, because every time loaders draw a seed.
-            times, self._asked = self._asked, 0
-            self._begin(times)
+        if not self._begun:
+            self._begun = True
+            self._begin()
         return self._following()
 
-    def _begin(self, times: int) -> None:
-        for _ in range(times):
-            super().__iter__()
+    def _begin(self) -> None:
+        super().__iter__()
 
     def _following(self) -> Any:
         return super().__next__()

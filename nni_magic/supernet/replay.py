@@ -208,13 +208,13 @@ class _Resumable(LateLoader):
     _done: Callable[[], int]
     _replay: Replay
 
-    def _begin(self, times: int) -> None:
+    def _begin(self) -> None:
         replay, own = self._replay, self.flattened
         self._ahead: list[Any] = []
         self._reads_ahead = sized_len(self) is None
         self.flattened = replay.begin(own, self._done)
         try:
-            super()._begin(times)
+            super()._begin()
         finally:
             self.flattened = own
         done = replay.to_pass_over()

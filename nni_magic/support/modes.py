@@ -25,14 +25,21 @@ MORE = frozenset((
     "matthews", "kappa", "pearson", "spearman", "kendall", "correlation", "psnr", "ssim", "em",
     "exactmatch",
 ))  # fmt: skip
-REVERSED = frozenset(("neg", "negative", "minus", "inverse"))
+NEUTRAL = frozenset((
+    "val", "valid", "validation", "eval", "test", "train", "dev", "epoch", "step", "dataloader",
+    "idx", "mean", "avg", "average", "macro", "micro", "weighted", "balanced", "total", "overall",
+    "binary", "multiclass", "multilabel", "cross", "squared", "absolute", "percentage", "root",
+    "score", "rate", "at", "k", "index", "coefficient", "s", "b",
+))  # fmt: skip
+"""Words that change nothing about which way is better."""
 
 
 def mode_of(metric: Any, mode: Mode | None) -> Mode:
     """Give the mode, or what the metric's name tells where none is given.
 
-    Words of the name count, the last one that is known most: ``val_acc``, ``valid/top1`` and
-    ``test_error/dataloader_idx_0`` are told from ``acc``, ``top`` and ``error``.
+    Words of the name count, of two that tell the last one: ``val_acc``, ``valid/top1`` and
+    ``test_error/dataloader_idx_0`` are told from ``acc``, ``top`` and ``error``. A name with a word
+    that is not known, such as ``acc_gap`` and ``neg_loss``, does not tell.
 
     Parameters
     ----------
@@ -76,16 +83,21 @@ is better
 
 
 def _told_by(name: str) -> Mode | None:
-    """What a name tells; nothing where it says that a metric is turned round."""
+    """What a name tells, if all its words are known."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     for text in (name, spaced):  # torchmetrics' ``F1Score`` and ``MeanSquaredError``, too
-        words = re.split(r"[^a-z0-9]+", text.lower())
-        if REVERSED & {*words}:
-            return None
+        words = [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
         known = [found for word in words if (found := _known(word)) is not None]
-        if known:
+        if known and all(_is_clear(word, place) for place, word in enumerate(words)):
             return known[-1]
     return None
+
+
+def _is_clear(word: str, place: int) -> bool:
+    """Whether a word is known; a number, as of ``top_5``, may not be the first, as of ``1-acc``."""
+    if word.isdigit():
+        return place > 0
+    return word in NEUTRAL or word.rstrip("0123456789") in NEUTRAL or _known(word) is not None
 
 
 def _known(word: str) -> Mode | None:

@@ -259,7 +259,7 @@ def test_value_of_a_function_is_that_noted_for_it():
 @pytest.mark.parametrize(
     ("reduce_fx", "expected"),
     [("sum", 6.0), (torch.sum, 6.0), (sum, 6.0), ("max", 3.0), (min, 1.0), ("avg", 7 / 3)],
-    ids=str,
+    ids=["sum", "torch.sum", "builtin_sum", "max", "builtin_min", "avg"],
 )
 def test_values_are_reduced_as_lightning_does(reduce_fx, expected):
     logged = Logged()

@@ -210,7 +210,7 @@ def test_nothing_finite_gives_an_empty_front(space):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"costs": {}}, "costs is empty; accepted are mappings of at least one name to a cost"),
+        ({"costs": {}}, "costs is {}; accepted are mappings of at least one name to a function"),
         ({"generations": 0}, "generations is 0; accepted are whole numbers of at least 1"),
         ({"population": 0}, "population size is 0; accepted are whole numbers of at least 1"),
         ({"mutation": 2}, "mutation is 2; accepted are numbers from 0 to 1"),

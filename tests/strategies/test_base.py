@@ -59,3 +59,12 @@ def test_strategy_written_for_03_is_refused_and_not_trained_as_another(name):
 def test_module_before_the_space_says_what_is_missing():
     with pytest.raises(RuntimeError, match="configure_oneshot_module is called before mutate_mo"):
         make("spos").configure_oneshot_module(DictModule())
+
+
+@pytest.mark.parametrize(("trainer", "name"), [
+    ({"epochs": 0}, "max_epochs"), ({"max_steps": 0}, "max_steps"),
+    ({"limit_train_batches": 0}, "limit_train_batches"),
+])  # fmt: skip
+def test_trainer_that_would_not_train_is_refused(trainer, name):
+    with pytest.raises(ValueError, match=f"{name} of the evaluator's trainer is 0; accepted are"):
+        train(make("spos"), ConvSpace(), classification(Watch(), **trainer))

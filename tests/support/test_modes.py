@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nni_magic.support.modes import LESS, MORE, mode_of
+from nni_magic.support.modes import LESS, MORE, NEUTRAL, mode_of
 
 
 @pytest.mark.parametrize("name", [
@@ -38,7 +38,10 @@ def test_given_mode_is_taken(metric, mode):
     assert mode_of(metric, mode) == mode
 
 
-@pytest.mark.parametrize("metric", ["reward", "score", "valacc", "neg_mean_squared_error"])
+@pytest.mark.parametrize("metric", [
+    "reward", "score", "valacc", "neg_mean_squared_error", "1-acc", "acc_gap", "acc_drop",
+    "val_acc_std", "fpr_at_recall95", "loss_reduction", "inverse_loss", "mnli_acc",
+])  # fmt: skip
 def test_mode_of_a_name_that_does_not_tell_is_asked_for(metric):
     message = f"^mode is None; accepted are 'min' and 'max', as metric '{metric}' does not tell whi"
     with pytest.raises(ValueError, match=message):
@@ -66,6 +69,7 @@ def test_unknown_mode_is_refused():
 
 def test_no_word_is_on_both_sides():
     assert not LESS & MORE
+    assert not NEUTRAL & (LESS | MORE)
 
 
 def test_torch_is_not_loaded():

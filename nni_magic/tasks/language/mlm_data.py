@@ -60,7 +60,7 @@ def held_out_rule(documents: Iterable[str], fraction: float, seed: int) -> Calla
         If nothing would be left to train on.
     """
     check_number("held_out", fraction, above=0, below=1)
-    check_count("seed", seed, at_least=0, at_most=10**64 - 1)  # the most that keys a hash
+    check_count("seed", seed, at_least=0, at_most=2**64 - 1)  # its digits key a hash
     key = str(seed).encode()
 
     def rank(document: str) -> bytes:

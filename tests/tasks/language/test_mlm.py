@@ -163,7 +163,7 @@ def test_biases_and_norms_do_not_decay(name, expected):
         ({"optimizer": "sgd"}, "optimizer is 'sgd'; accepted are 'adam', 'adamw'"),
         ({"total_steps": 0}, "total_steps is 0; accepted are whole numbers of at least 1"),
         ({"warmup_steps": 11}, "warmup_steps is 11; accepted are 0 to total_steps, which is 10"),
-        ({"warmup_steps": -1}, "warmup_steps is -1; accepted are 0 to total_steps, which is 10"),
+        ({"warmup_steps": -1}, "warmup_steps is -1; accepted are whole numbers of at least 0"),
         (
             {"mask_probability": 0},
             "mask_probability is 0; accepted are finite numbers above 0 and of",
@@ -324,3 +324,11 @@ def test_one_shot_strategy_trains_on_it(data):
     trainer = run.trainer
     assert trainer.global_step == 20
     assert trainer.callback_metrics["val_loss"] < 5.5
+
+
+@pytest.mark.parametrize("wrong", [-100, 30])
+def test_token_id_outside_of_the_vocabulary_is_named(wrong):
+    ids, selected = torch.tensor([[5, wrong]]), torch.tensor([[True, False]])
+    for batch in (ids, (ids.clamp(0, 29), ids, selected)):
+        with pytest.raises(ValueError, match=f"token ids hold {wrong}; accepted are 0 to 29"):
+            module_with().on_before_batch_transfer(batch, 0)

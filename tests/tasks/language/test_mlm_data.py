@@ -185,7 +185,8 @@ def test_held_out_fraction_out_of_range(fraction):
 
 
 def test_negative_seed():
-    with pytest.raises(ValueError, match="seed is -1; accepted are whole numbers of at least 0"):
+    message = f"seed is -1; accepted are whole numbers from 0 to {2**64 - 1}"
+    with pytest.raises(ValueError, match=message):
         held_out_rule(make_documents(), 0.1, -1)
 
 

@@ -200,3 +200,11 @@ def test_stopped_run_resumes_with_the_same_images(data, tmp_path):
     fit(resumed, ckpt_path=str(tmp_path / "x.ckpt"), weights_only=True)
     assert stopped.steps == whole.steps[:6]
     assert resumed.steps == whole.steps[6:]
+
+
+@pytest.mark.parametrize("label", [-100, 10])
+def test_label_outside_of_the_classes_is_named(label):
+    module = ImageClassification(n_classes=10, total_steps=1)
+    batch = torch.zeros(2, 1, 8, 8), torch.tensor([0, label])
+    with pytest.raises(ValueError, match=f"labels hold {label}; accepted are 0 to 9"):
+        module.on_before_batch_transfer(batch, 0)
