@@ -26,7 +26,7 @@ from nni_magic.strategies.registry import METHODS
 from .benchmarks.reporting import table
 from .hub_cells import COLUMNS, SPACES, STOCK
 
-__all__ = ["REFUSED", "attempt", "lines", "main", "matrix", "verdict", "written"]
+__all__ = ["PARTLY", "REFUSED", "attempt", "lines", "main", "matrix", "verdict", "written"]
 
 LIMIT = 300.0  # seconds a cell
 BEGIN, END = "<!-- matrix: written by experiments.compatibility -->", "<!-- end of matrix -->"
@@ -44,6 +44,14 @@ REFUSED: dict[tuple[str, str], tuple[str, str]] = {
     **{(space, name): NO_SHAPE for space in CHOSEN_WIDTHS for name in ("magic_a", "magic_at")},
 }
 """Space and column, or ``*`` for any -> the message of the refusal, and why it has to be."""
+
+PARTLY = (
+    "NotRebuiltError: built anew it",
+    "the programs have the score; NNI builds a child anew without what its supernet adds to a "
+    "stage of depth one and, where the space says `loose_end`, to a cell's output, so `weights.pt` "
+    "has the names of the child in the supernet, and `rebuild_problem` in `child.json` says it",
+)
+"""The message of what is written and cannot be built anew, and why."""
 
 
 def attempt(space: str, column: str, *, limit: float = LIMIT) -> str:
@@ -87,6 +95,8 @@ def verdict(space: str, column: str, problem: str) -> str:
     for message, reason in (REFUSED[p] for p in ((space, column), (space, "*")) if p in REFUSED):
         if column != STOCK and re.search(message, problem):
             return f"refused: {reason}"
+    if re.search(PARTLY[0], problem):
+        return f"partly: {PARTLY[1]}"
     return f"fails: {problem.splitlines()[0][:120]}"
 
 

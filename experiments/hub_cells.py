@@ -6,6 +6,7 @@ a number that is not that of the stand-alone child in plain torch.
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator, Evolution, ProgressiveShrinking
 from nni_magic.strategies.registry import METHODS
 
-__all__ = ["COLUMNS", "SPACES", "STOCK", "WrongValueError"]
+__all__ = ["COLUMNS", "SPACES", "STOCK", "NotRebuiltError", "WrongValueError"]
 
 STOCK = "NNI's RandomOneShot"
 EPOCHS, CLASSES = 2, 10
@@ -74,6 +75,10 @@ class WrongValueError(Exception):
     """Something ran, and gave a number that is not the right one."""
 
 
+class NotRebuiltError(Exception):
+    """A child is written, and the export says that NNI builds another one anew."""
+
+
 def stock(make: Callable[[], ModelSpace]) -> None:
     """Train and export with NNI's own strategy."""
     strategy = RandomOneShot()
@@ -100,7 +105,7 @@ def evaluate(make: Callable[[], ModelSpace]) -> None:
     supernet, evaluator = _supernet(make)
     scorer = ChildEvaluator(supernet, evaluator)
     for sample, score in _scored(scorer, supernet):
-        _check_score(scorer.child(sample), score)
+        _check_score(scorer.child(sample).eval(), score)
 
 
 def evolve(make: Callable[[], ModelSpace]) -> None:
@@ -122,17 +127,24 @@ def shrink(make: Callable[[], ModelSpace]) -> None:
 
 
 def export(make: Callable[[], ModelSpace]) -> None:
-    """Write a child in all formats, and build it anew from its weights."""
+    """Write a child of the least depth in all formats, and build it anew from its weights."""
     supernet, evaluator = _supernet(make)
     scorer = ChildEvaluator(supernet, evaluator)
-    (sample, score), _ = _scored(scorer, supernet)
+    depths = {name: all_[0] for name, all_ in candidates(supernet).items() if "depth" in name}
+    sample = {**UniformSampler(supernet, seed=1).next(), **depths}
+    [score] = scorer([sample])
     with tempfile.TemporaryDirectory() as folder:
         [written] = export_children(
             supernet, [(sample, score)], folder, child=scorer.child, metric="val_loss",
             provenance={}, args=(_images(4, 1)[:][0],),
         )  # fmt: skip
+        program: Any = torch.export.load(written / "child.pt2").module()
+        _check_score(program, score)
+        problem = json.loads((written / "child.json").read_text())["rebuild_problem"]
+        if problem is not None:
+            raise NotRebuiltError(problem)
         with model_context(sample):
-            child = make()
+            child = make().eval()
         child.load_state_dict(torch.load(written / "weights.pt", weights_only=True))
     _check_score(child, score)
 
@@ -189,14 +201,14 @@ def _scored(scorer: ChildEvaluator, supernet: ModelSpace) -> list[tuple[Sample, 
 
 def _check_listed(strategy: Any) -> None:
     for model in strategy.list_models(limit=2):
-        _check_score(model.executable_model(), model.metric)
+        _check_score(model.executable_model().eval(), model.metric)
 
 
 def _check_score(child: nn.Module, score: float) -> None:
     """Compare a score with the loss of a stand-alone child in plain torch."""
     images, labels = _images(8, 1).tensors
     with torch.no_grad():
-        output: Tensor = child.eval()(images)
+        output: Tensor = child(images)
     loss = nn.functional.cross_entropy(output, labels).item()
     if not math.isclose(loss, score, rel_tol=1e-5):
         raise WrongValueError(f"the score is {score:.6f}, the stand-alone child's {loss:.6f}")
