@@ -67,6 +67,7 @@ class Logged:
         self._ended: dict[str, float] = {}
         self._epochs: dict[str, str] = {}
         self._of_steps: set[str] = set()
+        self._with_batch: dict[str, bool] = {}
 
     def begin(self, held: LoadedBatch) -> None:
         """What is logged next is of this batch."""
@@ -105,7 +106,19 @@ class Logged:
             return
         if on_step:
             self._epochs[f"{name}_epoch{suffix}"] = name + suffix
+        self._begin_name(name + suffix)
         self._accumulate(name + suffix, value, reduce_fx, batch_size)
+
+    def _begin_name(self, name: str) -> None:
+        """Forget what a step has logged by a name that a hook of the epoch logs, or vice versa.
+
+        Lightning keeps the two apart, and gives the latter.
+        """
+        with_batch = self.batch is not None
+        if self._with_batch.setdefault(name, with_batch) != with_batch:
+            self._with_batch[name] = with_batch
+            for kept in (self.values, self.metrics, self._rows, self._ended):
+                kept.pop(name, None)
 
     def _accumulate(self, name: str, value: Any, reduce_fx: Any, batch_size: int | None) -> None:
         value = self._reduced(name, value, reduce_fx)

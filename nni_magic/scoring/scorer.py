@@ -26,7 +26,7 @@ from ..supernet.batches import copy_of
 from ..supernet.calibration import Calibrator, Statistics
 from ..supernet.connection import converted, on_device
 from ..supernet.evaluator_steps import loss_of, validate_batch
-from ..supernet.hidden_states import ModelNotCalled, capture_call
+from ..supernet.hidden_states import Call, ModelNotCalled, capture_call, recorded
 from ..supernet.inheritance import check_inherits
 from ..supernet.loaders import LoadedBatch
 from ..supernet.resume import isolated_randomness
@@ -43,6 +43,7 @@ from .user_hooks import is_users
 __all__ = ["Metric", "Scorer", "better"]
 
 _logger = logging.getLogger(__name__)
+_BEGINNING = ("on_validation_start", "on_validation_epoch_start", "on_validation_batch_start")
 
 
 def better(a: float, b: float, mode: Mode) -> bool:
@@ -159,8 +160,8 @@ class Scorer:
             try:
                 # Behind a fit Lightning has taken the model, and not the data, off its device.
                 device = next((p.device for p in model.parameters()), self.module.device)
-                batch = move_data_to_device(self.on_device(self.held_out()[0]), device)
-                call = capture_call(model, partial(self.validate, [batch]))
+                batches = move_data_to_device(list(map(self.on_device, self.held_out())), device)
+                call = self._first_call(batches)
             except (NoHeldOutData, ModelNotCalled) as error:
                 _logger.warning(
                     "Child %s is not compared with its path in the supernet: %s",
@@ -169,6 +170,17 @@ class Scorer:
                 return
             with self.module.trainer.precision_plugin.val_step_context():
                 check_inherits(child, model, sample, call)
+
+    def _first_call(self, batches: Sequence[LoadedBatch]) -> Call:
+        """The evaluator's first call of the model; what its hooks have begun has then ended."""
+        evaluator = self.module.training_module
+        if not any(is_users(getattr(evaluator, name)) for name in _BEGINNING):
+            return capture_call(evaluator.model, partial(self._run, batches[:1]))
+        with recorded(evaluator.model, {}) as calls:
+            self._run(batches)  # to the end: weights may have been swapped, and come back there
+        if not calls:
+            raise ModelNotCalled("the evaluator's validation_step does not call self.model(...)")
+        return calls[0]
 
     def statistics(self) -> Statistics:
         """BatchNorm statistics of the path that is set, taken within a session."""
@@ -205,6 +217,10 @@ class Scorer:
         evaluator's module has are called, too, and see this child alone. The trainer's callbacks
         are not called; see :func:`nni_magic.scoring.user_hooks.warn_of_callbacks`.
         """
+        self._run(batches)
+        return self._logged.value(self.metric)
+
+    def _run(self, batches: Sequence[LoadedBatch]) -> None:
         assert self._snapshot is not None, "within a session"
         self._snapshot.restore()  # what another child has left
         for metric in self._snapshot.found(TorchMetric):
@@ -216,7 +232,6 @@ class Scorer:
             self._validation_step(held)
         self._hook("on_validation_epoch_end")
         self._hook("on_validation_end")  # it may undo what the start has done
-        return self._logged.value(self.metric)
 
     def _hook(self, name: str) -> None:
         hook = getattr(self.module.training_module, name)

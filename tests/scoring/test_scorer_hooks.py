@@ -267,3 +267,48 @@ def test_an_error_of_the_evaluator_leaves_no_child_unchecked(where):
     module.training_module.fails = where
     with pytest.raises(ValueError, match="labels are out of range"):
         module.scorer.child(CHILD)
+
+
+class Swapping(Evaluator):
+    """Validates other weights than it trains."""
+
+    def on_validation_start(self):
+        self.scale(0.5)
+
+    def on_validation_end(self):
+        self.scale(2.0)
+
+    @torch.no_grad()
+    def scale(self, factor):
+        torch._foreach_mul_(list(self.model.parameters()), factor)
+
+
+def test_a_child_is_built_while_no_weights_are_swapped():
+    module = trained(Swapping())
+    before = [weight.clone() for weight in module.model.parameters()]
+    child = module.scorer.child(CHILD)
+    assert all(map(torch.equal, before, module.model.parameters()))
+    expected = module.model.freeze(CHILD).eval()(IMAGES)
+    torch.testing.assert_close(child.eval()(IMAGES), expected)
+    check(module, "val_loss")
+
+
+class Twice(Evaluator):
+    """Logs one name in its step and at the end of the epoch, and another at the start."""
+
+    def on_validation_epoch_start(self):
+        self.seen = 0
+        self.log("late", 5.0)
+
+    def report(self, logits, loss, labels):
+        self.seen += loss
+        self.log("val_loss", loss)
+        self.log("late", loss)
+
+    def on_validation_epoch_end(self):
+        self.log("val_loss", 10 * self.seen)
+
+
+@pytest.mark.parametrize("name", ["val_loss", "late"])
+def test_a_name_that_step_and_epoch_log_is_the_latters(name):
+    check(trained(Twice(), metric=name, mode="min"), name, mode="min")
