@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from pytorch_lightning.utilities import CombinedLoader
@@ -11,6 +12,7 @@ from ..supernet.loaders import (
     LoadedBatch,
     combined,
     first_batches,
+    limits,
     loaders_of_validation,
 )
 
@@ -32,7 +34,8 @@ class HeldOut:
     module
         Attached to the trainer whose loaders are read by default.
     n_batches
-        How many: of each loader, if several are read one after another.
+        How many: of each loader, if several are read one after another; not more than the
+        trainer's ``limit_val_batches``.
     loaders
         The data, in any form that Lightning accepts; by default the trainer's own.
     """
@@ -68,4 +71,6 @@ class HeldOut:
     def _loaders(self) -> CombinedLoader | None:
         if self._given is None:
             return loaders_of_validation(self._module.trainer)
-        return combined(self._given, VALIDATION)
+        loaders = copy.copy(combined(self._given, VALIDATION))
+        loaders.limits = limits(loaders, self._module.trainer.limit_val_batches)
+        return loaders

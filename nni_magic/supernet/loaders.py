@@ -7,6 +7,7 @@ dict or any nesting of them, or a ``CombinedLoader`` in any mode.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Generator
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -19,7 +20,7 @@ from .resume import read_anew
 
 __all__ = [
     "TRAINING", "VALIDATION", "LateLoader", "LoadedBatch", "batches_anew", "combined",
-    "first_batches", "late", "loaders_of_validation",
+    "first_batches", "late", "limits", "loaders_of_validation",
 ]  # fmt: skip
 
 TRAINING: Literal["max_size_cycle"] = "max_size_cycle"
@@ -76,10 +77,32 @@ def batches_anew(
     in_turn = loaders._mode == VALIDATION
     several = in_turn and len(loaders.flattened) > 1
     reader = copy.copy(loaders)
-    reader.limits = n
+    reader.limits = loaders.limits if n is None else limits(loaders, n)
     with read_anew(loaders.flattened):
         for batch, index, loader in islice(reader, None if in_turn else n):
             yield LoadedBatch(batch, index, loader if several else None)
+
+
+def limits(loaders: CombinedLoader, most: float) -> list[int | float]:
+    """How many batches of each loader to read.
+
+    Parameters
+    ----------
+    loaders
+        All of them, with limits of their own where a trainer has set them.
+    most
+        A number of batches, or a share of a loader's, as of ``limit_val_batches``.
+    """
+    own = loaders.limits
+    known = own if isinstance(own, list) else [own] * len(loaders.flattened)
+    found = []
+    for loader, limit in zip(loaders.flattened, known, strict=True):
+        wanted: float = most
+        if isinstance(most, float):
+            length = sized_len(loader)
+            wanted = math.inf if length is None else int(length * most)
+        found.append(wanted if limit is None else min(limit, wanted))
+    return found
 
 
 def loaders_of_validation(trainer: pl.Trainer) -> CombinedLoader | None:

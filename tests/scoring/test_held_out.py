@@ -8,7 +8,7 @@ from nni.nas.evaluator.pytorch import DataLoader
 
 from nni_magic.scoring.held_out import HeldOut, NoHeldOutData
 
-MODULE = SimpleNamespace(trainer=None)  # not asked where loaders are given
+MODULE = SimpleNamespace(trainer=SimpleNamespace(limit_val_batches=1.0))
 
 
 def test_batches_are_read_once_until_reset():
