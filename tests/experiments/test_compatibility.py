@@ -44,7 +44,9 @@ def test_only_what_is_meant_to_be_is_a_refusal(monkeypatch):
     assert verdict("A", "works", "") == "works"
     assert verdict("A", "breaks", "ValueError: no way\nat all") == "refused: it has no meaning"
     assert verdict("A", "breaks", "ValueError: why") == "fails: ValueError: why"
-    assert verdict("B", "breaks", "NotRebuiltError: built anew it has other").startswith("partly: ")
+    other = "NotRebuiltError: built anew it has other weights"
+    assert verdict("DARTS, one width", "export", other).startswith("partly: ")
+    assert verdict("ProxylessNAS", "export", other) == f"fails: {other}"
     assert verdict("B", "breaks", "ValueError: no way\nat all") == "fails: ValueError: no way"
     assert verdict("A", compatibility.STOCK, "ValueError: no way") == "fails: ValueError: no way"
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from experiments.hub_cells import COLUMNS, SPACES, STOCK, WrongValueError
 from nni_magic.scoring.scorer import Scorer
+from nni_magic.search import ProgressiveShrinking
 from nni_magic.strategies import MagicA
 
 torch.set_num_threads(1)
@@ -67,13 +68,7 @@ def test_missing_alignment_is_noticed(monkeypatch):
 def test_space_that_is_not_shrunk_is_noticed(monkeypatch):
     from experiments import hub_cells
 
-    class Nothing:
-        def __init__(self, **settings):
-            pass
-
-        def begin(self, module):
-            pass
-
+    class Nothing(ProgressiveShrinking):
         def shrink(self, module, epochs):
             pass
 
