@@ -39,6 +39,7 @@ SUPERNET = {
     "seed": either(nothing, seed), "metric": either(nothing, text),
     "mode": either(nothing, one_of("min", "max")), "validation_batches": whole(1),
     "calibration_batches": whole(0), "validation_children": whole(1),
+    "not_finite": one_of("stop", "skip"),
 }  # fmt: skip
 WALK = {"k": whole(1), "lazy": flag, "walks": whole(1)}
 ALIGNED = {

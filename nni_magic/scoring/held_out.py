@@ -70,7 +70,11 @@ class HeldOut:
 
     def _loaders(self) -> CombinedLoader | None:
         if self._given is None:
-            return loaders_of_validation(self._module.trainer)
-        loaders = copy.copy(combined(self._given, VALIDATION))
+            found = loaders_of_validation(self._module.trainer)
+        else:
+            found = combined(self._given, VALIDATION)
+        if found is None:
+            return None
+        loaders = copy.copy(found)
         loaders.limits = limits(loaders, self._module.trainer.limit_val_batches)
         return loaders

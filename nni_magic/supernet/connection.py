@@ -247,14 +247,14 @@ def on_device(module: pl.LightningModule, batch: Any, dataloader_idx: int = 0) -
 
 
 @contextlib.contextmanager
-def hooks_called_by(module: pl.LightningModule) -> Iterator[None]:
+def hooks_called_by(module: pl.LightningModule | None) -> Iterator[None]:
     """Let a module call its hooks of batches, whichever module the trainer is attached to.
 
     Lightning takes what is attached for a DataModule if it is not of the caller's class: for a step
     of the evaluator that calls ``to_onnx``, the wrapper; for a wrapper, another one of the same
     evaluator.
     """
-    trainer = vars(module).get("_trainer")
+    trainer = None if module is None else vars(module).get("_trainer")
     selector = None if trainer is None else trainer._data_connector._datahook_selector
     if selector is None:
         yield

@@ -50,7 +50,7 @@ def call_step(
         arguments.append(batch_idx)
     if dataloader_idx is not None:
         arguments.append(dataloader_idx)
-    with hooks_called_by(cast(Any, step).__self__):
+    with hooks_called_by(getattr(step, "__self__", None)):  # none if a user put a function there
         return step(*arguments)
 
 

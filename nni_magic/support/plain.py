@@ -18,7 +18,7 @@ def plain_fields(settings: Any) -> None:
 
 
 def plain_value(value: Any) -> Any:
-    """Python's own of numpy's scalars and arrays, in nested containers, too; else the same object.
+    """Python's own of numpy's scalars and lists, in nested containers, too; else the same object.
 
     >>> import numpy as np
     >>> plain_value({"layers": (np.int64(3), np.arange(2)), "name": np.str_("a")})
@@ -26,7 +26,7 @@ def plain_value(value: Any) -> Any:
     """
     if (numpy := sys.modules.get("numpy")) is None:  # not loaded: then nothing can be of it
         return value
-    if isinstance(value, (numpy.generic, numpy.ndarray)):
+    if isinstance(value, numpy.generic) or (isinstance(value, numpy.ndarray) and value.ndim):
         return value.tolist()
     if type(value) is dict:
         found = {plain_value(key): plain_value(one) for key, one in value.items()}

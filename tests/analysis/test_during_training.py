@@ -13,6 +13,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from spaces import ConvSpace, set_path
 from torch import nn
 from training import (
+    ALIGNING,
     QUIET,
     DictModule,
     Watch,
@@ -55,7 +56,8 @@ def run(name, space, evaluator, n=1, *, watch=None, callbacks=(), checkpoint=Non
     net, made = space(), evaluator(watch, **{"epochs": 2, **more})
     made.trainer.loggers = [logger]
     made.trainer.callbacks += [*callbacks, *([LogInterference(n)] if n else [])]
-    train(make(name, seed=seed), net, made, checkpoint)
+    short = {"align_every": 1} if name in ALIGNING else {}  # some spaces have two blocks
+    train(make(name, seed=seed, **short), net, made, checkpoint)
     return watch, net, logger.logged, made.trainer
 
 

@@ -108,10 +108,10 @@ def ours(row, name, watch, checkpoint=None, **settings):
     """Swap one of our strategies in; gives the strategy and the user's evaluator."""
     common = {
         "metric": row.metric, "mode": row.mode, "validation_batches": 10, "calibration_batches": 1,
-        "warmup_epochs": 1, **row.settings, **settings,
+        "warmup_epochs": 1, "align_every": None, **row.settings, **settings,
     }  # fmt: skip
     if name not in ("magic_a", "magic_at"):
-        del common["warmup_epochs"]  # by default there is none in so short a training
+        del common["warmup_epochs"], common["align_every"]
     made = evaluator(row, Seeded(), watch)
     strategy = train(make(name, **common), new_space(row), made, checkpoint)
     return strategy, made

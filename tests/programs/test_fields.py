@@ -175,7 +175,7 @@ def test_strategies_options_are_all_their_settings_once():
     ("name", "hint", "ending"),
     [
         ("mode", Literal["min", "max"] | None, "such as max of val_acc; other names need it."),
-        ("metric", str | None, " evaluator's validation loss."),
+        ("metric", str | None, " all loaders together, weighted by batch sizes."),
         ("lazy", bool, " (default: false) [magic_t, magic_at]"),
         ("align_every", int | None, " of them where there are fewer. [magic_a, "
          "magic_at, average_alignment, percentile_anchor]"),

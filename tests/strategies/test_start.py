@@ -13,7 +13,8 @@ LIGHTNING = logging.getLogger("pytorch_lightning")
 def said(caplog):
     """Lines that Lightning's logger gives, as a user sees them."""
     LIGHTNING.addHandler(caplog.handler)
-    yield lambda start: [line for line in caplog.messages if line.startswith(start)]
+    with caplog.at_level(logging.INFO, LIGHTNING.name):
+        yield lambda start: [line for line in caplog.messages if line.startswith(start)]
     LIGHTNING.removeHandler(caplog.handler)
 
 
