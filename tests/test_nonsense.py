@@ -6,6 +6,7 @@ Every settings dataclass and every constructor is given every nonsense value in 
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nonsense import (
     Row,
@@ -34,21 +35,26 @@ from nni_magic.tasks.settings import TaskSettings
 from nni_magic.tasks.vision.settings import ProxylessSettings
 
 OPTIONAL_COUNT = either(nothing, whole(1))
-LAYERS = either(nothing, several(either(whole(1), text)))
+# Those of the strategies are taken of numpy, too.
+FLAG = either(flag, lambda value: isinstance(value, np.bool_))
+LAYERS = either(
+    nothing, several(either(whole(1), text)),
+    lambda value: isinstance(value, np.ndarray) and value.ndim == 1 and all(map(whole(1), value)),
+)  # fmt: skip
 SUPERNET = {
     "seed": either(nothing, seed), "metric": either(nothing, text),
     "mode": either(nothing, one_of("min", "max")), "validation_batches": whole(1),
     "calibration_batches": whole(0), "validation_children": whole(1),
     "not_finite": one_of("stop", "skip"),
 }  # fmt: skip
-WALK = {"k": whole(1), "lazy": flag, "walks": whole(1)}
+WALK = {"k": whole(1), "lazy": FLAG, "walks": whole(1)}
 ALIGNED = {
     "alignment_weight": not_negative, "align_every": OPTIONAL_COUNT, "aligned_layers": LAYERS,
     "mask_argument": either(nothing, text), "warmup_epochs": either(nothing, whole(0)),
 }  # fmt: skip
 BEST = {
     "anchor": either(nothing, lambda value: isinstance(value, dict) and len(value) > 0),
-    "anchor_gradient": flag,
+    "anchor_gradient": FLAG,
     "anchor_interval": whole(1), "anchor_candidates": whole(1),
 }  # fmt: skip
 STRATEGIES = {
