@@ -76,5 +76,6 @@ class HeldOut:
         if found is None:
             return None
         loaders = copy.copy(found)
+        loaders.limits = None  # in a fit it may be that of the check before training
         loaders.limits = limits(loaders, self._module.trainer.limit_val_batches)
         return loaders
