@@ -33,6 +33,7 @@ __all__ = ["FiniteSteps", "GuardedModule", "Part"]
 
 _logger = logging.getLogger(__name__)
 
+
 class Part(NamedTuple):
     """A part of the loss of a step.
 

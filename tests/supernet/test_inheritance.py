@@ -51,6 +51,18 @@ def test_child_with_other_weights_is_refused(make, precision):
         check_inherits(child, net, CHILD, Call((X,), {}))
 
 
+def test_child_that_differs_by_a_thousandth_is_refused():
+    """As one of another ``eps`` in its BatchNorm does."""
+    net = path(FlatSpace)
+    child = copy.deepcopy(freeze(net, CHILD)).eval()
+    with torch.no_grad():
+        child.blocks[1].weight.mul_(1.001)
+        own, other = net(X), child(X)
+    assert 2e-4 < (own - other).abs().max() / own.abs().max() < 1e-3
+    with pytest.raises(ValueError, match="freeze of FlatSpace gives a child"):
+        check_inherits(child, net, CHILD, Call((X,), {}))
+
+
 def test_other_path_is_refused():
     sample = {"cell/op_1_0": "conv", "cell/input_1_0": [0], "cell/op_2_0": "skip",
               "cell/input_2_0": [1]}  # fmt: skip

@@ -14,6 +14,7 @@ from nni_magic.supernet.loaders import (
     combined,
     first_batches,
     late,
+    limits,
     loaders_of_validation,
 )
 from nni_magic.supernet.resume import isolated_randomness
@@ -113,3 +114,16 @@ def test_late_loader_keeps_a_class_of_ones_own():
 
 def test_loaders_of_validation_of_a_trainer_that_has_none():
     assert loaders_of_validation(Trainer(logger=False, accelerator="cpu")) is None
+
+
+@pytest.mark.parametrize(("most", "expected"), [
+    (3, [2, 3]), (1, [1, 1]), (1.0, [2, 5]), (0.5, [1, 2]), (0, [0, 0]),
+])  # fmt: skip
+def test_limits_are_the_least_of_the_loaders_own_and_the_trainers(most, expected):
+    two = combined([DataLoader(range(6), 4), DataLoader(range(20), 4)], VALIDATION)
+    two.limits = [2, 7]
+    assert limits(two, most) == expected
+
+
+def test_share_of_a_stream_is_all_of_it():
+    assert limits(combined([DataLoader(Stream())], VALIDATION), 1.0) == [float("inf")]
