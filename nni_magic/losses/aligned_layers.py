@@ -47,7 +47,12 @@ class AlignedLayers:
         self.total = 0
 
     def choose(
-        self, model: nn.Module, call: Call, children: Sequence[Sample], router: Router
+        self,
+        model: nn.Module,
+        call: Call,
+        children: Sequence[Sample],
+        router: Router,
+        positions: tuple[int, ...] = (),
     ) -> dict[str, nn.Module]:
         """Choose the layers, by name.
 
@@ -61,6 +66,8 @@ class AlignedLayers:
             Children that together hold all candidates; the path is set to the first of them.
         router
             Sets the supernet's path.
+        positions
+            Shape of the padding mask, if there is one.
 
         Raises
         ------
@@ -80,7 +87,7 @@ class AlignedLayers:
         elif self.names:
             return named_layers(model, call, self.names)
         else:
-            against = obstacles(model, numbered, call, children, router)
+            against = obstacles(model, numbered, call, children, router, positions)
             able = [name for name in numbered if name not in against]
             chosen = {name: numbered[name] for name in self._every(able, against)}
         self.names = list(chosen)

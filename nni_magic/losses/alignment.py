@@ -18,11 +18,9 @@ The target's pass repeats the evaluator's call of the model on another path, see
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from inspect import Parameter
 from typing import Any
 
 import torch
@@ -33,18 +31,19 @@ from torch import Tensor, nn
 from ..samplers.streams import Stream
 from ..scoring.evaluator_state import unnoticed
 from ..supernet.evaluator_steps import training_call
-from ..supernet.hidden_states import Call, States
+from ..supernet.hidden_states import States
 from ..supernet.resume import isolated_randomness
 from ..supernet.step import Step, Turn
 from ..support.names import MASK_ARGUMENT
 from .aligned_layers import AlignedLayers
 from .balance import Balance
+from .padding import PaddingMask
 from .replay import CallReplay
 from .targets import Target
 from .term import LossTerm, TrainingSupernet
 from .warm_start import WarmStart
 
-__all__ = ["Alignment", "PaddingMask", "alignment_loss"]
+__all__ = ["Alignment", "alignment_loss"]
 
 _logger = logging.getLogger(__name__)
 
@@ -93,42 +92,6 @@ def _error(name: str, target: Any, state: Any, mask: Tensor | None) -> Tensor:
     weight = (mask != 0).float()
     per_position = error.reshape(*mask.shape, -1).mean(-1)
     return (per_position * weight).sum() / weight.sum().clamp(min=1)
-
-
-class PaddingMask:
-    """Finds the padding mask among the arguments of a call of the model.
-
-    Parameters
-    ----------
-    model
-        The model.
-    argument
-        Name of the argument of ``forward`` that is the mask, nonzero where real; ``None`` for none.
-
-    Raises
-    ------
-    ValueError
-        If ``forward`` has no such argument, unless it is the default's.
-    """
-
-    def __init__(self, model: nn.Module, argument: str | None) -> None:
-        self.argument = argument
-        self._signature = inspect.signature(model.forward)
-        kinds = {name: each.kind for name, each in self._signature.parameters.items()}
-        names = [name for name, kind in kinds.items() if kind is not Parameter.VAR_POSITIONAL]
-        known = (None, MASK_ARGUMENT, *names)
-        if argument not in known and Parameter.VAR_KEYWORD not in kinds.values():
-            raise ValueError(
-                f"mask_argument is {argument!r}; accepted are the arguments {names} of "
-                f"{type(model).__name__}'s forward, and None to align without a mask"
-            )
-
-    def __call__(self, call: Call) -> Tensor | None:
-        """The mask of a call, if it was given one."""
-        if self.argument is None:
-            return None
-        given = self._signature.bind(*call.args, **call.kwargs).arguments
-        return given.get(self.argument, call.kwargs.get(self.argument))
 
 
 class Alignment(LossTerm):
@@ -262,10 +225,14 @@ class Alignment(LossTerm):
                 call = training_call(evaluator, batch, batch_idx)
             if call is None:
                 return False
-            layers = self.chosen.choose(model, call, children, module.router)
+            mask = PaddingMask(model, self.mask_argument)(call)
+            positions = () if mask is None else tuple(mask.shape)
+            layers = self.chosen.choose(model, call, children, module.router, positions)
             replay = CallReplay(model, layers, module.router, gradient=self.gradient)
             self.attach(replay)
             replay.check_shapes(call, children)
+            states = replay(call, children[0])
+            alignment_loss(states, states, mask)  # shows now that the mask fits layers asked for
         return True
 
     def _covering_children(self) -> list[Sample]:

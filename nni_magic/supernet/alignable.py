@@ -21,6 +21,7 @@ __all__ = ["form_of", "obstacles"]
 NO_TENSOR = "neither tensors nor lists or tuples of them"
 SHAPES = "of different shapes in different children"
 CHANGED = "changed in place behind the layer"
+MASKED = "without the dimensions of the padding mask, which mask_argument=None leaves out"
 LEFT_OUT = "not there in every child"
 UNREAD = "read by no other layer, but by the head alone"
 
@@ -47,6 +48,7 @@ def obstacles(
     call: Call,
     children: Sequence[Sample],
     router: Router,
+    positions: tuple[int, ...] = (),
 ) -> dict[str, str]:
     """Tell which layers cannot, or should not, be aligned, and why.
 
@@ -65,6 +67,8 @@ def obstacles(
         Children that together hold all candidates.
     router
         Sets the supernet's path.
+    positions
+        Shape of the padding mask, with which the shape of every state has to begin.
 
     Returns
     -------
@@ -86,11 +90,19 @@ def obstacles(
                     found.setdefault(name, NO_TENSOR)
                 elif form != forms.setdefault(name, form):
                     found.setdefault(name, SHAPES)
+                elif not _begins_with(form, positions):
+                    found.setdefault(name, MASKED)
                 elif name in changed:
                     found.setdefault(name, CHANGED)
             if len(unread - found.keys()) > 1:  # one is left of a chain, the last
                 unread -= _read(model, layers, call)
     return {name: found.get(name, UNREAD) for name in layers if name in found or name in unread}
+
+
+def _begins_with(form: Any, positions: tuple[int, ...]) -> bool:
+    """Whether a shape, or every one of a list of shapes, begins with another."""
+    shapes = form if isinstance(form, list) else [form]
+    return all(shape[: len(positions)] == positions for shape in shapes)
 
 
 def _outputs(

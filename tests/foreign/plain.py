@@ -108,10 +108,12 @@ def ours(row, name, watch, checkpoint=None, **settings):
     """Swap one of our strategies in; gives the strategy and the user's evaluator."""
     common = {
         "metric": row.metric, "mode": row.mode, "validation_batches": 10, "calibration_batches": 1,
-        "warmup_epochs": 1, "align_every": None, **row.settings, **settings,
+        "warmup_epochs": 1, **row.settings, **settings,
     }  # fmt: skip
-    if name not in ("magic_a", "magic_at"):
-        del common["warmup_epochs"], common["align_every"]
+    if name in ("magic_a", "magic_at"):  # of the others no default is given
+        common = {"align_every": None, **row.aligning, **common}
+    else:
+        del common["warmup_epochs"]
     made = evaluator(row, Seeded(), watch)
     strategy = train(make(name, **common), new_space(row), made, checkpoint)
     return strategy, made

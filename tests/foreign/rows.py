@@ -50,7 +50,8 @@ class Row:
     ``alike`` says that the metric of several children together is the mean of theirs, and
     ``draws_before`` that random numbers are drawn before a step begins. ``steps_at_once`` are the
     times that an optimizer's step runs the training step, and ``resumes`` that Lightning itself
-    goes on within an epoch as if it had not been stopped.
+    goes on within an epoch as if it had not been stopped. ``settings`` are those of all strategies,
+    and ``aligning`` more of those that align.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Row:
     resumes: bool = True
     slow: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    aligning: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.name
@@ -222,7 +224,7 @@ ROWS = [
     Row("writes_onnx", "writes the model as ONNX in its first validation, as NNI's does by default",
         modules.WritesOnnx, slow=True),
     # Spaces
-    Row("deep", "a number of layers is chosen", space=models.Deep),
+    Row("deep", "a number of layers is chosen", space=models.Deep, refused=NOT_ALIGNED),
     Row("cells", "a cell", refused=NOT_ALIGNED, **{**IMAGES, "space": models.Cells}),
     Row("wired", "inputs are chosen", space=models.Wired),
     Row("widths", "channels and kernels are chosen, kernels as tuples",
@@ -245,8 +247,12 @@ ROWS = [
         modules.TupleOutput, models.WithNone),
     Row("dict_output", "a model that gives a dict",
         modules.DictOutput, models.DictOutput),
-    Row("recurrent", "candidates that give tuples",
-        modules.Text, models.Recurrent, **TEXT),
+    Row("recurrent", "candidates that give tuples, in part without the mask's dimensions",
+        modules.Text, models.Recurrent, refused=dict.fromkeys(
+            TERMS, r"the padding mask, which mask_argument=None leaves out \(layers.0, layers.1\)"
+        ), **TEXT),
+    Row("recurrent_unmasked", "the same, aligned with all positions",
+        modules.Text, models.Recurrent, aligning={"mask_argument": None}, **TEXT),
 ]  # fmt: skip
 
 

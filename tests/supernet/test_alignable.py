@@ -21,6 +21,7 @@ from nni_magic.samplers import UniformSampler
 from nni_magic.supernet.alignable import (
     CHANGED,
     LEFT_OUT,
+    MASKED,
     NO_TENSOR,
     SHAPES,
     UNREAD,
@@ -34,7 +35,7 @@ from nni_magic.supernet.routing import Router
 ROWS = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
 
-def against(space, *args, children=12):
+def against(space, *args, children=12, positions=()):
     """What is in the way of each layer, of some children."""
     torch.manual_seed(0)
     net = supernet(space)
@@ -42,7 +43,7 @@ def against(space, *args, children=12):
     drawn = [sampler.next() for _ in range(children)]
     router.set(drawn[0])
     layers = numbered_layers(net, call)
-    found = obstacles(net, layers, call, drawn, router)
+    found = obstacles(net, layers, call, drawn, router, positions)
     return {name: found.get(name) for name in layers}
 
 
@@ -212,6 +213,15 @@ def test_autoformer_of_several_widths_has_none_and_of_one_width_all():
 def test_mobilenet_of_several_widths_has_none():
     found = against(small_mobilenet(), torch.randn(2, 3, 32, 32))
     assert set(found.values()) == {SHAPES, CHANGED, UNREAD}
+
+
+# Padding
+
+
+@pytest.mark.parametrize(("positions", "fits"), [((3,), True), ((3, 4), True), ((3, 2), False)])
+def test_shape_has_to_begin_with_that_of_the_mask(positions, fits):
+    found = against(FlatSpace(4), ROWS, positions=positions)
+    assert found["blocks.0"] == (None if fits else MASKED)
 
 
 # It leaves no trace

@@ -4,6 +4,10 @@ import pytest
 import torch
 from alignments import Run, numpy_loss
 from spaces import FlatSpace, set_path, supernet
+from torch import nn
+from training import Watch, dict_evaluator, make, train
+
+from search_spaces import BertSpace
 
 
 class Masked(FlatSpace):
@@ -103,3 +107,23 @@ def test_mask_is_not_taken_from_inputs_of_any_number():
     run = masked_run(Sequences)
     expected = by_hand(run.net, None, TOKENS + MASK[..., None])
     assert run.term(TOKENS, MASK[..., None], child=B).item() == expected
+
+
+class Pooled(BertSpace):
+    """Has a layer behind which positions are gone."""
+
+    def __init__(self):
+        super().__init__(4, 8, 50, 12, candidates=("ffn", "conv3"))
+        self.pooled = nn.Identity()
+
+    def forward(self, token_ids, attention_mask=None):
+        self.pooled(self.stem(token_ids).mean(1))
+        return super().forward(token_ids, attention_mask)
+
+
+def test_layer_that_the_mask_does_not_fit_is_refused_at_the_start():
+    watch = Watch()
+    strategy = make("magic_a", aligned_layers=["pooled"], warmup_epochs=1)
+    with pytest.raises(ValueError, match=r"the mask has shape .* state of layer 'pooled' is \("):
+        train(strategy, Pooled(), dict_evaluator(watch))
+    assert watch.steps == []
