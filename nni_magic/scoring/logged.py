@@ -81,21 +81,23 @@ class Logged:
             if name.endswith(f"{_SUFFIX}{self._loader}"):
                 self._ended[name] = float(metric.compute())
 
-    def __call__(self, *args: Any, **options: Any) -> None:
+    def __call__(self, name: str, value: Any, *args: Any, **options: Any) -> None:
         """Take what Lightning's ``self.log`` takes."""
-        given = _LOG.bind(*args, **options)
-        given.apply_defaults()
-        self._take(**given.arguments)
+        if args:  # by position, which is seldom: to bind them takes as long as all the rest
+            options = _LOG.bind(name, value, *args, **options).arguments
+            name, value = options.pop("name"), options.pop("value")
+        self._take(name, value, **options)
 
     def _take(
         self,
         name: str,
         value: Any,
-        on_step: bool | None,
-        on_epoch: bool | None,
-        reduce_fx: Any,
-        add_dataloader_idx: bool,
-        batch_size: int | None,
+        *,
+        on_step: bool | None = None,
+        on_epoch: bool | None = None,
+        reduce_fx: Any = "mean",
+        add_dataloader_idx: bool = True,
+        batch_size: int | None = None,
         **others: Any,
     ) -> None:
         suffix = ""

@@ -105,6 +105,7 @@ class Scorer:
         self.calibrator = calibrator
         self._held_out = HeldOut(module, n_batches, loaders)
         self._snapshot: Snapshot | None = None
+        self._metrics: list[TorchMetric] = []
         self._logged = Logged()
         self._output: Any = None
 
@@ -203,6 +204,7 @@ class Scorer:
             in_validation(self.module),
             untouched(evaluator) as self._snapshot,
         ):
+            self._metrics = self._snapshot.found(TorchMetric)
             model = cast(torch.nn.Module, evaluator.model)
             hook = model.register_forward_hook(self._keep_output)
             try:
@@ -223,7 +225,7 @@ class Scorer:
     def _run(self, batches: Sequence[LoadedBatch]) -> None:
         assert self._snapshot is not None, "within a session"
         self._snapshot.restore()  # what another child has left
-        for metric in self._snapshot.found(TorchMetric):
+        for metric in self._metrics:
             metric.reset()
         self._logged = Logged()
         self._hook("on_validation_start")

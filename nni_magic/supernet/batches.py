@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -47,6 +47,8 @@ def copy_of(batch: Any) -> Any:
         return batch.clone()
     if type(batch) in (list, tuple) and _are_different_tensors(batch):
         return type(batch)(tensor.clone() for tensor in batch)
+    if type(batch) is dict and _are_different_tensors(batch.values()):
+        return {key: tensor.clone() for key, tensor in batch.items()}
     try:
         with _Clones():
             return copy.deepcopy(batch)
@@ -54,7 +56,7 @@ def copy_of(batch: Any) -> Any:
         return apply_to_collection(batch, Tensor, Tensor.clone, allow_frozen=True)
 
 
-def _are_different_tensors(values: Sequence[Any]) -> bool:
+def _are_different_tensors(values: Collection[Any]) -> bool:
     kinds = set(map(type, values))
     return kinds == {Tensor} and len(set(map(id, values))) == len(values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -46,12 +47,18 @@ def call_step(
         What the step returns.
     """
     arguments = [copy_of(batch) if own else batch]
-    if is_param_in_hook_signature(step, "batch_idx", min_args=2):  # as Lightning asks
+    if _takes_batch_idx(getattr(step, "__func__", step)):
         arguments.append(batch_idx)
     if dataloader_idx is not None:
         arguments.append(dataloader_idx)
     with hooks_called_by(getattr(step, "__self__", None)):  # none if a user put a function there
         return step(*arguments)
+
+
+@lru_cache(maxsize=64)
+def _takes_batch_idx(step: Callable[..., Any]) -> bool:
+    """Ask as Lightning does, and once: it takes as long as to clone a batch."""
+    return is_param_in_hook_signature(step, "batch_idx", min_args=2)
 
 
 def validate_batch(
