@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from torch import Tensor, nn
 
@@ -97,7 +98,8 @@ class NASBenchMacroSpace(ModelSpace):
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images: ``(batch, in_channels, height, width)`` to ``(batch, n_classes)``."""
-        hidden = self.stem(images)
+        # In this order of memory a training step takes half the time on a CPU.
+        hidden = self.stem(images.contiguous(memory_format=torch.channels_last))
         for layer in self.layers:
             hidden = layer(hidden)
         return self.head(hidden)
