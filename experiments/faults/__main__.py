@@ -18,12 +18,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from experiments.benchmarks.reporting import report_parser, write_report
+from experiments.faults.damage import DAMAGE
 from experiments.faults.kills import KILLS
 from experiments.faults.tried import Campaign, Part, Tried, table_of
 
 __all__ = ["PARTS", "main"]
 
-PARTS: dict[str, Part] = {part.name: part for part in (KILLS,)}
+PARTS: dict[str, Part] = {part.name: part for part in (KILLS, DAMAGE)}
 
 
 def _parser() -> argparse.ArgumentParser:

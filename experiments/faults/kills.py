@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.faults.points import INSIDE, Board, Kill, Points
+from experiments.faults.points import FILES, INSIDE, Board, Kill, Points
 from experiments.faults.processes import forked, in_workers, last_line
 from experiments.faults.runs import RUNS, differences, train, words_of, write_corpus
 from experiments.faults.tried import Campaign, Part, Tried
@@ -25,19 +25,21 @@ from nni_magic.strategies.registry import METHODS
 
 __all__ = ["CLOCK", "KILLS", "Scenario", "kills", "scenarios"]
 
-CLOCK = "any time, by the clock"
-PER_STAGE = 2
-"""Kills of each stage of each run with each strategy."""
+CLOCK = "once at any time, by the clock"
+AGAIN = "three times, by the clock"
 BY_CLOCK = 2
+IN_WRITES = 2
+"""Kills of the checkpoint's writes, in each run with each strategy; other stages have one."""
 KILLED = {-signal.SIGKILL, -signal.SIGXFSZ}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A run, and where it is killed, one time after the other; ``seconds`` is of the clock."""
+    """A run, and where it is killed; the numbers of a kill by the clock are milliseconds."""
 
     run: str
     strategy: str
+    kind: str
     kills: tuple[Kill, ...]
 
 
@@ -81,51 +83,36 @@ def _whole(name: str, strategy: str, data: Path, folder: Path) -> dict[str, Any]
     }
 
 
-def scenarios(
-    wholes: dict[tuple[str, str], dict[str, Any]], seed: int, per_stage: int
-) -> Iterator[Scenario]:
-    """Draw the kills: every stage of every run, two after another for half of them."""
+def scenarios(wholes: dict[tuple[str, str], dict[str, Any]], seed: int) -> Iterator[Scenario]:
+    """Draw the kills: every stage of every run, and any time."""
     for (name, strategy), whole in wholes.items():
         rng = random.Random(f"{seed} {name} {strategy}")
-        kills = [_draw(stage, n, whole, rng) for stage, n in sorted(whole["points"].items())
-                 for _ in range(per_stage)]  # fmt: skip
-        kills += [
-            Kill(CLOCK, rng.randrange(whole["milliseconds"] // 4, whole["milliseconds"]))
-            for _ in range(BY_CLOCK)
-        ]
-        rng.shuffle(kills)
-        while kills:
-            yield Scenario(name, strategy, tuple(kills.pop() for _ in range(min(2, len(kills)))))
-
-
-def _draw(stage: str, n: int, whole: dict[str, Any], rng: random.Random) -> Kill:
-    byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
-    return Kill(stage, rng.randint(1, n), byte)
+        for stage, n in sorted(whole["points"].items()):
+            for _ in range(IN_WRITES if stage in (INSIDE, FILES[".ckpt"]) else 1):
+                byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
+                yield Scenario(name, strategy, stage, (Kill(stage, rng.randint(1, n), byte),))
+        long = whole["milliseconds"]
+        for _ in range(BY_CLOCK):
+            yield Scenario(name, strategy, CLOCK, (Kill(CLOCK, rng.randrange(long // 4, long)),))
+        again = (Kill(CLOCK, rng.randrange(long // 3, long // 2)) for _ in range(3))
+        yield Scenario(name, strategy, AGAIN, tuple(again))
 
 
 def _disturbed(scenario: Scenario, whole: dict[str, Any], data: Path, folder: Path) -> list[Tried]:
     """Kill a run, let it end, and compare; gives its kills, without those it did not get to."""
     run = _Run(scenario.run, scenario.strategy, data, folder)
-    hit: list[Kill] = []
+    statuses = [run.attempt(kill) for kill in scenario.kills]
+    n_killed = sum(status in KILLED for status in statuses)
     wrong = ""
-    for kill in scenario.kills:
-        status = run.attempt(kill)
-        if status in KILLED:
-            hit.append(kill)
-        elif status:
-            wrong = f"status {status} where it was to be killed: {last_line(run.log)}"
-    if not wrong and (status := run.attempt()):
-        wrong = f"did not go on: status {status}: {last_line(run.log)}"
+    if bad := [status for status in (*statuses, run.attempt()) if status not in (0, *KILLED)]:
+        wrong = f"did not go on: status {bad[0]}: {last_line(run.log)}"
     reference = data / "whole" / f"{scenario.run}-{scenario.strategy}" / "out"
     wrong = wrong or "; ".join(list(differences(reference, run.output))[:3])
     if not wrong:
         shutil.rmtree(folder)
-    lost = {
-        "steps": max(0, run.board.steps - whole["steps"]) / max(1, len(hit)),
-        "scores": max(0, run.board.scores - whole["scores"]) / max(1, len(hit)),
-    }
-    place = f"{scenario.run}, {scenario.strategy}"
-    return [Tried(kill.stage, wrong, f"{place}, {tuple(kill)[1:]}", lost) for kill in hit]
+    lost = {name: getattr(run.board, name) - whole[name] for name in ("steps", "scores")}
+    place = f"{scenario.run}, {scenario.strategy}, {[tuple(kill)[1:] for kill in scenario.kills]}"
+    return [Tried(scenario.kind, wrong, place, lost) for _ in range(n_killed)]
 
 
 def kills(campaign: Campaign) -> list[Tried]:
@@ -141,7 +128,7 @@ def kills(campaign: Campaign) -> list[Tried]:
     # The first one makes the tokens that the others share.
     found = in_workers(_whole, jobs[:1], 1) + in_workers(_whole, jobs[1:], campaign.workers)
     wholes = dict(zip(pairs, found, strict=True))
-    drawn = list(scenarios(wholes, campaign.seed, 1 if campaign.short else PER_STAGE))
+    drawn = list(scenarios(wholes, campaign.seed))
     drawn = drawn[:: max(1, len(drawn) // 8)] if campaign.short else drawn
     jobs = [(each, wholes[each.run, each.strategy], data, data / str(n))
             for n, each in enumerate(drawn)]  # fmt: skip

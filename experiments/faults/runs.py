@@ -18,9 +18,9 @@ from nni_magic.supernet.sealed import load_plain
 __all__ = ["RUNS", "differences", "train", "words_of", "write_corpus"]
 
 SMALL = (
-    "--epochs 3 --epoch-steps 6 --batch-size 4 --warmup-steps 2 --warmup-epochs 1 "
-    "--anchor-interval 2 --anchor-candidates 3 --align-every 1 --search-children 6 --population 3 "
-    "--validation-batches 1 --validation-children 3"
+    "--epochs 3 --epoch-steps 4 --batch-size 2 --warmup-steps 2 --warmup-epochs 1 "
+    "--anchor-interval 2 --anchor-candidates 2 --align-every 1 --search-children 6 --population 3 "
+    "--validation-batches 1 --validation-children 2"
 )
 TEXT = f"bert {SMALL} --dropout 0.1"
 RUNS = {
@@ -126,15 +126,17 @@ def _same(one: Any, two: Any) -> bool:
 
 
 def _metrics(whole: Path, other: Path) -> Iterator[str]:
-    """Rows of the metrics that were written at last and are not those of the whole run."""
-    for path in whole.rglob("metrics.csv"):
-        rows = [list(_rows(each)) for each in (path, other / path.relative_to(whole))]
-        if any(row not in rows[0] for row in rows[1]) or rows[0][-1:] != rows[1][-1:]:
-            yield f"{path.relative_to(whole)}"
+    """Files of metrics with a row that the whole run does not have."""
+    rows = {folder: list(_rows(folder)) for folder in (whole.rglob("metrics*.csv"))}
+    known = [row for those in rows.values() for row in those]
+    for path in other.rglob("metrics*.csv"):
+        # The last row of a killed run's may be torn.
+        found = list(_rows(path))[: None if path.stem == "metrics" else -1]
+        if any(row not in known for row in found):
+            yield str(path.relative_to(other))
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                yield {name: value for name, value in row.items() if value}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            yield {name: value for name, value in row.items() if value}
