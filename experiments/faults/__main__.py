@@ -19,12 +19,13 @@ from pathlib import Path
 
 from experiments.benchmarks.reporting import report_parser, write_report
 from experiments.faults.damage import DAMAGE
+from experiments.faults.generated import GENERATED
 from experiments.faults.kills import KILLS
 from experiments.faults.tried import Campaign, Part, Tried, table_of
 
 __all__ = ["PARTS", "main"]
 
-PARTS: dict[str, Part] = {part.name: part for part in (KILLS, DAMAGE)}
+PARTS: dict[str, Part] = {part.name: part for part in (KILLS, DAMAGE, GENERATED)}
 
 
 def _parser() -> argparse.ArgumentParser:

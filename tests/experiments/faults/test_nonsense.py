@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
-from nonsense import (
+from experiments.faults.nonsense import (
     Row,
     bad,
     campaign,
@@ -28,7 +28,7 @@ from nonsense import (
 )  # fmt: skip
 from scores import Rows, lightning, rows
 from spaces import ChainSpace, FlatSpace
-from test_nonsense import STRATEGIES
+from experiments.faults.meanings import STRATEGIES
 from training import QUIET
 
 from nni_magic.analysis.during_training import LogInterference

@@ -9,66 +9,24 @@ import re
 import numpy as np
 import pytest
 import yaml
-from nonsense import VALUES, told
 
+from experiments.faults.nonsense import VALUES, told
+from experiments.faults.words import LINES, WORDS, options_of, problem, problems_of, settings_from
 from nni_magic.children.json_samples import in_space
 from nni_magic.children.samples import check_sample
 from nni_magic.programs.main import PROGRAMS, main
-from nni_magic.programs.options import _options, read
 from nni_magic.tasks.registry import TASKS
-from nni_magic.tasks.settings import TaskSettings
-
-WORDS = [
-    "", " ", "x", "-1", "0", "1", "1.5", "nan", "inf", "-inf", "1e999", "null", "true", "[]", "{}",
-    "[1]", "{a: 1}", "'", "[", "{", "-", "--", "10" * 20, "0%", "!!python/name:os.system", "1,",
-]  # fmt: skip
-NEEDED = {"checkpoint": "a.ckpt", "output": "out", "strategy": "magic_at"}
-LINES = [(program, task) for program in PROGRAMS.values()
-         for task in ([*TASKS.values()] if program.takes_task else [None])]  # fmt: skip
-
-
-def settings_from(program, task, words):
-    return read(program.settings, words, TaskSettings if task is None else task.settings)
-
-
-def needed_by(options, but):
-    """Words for the options without which there are no settings."""
-    needed = [name for name in NEEDED if name in options and name != but]
-    return [word for name in needed for word in (f"--{name}", NEEDED[name])]
-
-
-def problem(option, make):
-    """What is wrong with how settings are refused, if anything."""
-    try:
-        make()
-    except (ValueError, FileNotFoundError) as error:
-        dashed = option.replace("_", "-")
-        return None if re.search(rf"\b({option}|{dashed})\b", str(error)) else repr(error)
-    except Exception as error:
-        return repr(error)
-    return None
-
-
-def problems_of_lines(program, task, words):
-    options = _options(program.settings, TaskSettings if task is None else task.settings)
-    for name in (name for name, option in options.items() if not option.positional):
-        for word in words:
-            line = [*needed_by(options, name), f"--{name.replace('_', '-')}={word}"]
-            found = problem(name, lambda line=line: settings_from(program, task, line))
-            if found is not None:
-                yield name, word, found
-
 
 @pytest.mark.parametrize("task", TASKS)
 def test_option_of_a_command_line_is_named_where_its_value_means_nothing(task):
-    found = problems_of_lines(PROGRAMS["train"], TASKS[task], ["", "nan"])
+    found = problems_of(PROGRAMS["train"], TASKS[task], ["", "nan"])
     assert list(found) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("program", "task"), LINES, ids=lambda each: getattr(each, "name", None))
 def test_every_option_of_every_program_is_named_where_its_value_means_nothing(program, task):
-    assert list(problems_of_lines(program, task, WORDS)) == []
+    assert list(problems_of(program, task, WORDS)) == []
 
 
 @pytest.mark.slow
@@ -77,7 +35,7 @@ def test_setting_of_a_yaml_file_is_named_where_its_value_means_nothing(name, tmp
     program, task, path = PROGRAMS["train"], TASKS[name], tmp_path / "settings.yml"
     values = [None, [], {}, [[]], [None], {"a": 1}, -1, 1.5, True, "", "x", float("nan"), [1, "x"]]
     found = []
-    for setting in _options(program.settings, task.settings):
+    for setting in options_of(program, task):
         for value in values:
             path.write_text(yaml.safe_dump({"strategy": "magic_at", setting: value}))
             words = ["--config", str(path)]
