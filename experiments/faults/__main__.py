@@ -19,13 +19,17 @@ from pathlib import Path
 
 from experiments.benchmarks.reporting import report_parser, write_report
 from experiments.faults.damage import DAMAGE
+from experiments.faults.disk import DISK
 from experiments.faults.generated import GENERATED
 from experiments.faults.kills import KILLS
+from experiments.faults.managers import MANAGERS
+from experiments.faults.ranks import RANKS
+from experiments.faults.soak import SOAK
 from experiments.faults.tried import Campaign, Part, Tried, table_of
 
 __all__ = ["PARTS", "main"]
 
-PARTS: dict[str, Part] = {part.name: part for part in (KILLS, DAMAGE, GENERATED)}
+PARTS: dict[str, Part] = {part.name: part for part in (KILLS, DISK, RANKS, MANAGERS, DAMAGE, GENERATED, SOAK)}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ from torch.optim.optimizer import (
 
 from nni_magic.search.evaluation import ChildScores
 
-__all__ = ["INSIDE", "STAGES", "Board", "Kill", "Points"]
+__all__ = ["FILES", "INSIDE", "STAGES", "Board", "Kill", "Points", "is_write"]
 
 STAGES = {
     "retraining": ("programs/training.py", "train_child"),
@@ -117,9 +117,7 @@ class Points:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _on_file(self, event: str, arguments: Sequence[Any]) -> None:
-        if event not in EVENTS or not self._ours(arguments[0]):
-            return
-        if event == "open" and not arguments[2] & WRITES:
+        if not is_write(event, arguments, self.folder):
             return
         name = os.fspath(arguments[0])
         for ending, stage in FILES.items():
@@ -128,11 +126,6 @@ class Points:
         if event == "open" and ".ckpt" in name:
             self._begin_bytes()
 
-    def _ours(self, path: object) -> bool:
-        return isinstance(path, (str, os.PathLike)) and os.path.abspath(path).startswith(
-            self.folder
-        )
-
     def _begin_bytes(self) -> None:
         """Let the system end this process in the write that comes, when a byte is reached."""
         self.counts[INSIDE] += 1
@@ -140,6 +133,14 @@ class Points:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.kill.byte, self.kill.byte))
+
+
+def is_write(event: str, arguments: Sequence[Any], folder: str) -> bool:
+    """Whether an audit event changes a file in a folder: opens it to write, moves it, removes it."""
+    if event not in EVENTS or not isinstance(arguments[0], (str, os.PathLike)):
+        return False
+    opened_to_read = event == "open" and not arguments[2] & WRITES
+    return not opened_to_read and os.path.abspath(arguments[0]).startswith(folder)
 
 
 def _stage() -> str | None:
