@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.faults.points import FILES, INSIDE, Board, Kill, Points
+from experiments.faults.points import INSIDE, Board, Kill, Points
 from experiments.faults.processes import forked, in_workers, last_line
 from experiments.faults.runs import RUNS, differences, train, words_of, write_corpus
 from experiments.faults.tried import Campaign, Part, Tried
@@ -26,10 +26,11 @@ from nni_magic.strategies.registry import METHODS
 __all__ = ["CLOCK", "KILLS", "Scenario", "kills", "scenarios"]
 
 CLOCK = "once at any time, by the clock"
-AGAIN = "three times, by the clock"
-BY_CLOCK = 2
-IN_WRITES = 2
-"""Kills of the checkpoint's writes, in each run with each strategy; other stages have one."""
+AGAIN = 5
+"""Times that a run is killed before it is left alone."""
+STAGED_RUN, STAGED_STRATEGY = "text", "magic_at"
+"""All strategies in this run, and this strategy in all runs, are killed at every stage."""
+PER_STAGE = 2
 KILLED = {-signal.SIGKILL, -signal.SIGXFSZ}
 
 
@@ -84,18 +85,18 @@ def _whole(name: str, strategy: str, data: Path, folder: Path) -> dict[str, Any]
 
 
 def scenarios(wholes: dict[tuple[str, str], dict[str, Any]], seed: int) -> Iterator[Scenario]:
-    """Draw the kills: every stage of every run, and any time."""
+    """Draw the kills: those of every strategy at every stage, and all others by the clock."""
     for (name, strategy), whole in wholes.items():
         rng = random.Random(f"{seed} {name} {strategy}")
-        for stage, n in sorted(whole["points"].items()):
-            for _ in range(IN_WRITES if stage in (INSIDE, FILES[".ckpt"]) else 1):
-                byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
-                yield Scenario(name, strategy, stage, (Kill(stage, rng.randint(1, n), byte),))
+        if name == STAGED_RUN or strategy == STAGED_STRATEGY:
+            for stage, n in sorted(whole["points"].items()):
+                for _ in range(PER_STAGE):
+                    byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
+                    yield Scenario(name, strategy, stage, (Kill(stage, rng.randint(1, n), byte),))
         long = whole["milliseconds"]
-        for _ in range(BY_CLOCK):
-            yield Scenario(name, strategy, CLOCK, (Kill(CLOCK, rng.randrange(long // 4, long)),))
-        again = (Kill(CLOCK, rng.randrange(long // 3, long // 2)) for _ in range(3))
-        yield Scenario(name, strategy, AGAIN, tuple(again))
+        yield Scenario(name, strategy, CLOCK, (Kill(CLOCK, rng.randrange(long // 4, long)),))
+        again = (Kill(CLOCK, rng.randrange(long // 3, long * 2 // 3)) for _ in range(AGAIN))
+        yield Scenario(name, strategy, f"{AGAIN} times, by the clock", tuple(again))
 
 
 def _disturbed(scenario: Scenario, whole: dict[str, Any], data: Path, folder: Path) -> list[Tried]:
