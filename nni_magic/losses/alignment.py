@@ -1,6 +1,6 @@
 r"""Align the hidden states of child models.
 
-.. math:: L_{align} = \sum_{n \in A} \mathrm{MSE}(H_n, H_n(\alpha_t)) \quad [Xu2022, 1]
+.. math:: L_{align} = \sum_{n \in A} \mathrm{error}(H_n, H_n(\alpha_t)) \quad [Xu2022, 1]
 
 ==================  ==========================================================================
 :math:`\alpha_t`    the child of a turn
@@ -8,6 +8,7 @@ r"""Align the hidden states of child models.
 :math:`H_n`         the target's, see :class:`nni_magic.losses.targets.Target`; MAGIC-A's is the
                     anchor's :math:`H_n(\alpha^l)`
 :math:`A`           see :class:`nni_magic.losses.aligned_layers.AlignedLayers`
+:math:`error`       see :mod:`nni_magic.losses.state_errors`; the paper's is the squared error
 ==================  ==========================================================================
 
 The target's pass repeats the evaluator's call of the model on another path, see
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from ..samplers.streams import Stream
 from ..scoring.evaluator_state import unnoticed
 from ..supernet.evaluator_steps import training_call
-from ..supernet.hidden_states import States
+from ..supernet.hidden_states import Call, States
 from ..supernet.resume import isolated_randomness
 from ..supernet.step import Step, Turn
 from ..support.names import MASK_ARGUMENT
@@ -175,16 +176,15 @@ class Alignment(LossTerm):
         assert self.replay is not None, "attach() comes first"
         if not (calls := step.calls[-1]):
             raise ValueError("the training step did not call self.model(...): nothing to align")
-        losses = [
-            alignment_loss(
-                self.target.states(partial(self.replay, call)), call.states, self._mask(call),
-                self.error,
-            )  # fmt: skip
-            for call in calls
-        ]
-        value = torch.stack(losses).mean()
+        value = torch.stack([self._of_call(call) for call in calls]).mean()
         self._values.append(value.detach())
         return value
+
+    def _of_call(self, call: Call) -> Tensor:
+        """The term of a call of the model."""
+        assert self.replay is not None
+        target = self.target.states(partial(self.replay, call))
+        return alignment_loss(target, call.states, self._mask(call), self.error)
 
     def tell(self, step: Step) -> None:
         """Watch the term beside the prediction loss; one warning a run, at the end of an epoch."""
@@ -238,7 +238,8 @@ class Alignment(LossTerm):
             self.attach(replay)
             replay.check_shapes(call, children)
             states = replay(call, children[0])
-            alignment_loss(states, states, mask, self.error)  # shows now that the mask fits layers asked for
+            # Shows now that the mask fits layers asked for.
+            alignment_loss(states, states, mask, self.error)
         return True
 
     def _covering_children(self) -> list[Sample]:

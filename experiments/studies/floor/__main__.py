@@ -1,7 +1,7 @@
-"""Does a strategy with its defaults leave children worse than SPOS does?
+"""Compare mean scores of children with those of SPOS: whether a default does harm.
 
-Trains four small spaces with every strategy at equal optimizer steps, scores the same random children
-with each supernet, and compares the means with those of SPOS, seed by seed:
+Trains four small spaces with every strategy at equal optimizer steps, scores the same random
+children with each supernet, and compares the means with those of SPOS, seed by seed:
 
     python -m experiments.studies.floor --runs experiments/records/floor
 
@@ -23,6 +23,7 @@ from experiments.studies.floor.trainings import VARIANTS, train_missing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is missing, and report."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = report_parser(__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the trainings")

@@ -32,6 +32,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from nni_magic.support.modes import Mode
 from nni_magic.tasks.domain import Domain
 from nni_magic.tasks.language.bert import Bert
 from nni_magic.tasks.language.settings import BertSettings
@@ -66,7 +67,7 @@ class SmallSpace:
     make_space: Callable[[], ModelSpace]
     make_evaluator: Callable[[int], Lightning]
     metric: str
-    mode: str
+    mode: Mode
 
 
 class PlainSpace(ModelSpace):
