@@ -71,8 +71,8 @@ def pipeline_table(folder: Path) -> str:
             ]
         )  # fmt: skip
     return (
-        f"{rows}\ninherited: validation loss with the supernet's weights; trained: from scratch, on "
-        "held-out\ndata that the search has not seen, one seed each."
+        f"{rows}\ninherited: validation loss with the supernet's weights; trained: from scratch, "
+        "on held-out\ndata that the search has not seen, one seed each."
         + _found_beside_random(trained)
     )
 
