@@ -19,7 +19,8 @@ from typing import Any
 
 from experiments.faults.points import INSIDE, Board, Kill, Points
 from experiments.faults.processes import forked, in_workers, last_line
-from experiments.faults.runs import RUNS, differences, train, words_of, write_corpus
+from experiments.faults.runs import EVERY_RUN, differences, start, write_corpus
+from experiments.faults.small import SMALL_RUNS
 from experiments.faults.tried import Campaign, Part, Tried
 from nni_magic.strategies.registry import METHODS
 
@@ -28,9 +29,8 @@ __all__ = ["CLOCK", "KILLS", "Scenario", "kills", "scenarios"]
 CLOCK = "once at any time, by the clock"
 AGAIN = 5
 """Times that a run is killed before it is left alone."""
-STAGED_RUN, STAGED_STRATEGY = "text", "magic_at"
-"""All strategies in this run, and this strategy in all runs, are killed at every stage."""
 PER_STAGE = 2
+"""Kills at each stage of each short run; one in those of ``nni-magic train``."""
 KILLED = {-signal.SIGKILL, -signal.SIGXFSZ}
 
 
@@ -44,10 +44,12 @@ class Scenario:
     kills: tuple[Kill, ...]
 
 
-def _attempt(words: list[str], output: Path, board: Board, kill: Kill | None, counts: Path) -> None:
-    points = Points(output, board, kill)
+def _attempt(
+    run: tuple[str, str, Path, Path], board: Board, kill: Kill | None, counts: Path
+) -> None:
+    points = Points(run[-1], board, kill)
     points.watch()
-    train(words)
+    start(*run)
     # Where nothing was to be disturbed, the points are counted for those that follow.
     counts.write_text(json.dumps(points.counts))
 
@@ -58,13 +60,13 @@ class _Run:
     def __init__(self, name: str, strategy: str, data: Path, folder: Path) -> None:
         self.output, self.counts = folder / "out", folder / "counts.json"
         folder.mkdir(parents=True)
-        self.words = words_of(name, strategy, data, self.output)
+        self.run = name, strategy, data, self.output
         self.board = Board(multiprocessing.get_context("fork"))
         self.log = folder / "log.txt"
 
     def attempt(self, kill: Kill | None = None) -> int:
         clock = kill is not None and kill.stage == CLOCK
-        arguments = (self.words, self.output, self.board, None if clock else kill, self.counts)
+        arguments = (self.run, self.board, None if clock else kill, self.counts)
         seconds = kill.number / 1000 if kill is not None and clock else None
         return forked(_attempt, *arguments, log=self.log, kill_after=seconds)
 
@@ -85,14 +87,13 @@ def _whole(name: str, strategy: str, data: Path, folder: Path) -> dict[str, Any]
 
 
 def scenarios(wholes: dict[tuple[str, str], dict[str, Any]], seed: int) -> Iterator[Scenario]:
-    """Draw the kills: those of every strategy at every stage, and all others by the clock."""
+    """Draw the kills: at every stage, once by the clock, and several times one after the other."""
     for (name, strategy), whole in wholes.items():
         rng = random.Random(f"{seed} {name} {strategy}")
-        if name == STAGED_RUN or strategy == STAGED_STRATEGY:
-            for stage, n in sorted(whole["points"].items()):
-                for _ in range(PER_STAGE):
-                    byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
-                    yield Scenario(name, strategy, stage, (Kill(stage, rng.randint(1, n), byte),))
+        for stage, n in sorted(whole["points"].items()):
+            for _ in range(PER_STAGE if name in SMALL_RUNS else 1):
+                byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
+                yield Scenario(name, strategy, stage, (Kill(stage, rng.randint(1, n), byte),))
         long = whole["milliseconds"]
         yield Scenario(name, strategy, CLOCK, (Kill(CLOCK, rng.randrange(long // 4, long)),))
         again = (Kill(CLOCK, rng.randrange(long // 3, long * 2 // 3)) for _ in range(AGAIN))
@@ -116,19 +117,27 @@ def _disturbed(scenario: Scenario, whole: dict[str, Any], data: Path, folder: Pa
     return [Tried(scenario.kind, wrong, place, lost) for _ in range(n_killed)]
 
 
+def _pairs(short: bool) -> Iterator[tuple[str, str]]:
+    """Runs with strategies: own programs with all, ``nni-magic train`` with the paper's."""
+    for name in [*SMALL_RUNS][-1:] if short else EVERY_RUN:
+        for strategy in METHODS if name in SMALL_RUNS and not short else ["magic_at"]:
+            yield name, strategy
+
+
 def kills(campaign: Campaign) -> list[Tried]:
     """Kill every run with every strategy."""
     data = campaign.folder / "kills"
     data.mkdir()
     write_corpus(data / "corpus")
-    names = ["shrinking", "retraining"] if campaign.short else [*RUNS]
-    strategies = ["magic_at"] if campaign.short else [*METHODS]
-    pairs = [(name, strategy) for name in names for strategy in strategies]
+    pairs = [*_pairs(campaign.short)]
     folders = {pair: data / "whole" / "-".join(pair) for pair in pairs}
     jobs = [(*pair, data, folder) for pair, folder in folders.items()]
-    # The first one makes the tokens that the others share.
-    found = in_workers(_whole, jobs[:1], 1) + in_workers(_whole, jobs[1:], campaign.workers)
-    wholes = dict(zip(pairs, found, strict=True))
+    # One of the text makes the tokens that the others share, before there are others.
+    first = [job for job in jobs if job[0] not in SMALL_RUNS][:1] or jobs[:1]
+    known = in_workers(_whole, first, 1)
+    others = [job for job in jobs if job not in first]
+    known += in_workers(_whole, others, campaign.workers)
+    wholes = {job[:2]: each for job, each in zip([*first, *others], known, strict=True)}
     drawn = list(scenarios(wholes, campaign.seed))
     drawn = drawn[:: max(1, len(drawn) // 8)] if campaign.short else drawn
     jobs = [(each, wholes[each.run, each.strategy], data, data / str(n))

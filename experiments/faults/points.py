@@ -29,14 +29,15 @@ from nni_magic.search.evaluation import ChildScores
 
 __all__ = ["FILES", "INSIDE", "STAGES", "Board", "Kill", "Points", "is_write"]
 
-STAGES = {
-    "retraining": ("programs/training.py", "train_child"),
-    "search": ("programs/train.py", "search"),
-    "shrinking": ("search/shrinking.py", None),
-    "validation": ("strategies/validation.py", None),
-    "anchor": ("scoring/anchor.py", None),
-}
-"""File and function that run while a stage does; none: any function of the file."""
+STAGES = (
+    ("retraining", "programs/training.py", "train_child"),
+    ("search", "programs/train.py", "search"),
+    ("search", "faults/small.py", "search"),
+    ("shrinking", "search/shrinking.py", None),
+    ("validation", "strategies/validation.py", None),
+    ("anchor", "scoring/anchor.py", None),
+)
+"""A stage, and the file and function that run while it does; none: any function of the file."""
 
 FORWARD = "forward and backward"
 STEP = "optimizer step"
@@ -148,7 +149,7 @@ def _stage() -> str | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        for stage, (file, function) in STAGES.items():
+        for stage, file, function in STAGES:
             if code.co_filename.endswith(file) and function in (None, code.co_name):
                 return stage
         frame = frame.f_back

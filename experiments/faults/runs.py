@@ -1,4 +1,4 @@
-"""The runs that are disturbed, and what they must end with: ``nni-magic train``, kept small."""
+"""The runs that are disturbed, and what they must end with: of ``nni-magic train``, and a user's own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from experiments.faults.small import SMALL_RUNS, train_small
 from nni_magic.programs.main import main
 from nni_magic.supernet.sealed import load_plain
 
-__all__ = ["RUNS", "differences", "train", "words_of", "write_corpus"]
+__all__ = ["EVERY_RUN", "RUNS", "differences", "start", "train", "words_of", "write_corpus"]
 
 SMALL = (
     "--epochs 3 --epoch-steps 4 --batch-size 2 --warmup-steps 2 --warmup-epochs 1 "
@@ -31,6 +32,8 @@ RUNS = {
     "images": f"proxyless {SMALL} --dataset digits --dropout 0.1 --calibration-batches 1",
 }
 """Command lines by name. All have dropout; images have BatchNorm, too."""
+
+EVERY_RUN = (*SMALL_RUNS, *RUNS)
 
 MOVING = {"train_seconds", "search_seconds", "retrain_seconds"}
 """Times, which no two runs share."""
@@ -58,6 +61,14 @@ def words_of(run: str, strategy: str, data: Path, output: Path) -> list[str]:
 def train(words: Sequence[str]) -> None:
     """Run the program in this process."""
     main(["train", *words])
+
+
+def start(run: str, strategy: str, data: Path, output: Path) -> None:
+    """Do one of :data:`EVERY_RUN` in this process, or go on with it."""
+    if run in SMALL_RUNS:
+        train_small(strategy, output, **SMALL_RUNS[run])
+    else:
+        train(words_of(run, strategy, data, output))
 
 
 def differences(whole: Path, other: Path) -> Iterator[str]:

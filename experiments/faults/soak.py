@@ -6,21 +6,12 @@ import gc
 from pathlib import Path
 from typing import Any
 
-import nni_bootstrap  # noqa: F401, I001
 import psutil
 import pytorch_lightning as pl
-import torch
-from nni.nas.evaluator.pytorch import Classification, DataLoader
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.nn.pytorch import LayerChoice, ModelSpace
-from nni.nas.space import RawFormatModelSpace
-from pytorch_lightning.callbacks import ModelCheckpoint
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from experiments.faults.processes import in_workers
+from experiments.faults.small import BATCH, make_evaluator, run_strategy
 from experiments.faults.tried import Campaign, Part, Tried
-from nni_magic.strategies.registry import METHODS
 
 __all__ = ["SOAK", "growth", "soaked"]
 
@@ -31,26 +22,6 @@ BOUND = 4.0
 """MiB that may come and go; 21,000 steps that each keep 256 bytes would take more."""
 
 STRATEGIES = ("magic_at", "percentile_anchor")
-
-
-class Chain(ModelSpace):
-    """Four choice blocks, ``(batch, 8)`` to ``(batch, 4)``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            LayerChoice(
-                [nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1)) for _ in range(3)],
-                label=f"block_{n}",
-            )
-            for n in range(1, 5)
-        )
-        self.head = nn.Linear(8, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = block(x).relu()
-        return self.head(x)
 
 
 class Memory(pl.Callback):
@@ -69,19 +40,9 @@ class Memory(pl.Callback):
 
 def soaked(strategy: str, folder: Path, epochs: int, epoch: int) -> dict[str, Any]:
     """Train for many steps; gives what :class:`Memory` saw."""
-    rows = torch.randn(8 * epoch, 8, generator=torch.Generator().manual_seed(0))
-    data = TensorDataset(rows, (rows.sum(1) > 0).long())
     memory = Memory(folder / "supernet.ckpt")
-    evaluator = Classification(
-        num_classes=4, learning_rate=1e-3, max_epochs=epochs, accelerator="cpu",
-        train_dataloaders=DataLoader(data, batch_size=8, shuffle=True),
-        val_dataloaders=DataLoader(TensorDataset(*data[:64]), batch_size=32),
-        callbacks=[memory, ModelCheckpoint(folder, "supernet", enable_version_counter=False)],
-        logger=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    made: Any = METHODS[strategy].load()
-    space = RawFormatModelSpace.from_model(Chain(), evaluator)
-    made(seed=0)(space, SequentialExecutionEngine())
+    evaluator = make_evaluator(folder, BATCH * epoch, epochs, [memory])
+    run_strategy(strategy, evaluator)
     steps = evaluator.trainer.global_step
     return {"steps": steps, "resident": memory.resident, "size": memory.size}
 
