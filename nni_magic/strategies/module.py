@@ -285,6 +285,7 @@ class SupernetModule(GuardedModule):
 
     def on_fit_end(self) -> None:
         self.leaderboard.rescore(self.validation.panel)  # also of a run resumed when it is over
+        self.validation.fill_in_metrics()
         return super().on_fit_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ def state_of(module: Any) -> dict[str, Any]:
         "child_step": module.child_step,
         "skipped_steps": module.finite.skipped,
         "panel": module.validation.panel,
+        "metrics": module.validation.metrics,
         "leaderboard": [tuple(scored) for scored in module.leaderboard.ranked()],
         "replay": module.replay.state_dict(module.validation.generators),
         "shrinking": None if shrinking is None else shrinking.state_dict(),
@@ -70,7 +71,7 @@ def load_state(module: Any, state: Mapping[str, Any]) -> None:
 def _load(module: Any, state: Mapping[str, Any]) -> None:
     module.sampler.load_state_dict(state["sampler"])
     module.seed = state["seed"]
-    module.validation.reset(state["panel"])
+    module.validation.reset(state["panel"], state.get("metrics"))
     module.turns = [Turn.of(turn) for turn in state["turns"]]
     module.child_step = state["child_step"]
     module.finite.load(state["skipped_steps"])

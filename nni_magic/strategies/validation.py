@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nni.mutable import Sample
+from torch import Tensor
 
 from ..losses.term import TrainingSupernet
 from ..samplers.streams import Stream
@@ -42,10 +43,28 @@ class Validation:
         self._validated: list[tuple[Sample, Statistics]] = []
         self.reset()
 
-    def reset(self, panel: Sequence[Sample] = ()) -> None:
-        """Draw another panel when it is needed, or take this one."""
+    def reset(
+        self, panel: Sequence[Sample] = (), metrics: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Draw another panel when it is needed, or take this one, and what was logged before."""
         self._panel = list(panel)
         self._before = None
+        self._logged = dict(metrics or {})
+
+    @property
+    def metrics(self) -> dict[str, Tensor]:
+        """What was logged, by the last validation too, for Lightning's ``callback_metrics``."""
+        logged = self._module.trainer.callback_metrics
+        return {name: value.detach().cpu() for name, value in logged.items()}
+
+    def fill_in_metrics(self) -> None:
+        """Let those who report at the end read what was logged before a run was resumed.
+
+        A run that is resumed when it is over validates no more, and NNI's evaluators report their
+        last validation.
+        """
+        logged = self._module.trainer.callback_metrics
+        logged.update({name: v for name, v in self._logged.items() if name not in logged})
 
     @property
     def panel(self) -> list[Sample]:

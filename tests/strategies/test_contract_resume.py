@@ -65,6 +65,23 @@ def test_run_that_was_over_when_it_was_stopped_lists_the_same(name, tmp_path):
     assert strategy.oneshot_module.best_children() == whole.oneshot_module.best_children()
 
 
+def test_run_that_was_over_when_it_was_stopped_reports_its_last_validation(tmp_path, monkeypatch):
+    def start(checkpoint=None):
+        torch.manual_seed(11)
+        evaluator = classification(Watch())
+        evaluator.trainer.callbacks.append(ModelCheckpoint(tmp_path, "last"))
+        train(make("spos"), ConvSpace(), evaluator, checkpoint)
+
+    reported = []
+    monkeypatch.setattr("nni.get_current_parameter", lambda: {})
+    monkeypatch.setattr("nni.report_intermediate_result", lambda metric: None)
+    monkeypatch.setattr("nni.report_final_result", reported.append)
+    start()
+    start(tmp_path / "last.ckpt")
+    assert len(reported) == 2
+    assert reported[0] == reported[1]
+
+
 @every_strategy
 def test_run_goes_on_from_a_validation_within_an_epoch(name, tmp_path):
     def evaluator(watch, *callbacks):
