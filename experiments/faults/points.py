@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -148,12 +148,18 @@ def _stage() -> str | None:
     """The innermost stage whose function is being called."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        for stage, file, function in STAGES:
-            if code.co_filename.endswith(file) and function in (None, code.co_name):
-                return stage
+        if (stage := _stage_of(frame.f_code)) is not None:
+            return stage
         frame = frame.f_back
     return None
+
+
+@functools.cache
+def _stage_of(code: CodeType) -> str | None:
+    return next(
+        (stage for stage, file, function in STAGES
+         if code.co_filename.endswith(file) and function in (None, code.co_name)), None,
+    )  # fmt: skip
 
 
 def _count_scores(board: Board) -> None:
