@@ -1,12 +1,13 @@
 # make demo    supernet, search and retraining through nnictl (KEEP=1 leaves the web page up)
 # make compare SPOS, MAGIC-T, MAGIC-A and MAGIC-AT side by side through nnictl (KEEP=1 likewise)
 # make test    run the tests
+# make faults kill, fill, damage and confuse what there is, and print what became of it
 # make lint    ruff and mypy
 # make install build .venv with every extra, at the tested versions
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo compare test slow lint
+.PHONY: install demo compare test slow faults lint
 
 install: $(BIN)/.installed
 
@@ -28,6 +29,9 @@ test: install
 
 slow: install
 	$(BIN)/python -m pytest -m slow
+
+faults: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m experiments.faults
 
 lint: install
 	$(BIN)/ruff check .

@@ -29,7 +29,9 @@ from experiments.faults.tried import Campaign, Part, Tried, table_of
 
 __all__ = ["PARTS", "main"]
 
-PARTS: dict[str, Part] = {part.name: part for part in (KILLS, DISK, RANKS, MANAGERS, DAMAGE, GENERATED, SOAK)}
+PARTS: dict[str, Part] = {
+    part.name: part for part in (KILLS, DISK, RANKS, MANAGERS, DAMAGE, GENERATED, SOAK)
+}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from experiments.faults.tried import Campaign, Part, Tried
 
 __all__ = ["DAMAGE", "Stranger", "damages", "judge"]
 
+OTHER = "accepted, and other values were read"
 CUTS, FLIPS = 20, 40
 """Places of each file that are drawn."""
 
@@ -88,7 +89,7 @@ def judge(read: Callable[[Path], Any], path: Path, good: Any) -> str:
         return "" if path.name in str(error) else f"does not name the file: {repr(error)[:200]}"
     except Exception as error:
         return f"another error: {repr(error)[:200]}"
-    return "" if found == good else "accepted, and other values were read"
+    return "" if found == good else OTHER
 
 
 def _damaged(
@@ -106,10 +107,10 @@ def _damaged(
     for kind, place, write in (*ways, *strangers(originals, reader.name, marker)):
         _remove(path)
         write(path)
-        wrong = judge(reader.read, path, good)
-        found.append(
-            Tried(f"{reader.name}: {kind}", "its code ran" if marker.exists() else wrong, place)
-        )
+        wrong = "its code ran" if marker.exists() else judge(reader.read, path, good)
+        if wrong == OTHER and not reader.sealed and kind in ("cut off", "flipped bit"):
+            kind, wrong = f"{kind}, and still one", ""
+        found.append(Tried(f"{reader.name}: {kind}", wrong, place))
     return found
 
 

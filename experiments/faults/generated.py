@@ -208,8 +208,10 @@ def states_kind(data: DataObject) -> tuple[str, str]:
 
 def _is_a_state(state: Any) -> bool:
     """Whether a state, as JSON gives it, has a meaning: written down once more."""
-    count = all(type(state.get(name)) is int and state[name] >= 0 for name in ("seed", "generation"))
-    return count and isinstance(state.get("scored"), list) and all(
+    counts = all(
+        type(state.get(name)) is int and state[name] >= 0 for name in ("seed", "generation")
+    )
+    return counts and isinstance(state.get("scored"), list) and all(
         isinstance(each, list) and len(each) == 2
         and isinstance(each[0], dict) and each[0].keys() == {"b0", "b1", "b2"}
         and all(choice in range(3) for choice in each[0].values())

@@ -76,7 +76,7 @@ def _whole(name: str, strategy: str, data: Path, folder: Path) -> dict[str, Any]
     run = _Run(name, strategy, data, folder)
     begin = time.monotonic()
     if run.attempt() != 0:
-        raise RuntimeError(f"the undisturbed run of {name}, {strategy} failed: {last_line(run.log)}")
+        raise RuntimeError(f"the undisturbed {name}, {strategy} failed: {last_line(run.log)}")
     return {
         "points": json.loads(run.counts.read_text()),
         "steps": run.board.steps,

@@ -15,7 +15,7 @@ import math
 import numbers
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,27 +57,33 @@ def number(accepts: Callable[[float], bool]) -> Meaning:
     return meant
 
 
-def flag(value):
+def flag(value: Any) -> bool:
+    """``True`` or ``False``."""
     return isinstance(value, bool)
 
 
-def text(value):
+def text(value: Any) -> bool:
+    """Text of more than blanks."""
     return isinstance(value, str) and value.strip() != ""
 
 
-def path(value):
+def path(value: Any) -> bool:
+    """Paths."""
     return isinstance(value, Path)
 
 
-def nothing(value):
+def nothing(value: Any) -> bool:
+    """``None``."""
     return value is None
 
 
-def one_of(*choices) -> Meaning:
+def one_of(*choices: str) -> Meaning:
+    """Some texts."""
     return lambda value: isinstance(value, str) and value in choices
 
 
-def function(value):
+def function(value: Any) -> bool:
+    """What can be called."""
     return callable(value)
 
 
@@ -89,6 +95,7 @@ def several(meaning: Meaning) -> Meaning:
 
 
 def either(*meanings: Meaning) -> Meaning:
+    """What one of several meanings takes."""
     return lambda value: any(meaning(value) for meaning in meanings)
 
 
@@ -101,6 +108,8 @@ seed = whole(0)
 
 
 class Row(NamedTuple):
+    """What takes settings, and the meaning of each; ``given`` are settings that it needs."""
+
     name: str
     make: Callable[..., Any]
     meanings: Mapping[str, Meaning]
@@ -112,6 +121,8 @@ class Row(NamedTuple):
 
 
 class Found(NamedTuple):
+    """What became of a value of a setting."""
+
     row: str
     setting: str
     value: str
@@ -143,7 +154,8 @@ def outcome(row: Row, setting: str, value: Any) -> Found:
     return Found(*place, "accepted" if row.meanings[setting](value) else "silent")
 
 
-def campaign(rows, values=VALUES) -> list[Found]:
+def campaign(rows: Iterable[Row], values: Sequence[Any] = VALUES) -> list[Found]:
+    """Give every value to every setting of every row."""
     return [
         outcome(row, setting, value)
         for row in rows
@@ -153,9 +165,11 @@ def campaign(rows, values=VALUES) -> list[Found]:
     ]
 
 
-def bad(found) -> list[Found]:
+def bad(found: Iterable[Found]) -> list[Found]:
+    """Those that were cryptic or silent."""
     return [each for each in found if each.outcome in ("cryptic", "silent")]
 
 
-def counts(found) -> Counter:
+def counts(found: Iterable[Found]) -> Counter[str]:
+    """How many had which outcome."""
     return Counter(each.outcome for each in found)

@@ -137,7 +137,7 @@ class Points:
 
 
 def is_write(event: str, arguments: Sequence[Any], folder: str) -> bool:
-    """Whether an audit event changes a file in a folder: opens it to write, moves it, removes it."""
+    """Whether an audit event is to open a file of a folder to write, to move or to remove it."""
     if event not in EVENTS or not isinstance(arguments[0], (str, os.PathLike)):
         return False
     opened_to_read = event == "open" and not arguments[2] & WRITES

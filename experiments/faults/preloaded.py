@@ -1,6 +1,6 @@
 """Everything that a run imports; see :mod:`experiments.faults.processes`."""
 
-import nni_bootstrap  # noqa: F401, I001
+import nni_bootstrap  # noqa: F401
 import torch
 
 from nni_magic.programs import pareto, pipeline, score, search_space, train  # noqa: F401

@@ -40,7 +40,8 @@ class _Run:
 
     def start(self) -> psutil.Popen:
         launched = ("RANK", "WORLD_SIZE", "MASTER_", "NODE_RANK")
-        kept = {k: v for k, v in os.environ.items() if not k.removeprefix("LOCAL_").startswith(launched)}
+        kept = {name: value for name, value in os.environ.items()
+                if not name.removeprefix("LOCAL_").startswith(launched)}  # fmt: skip
         with self.log.open("ab") as log:
             return psutil.Popen(
                 self.command, env={**kept, "OMP_NUM_THREADS": "1"}, stdout=log,
@@ -58,8 +59,10 @@ class _Run:
         return f"status {status}: {last_line(self.log)}" if status else ""
 
     def kill(self, ranks: tuple[int, ...], checkpoints: int, delay: float) -> tuple[str, float]:
-        """Kill ranks some time after a checkpoint; gives what went wrong, and seconds until all
-        processes were gone.
+        """Kill ranks some time after a checkpoint.
+
+        Gives what went wrong, and the seconds until all processes were gone; -1, if the run was
+        over before.
         """
         process = self.start()
         for _ in range(checkpoints):
@@ -97,7 +100,12 @@ def _whole(run: str, strategy: str, data: Path) -> Path:
 
 
 def _killed(
-    run: str, strategy: str, data: Path, output: Path, ranks: tuple[int, ...], when: tuple[int, float]
+    run: str,
+    strategy: str,
+    data: Path,
+    output: Path,
+    ranks: tuple[int, ...],
+    when: tuple[int, float],
 ) -> tuple[str, float]:
     disturbed = _Run(run, strategy, data, output)
     wrong, seconds = disturbed.kill(ranks, *when)

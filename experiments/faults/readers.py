@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,15 +28,20 @@ from nni_magic.tasks.language.tokenization import load_tokenizer
 
 __all__ = ["READERS", "Reader", "write_originals"]
 
-MADE_WITH = {"steps": 3}
+MADE_WITH, SCORED_WITH = {"steps": 3}, {"checkpoint": "0f"}
 PLAN = Path(__file__).parents[1] / "plans" / "bert_8x4.yml"
 
 
 class Reader(NamedTuple):
-    """What reads a kind of file, and gives what it read in a form that can be compared."""
+    """What reads a kind of file, and gives what it read in a form that can be compared.
+
+    One that is sealed has a checksum. The others are plain text that people may edit, so that one
+    letter more or less can leave another text that is as good.
+    """
 
     name: str
     read: Callable[[Path], Any]
+    sealed: bool = False
 
 
 def _population() -> Population:
@@ -95,17 +99,21 @@ def _summed(checkpoint: dict[str, Any]) -> Any:
             checkpoint["global_step"]]  # fmt: skip
 
 
+def _to_go_on(path: Path) -> Any:
+    return _summed(AtomicCheckpointIO().load_checkpoint(path))
+
+
 READERS = {
     reader.name: reader
     for reader in (
-        Reader("checkpoint", lambda path: _summed(read_checkpoint(path))),
-        Reader("checkpoint to go on", lambda path: _summed(AtomicCheckpointIO().load_checkpoint(path))),
-        Reader("tokens", _rows),
+        Reader("checkpoint", lambda path: _summed(read_checkpoint(path)), sealed=True),
+        Reader("checkpoint to go on", _to_go_on, sealed=True),
+        Reader("tokens", _rows, sealed=True),
         Reader("tokenizer", lambda path: load_tokenizer(path).to_str()),
         Reader("search.json", _search),
         Reader("child's score", _child),
         Reader("trial's report", _report),
-        Reader("pareto scores", lambda path: _known(path, MADE_WITH)),
+        Reader("pareto scores", lambda path: _known(path, SCORED_WITH)),
         Reader("study's result", lambda path: read_result(path, MADE_WITH)),
         Reader("plan", lambda path: Plan.read(path)),
         Reader("settings", _settings),
@@ -122,13 +130,12 @@ def write_originals(folder: Path) -> dict[str, Path]:
     [tokens, *_] = sorted((folder / "cache").glob("*.npy"))
     [tokenizer] = (folder / "cache").glob("tokenizer-*.json")
     records = folder / "records"
-    generations = Generations(records, population := _population())
-    generations.complete(1, [3.0, 1.5, 2.25])
+    Generations(records, _population()).complete(1, [3.0, 1.5, 2.25])
     first = Generations(folder / "first", _population())
     first.keep(1, 1, 0.5)
     write_json(records / "supernet.json", {"report": {"default": 1.5}})
     known = {"a": [{"block_0": 1}, 2.5]}
-    write_json(records / "scored.json", {"made_with": MADE_WITH, "known": known})
+    write_json(records / "scored.json", {"made_with": SCORED_WITH, "known": known})
     write_json(records / "result.json", {"made_with": MADE_WITH, "loss": 0.5})
     (records / "plan.yml").write_bytes(PLAN.read_bytes())
     (records / "settings.yml").write_text(yaml.safe_dump({"strategy": "magic_at", "k": 2}))

@@ -1,4 +1,4 @@
-"""The runs that are disturbed, and what they must end with: of ``nni-magic train``, and a user's own."""
+"""The runs that are disturbed, of ``nni-magic train`` and a user's own; and what they end with."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ def table_of(found: Mapping[str, Iterable[Tried]]) -> str:
 
     Examples
     --------
-    >>> print(table_of({"kills": [Tried("a step", lost={"steps": 3}), Tried("a step", "diverged")]}))
+    >>> found = [Tried("a step", lost={"steps": 3}), Tried("a step", "diverged")]
+    >>> print(table_of({"kills": found}))
     | part | fault | tried | not as promised | at most |
     | --- | --- | --- | --- | --- |
     | `kills` | a step | 2 | 1 | 3 steps |
@@ -98,7 +99,7 @@ def table_of(found: Mapping[str, Iterable[Tried]]) -> str:
         for each in tried:
             kinds[each.kind].append(each)
         rows += [
-            [f"`{part}`", kind, len(those), sum(each.wrong != "" for each in those), _largest(those)]
-            for kind, those in kinds.items()
+            [f"`{part}`", kind, len(each), sum(bool(one.wrong) for one in each), _largest(each)]
+            for kind, each in kinds.items()
         ]
     return table(["part", "fault", "tried", "not as promised", "at most"], rows)

@@ -1,4 +1,4 @@
-"""What command lines are made of: every option of every program, and words that may mean nothing."""
+"""What command lines are made of: all options of all programs, and words without a meaning."""
 
 from __future__ import annotations
 

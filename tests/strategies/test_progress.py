@@ -34,7 +34,8 @@ def stopped(tmp_path_factory):
 def test_checkpoint_holds_the_whole_state_in_plain_types(stopped):
     path, module = stopped
     state = read_checkpoint(path)[CHECKPOINT_KEY]  # with weights_only
-    assert state.keys() == KEYS
+    assert state.keys() == {*KEYS, "metrics"}  # without metrics it goes on as well
+    assert state["metrics"]["val_loss"] > 0
     assert (state["format"], state["version"]) == (FORMAT, __version__)
     assert state["method"] == "MagicAT with GradualSampler"
     assert (state["seed"], state["child_step"], state["shrinking"]) == (3, 7, None)

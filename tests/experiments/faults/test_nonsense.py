@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 import torch
 from nni.runtime.msg_dispatcher_base import MsgDispatcherBase
+from scores import Rows, lightning, rows
+from spaces import ChainSpace, FlatSpace
+from training import QUIET
+
+from experiments.faults.meanings import STRATEGIES
 from experiments.faults.nonsense import (
     Row,
     bad,
@@ -26,11 +31,6 @@ from experiments.faults.nonsense import (
     text,
     whole,
 )  # fmt: skip
-from scores import Rows, lightning, rows
-from spaces import ChainSpace, FlatSpace
-from experiments.faults.meanings import STRATEGIES
-from training import QUIET
-
 from nni_magic.analysis.during_training import LogInterference
 from nni_magic.analysis.intervals import over_seeds
 from nni_magic.analysis.ranking import random_ranking, rank

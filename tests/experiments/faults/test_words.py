@@ -17,6 +17,7 @@ from nni_magic.children.samples import check_sample
 from nni_magic.programs.main import PROGRAMS, main
 from nni_magic.tasks.registry import TASKS
 
+
 @pytest.mark.parametrize("task", TASKS)
 def test_option_of_a_command_line_is_named_where_its_value_means_nothing(task):
     found = problems_of(PROGRAMS["train"], TASKS[task], ["", "nan"])
