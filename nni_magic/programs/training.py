@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
@@ -87,6 +87,7 @@ def train_supernet(
     *,
     logs: Path,
     shrinking: Shrinking | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> SupernetStrategy:
     """Train the supernet in place, into ``supernet.ckpt``; continue from there if it exists.
 
@@ -106,8 +107,9 @@ def train_supernet(
         "strategy": supernet.strategy, **asdict(supernet.settings_for(task)),
     }  # fmt: skip
     evaluator = _evaluator(
-        domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with)
-    )
+        domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with),
+        callbacks,
+    )  # fmt: skip
     strategy = make_strategy(task, supernet, shrinking, domain.filter)
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return strategy
@@ -120,6 +122,7 @@ def train_child(
     trial: ManagedTrial,
     checkpoint: Path,
     logs: Path,
+    callbacks: Sequence[pl.Callback] = (),
     **trainer_kwargs: Any,
 ) -> tuple[ModelSpace, dict[str, float]]:
     """Train a child from scratch, and test it; continue from its checkpoint if that exists.
@@ -139,7 +142,7 @@ def train_child(
     del made_with["epochs"]  # of a supernet
     evaluator = _evaluator(
         domain, trial, checkpoint, logs, retraining.retrain_epochs,
-        {**_made_with(domain, made_with), "sample": sample},
+        {**_made_with(domain, made_with), "sample": sample}, callbacks,
         learning_rate=retraining.retrain_learning_rate, **trainer_kwargs,
     )  # fmt: skip
     evaluator.trainer.callbacks.append(Resume(evaluator))
@@ -169,6 +172,7 @@ def _evaluator(
     logs: Path,
     epochs: int,
     made_with: Mapping[str, Any],
+    callbacks: Sequence[pl.Callback],
     *,
     learning_rate: float | None = None,
     **trainer_kwargs: Any,
@@ -200,6 +204,7 @@ def _evaluator(
             "callbacks": [
                 MadeWith(checkpoint, made_with),
                 ReportValidation(trial),
+                *callbacks,
                 ModelCheckpoint(
                     checkpoint.parent, checkpoint.stem, enable_version_counter=False,
                     save_on_train_epoch_end=True,
