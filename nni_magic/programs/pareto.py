@@ -21,8 +21,14 @@ from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from ..children.samples import candidates
 from ..search import ParetoFront, pareto_search
-from ..supernet.checkpoint import CHECKPOINT_KEY, check_space, load_supernet, read_checkpoint
-from ..support.files import write_json
+from ..supernet.checkpoint import (
+    CHECKPOINT_KEY,
+    check_space,
+    load_supernet,
+    read_checkpoint,
+    require_file,
+)
+from ..support.files import make_folder, write_json
 from ..support.locks import sole_writer
 from ..support.made_with import read_result
 from ..tasks.domain import Domain
@@ -116,11 +122,9 @@ def run(task: Task, settings: ParetoSettings) -> None:
     ValueError
         If another run writes into the folder.
     """
-    if not settings.checkpoint.is_file():
-        raise FileNotFoundError(
-            f"checkpoint is {str(settings.checkpoint)!r}; accepted is the file of a supernet"
-        )
-    settings.output.mkdir(parents=True, exist_ok=True)
+    require_file(settings.checkpoint)
+    make_folder("output", settings.output)
+    make_folder("cache", settings.task.cache)
     with sole_writer(settings.output, "output"):
         front = search(task.load()(settings.task), settings)
         front.write_csv(settings.output / "front.csv")

@@ -33,7 +33,7 @@ from ..scoring.scored import ScoredChild
 from ..search import ChildEvaluator, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
-from ..support.files import write_json
+from ..support.files import make_folder, write_json
 from ..support.locks import sole_writer
 from ..support.records import count_params
 from ..tasks.domain import Domain
@@ -163,8 +163,8 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
     ValueError
         If another run writes into the folder.
     """
-    folder = settings.output or _default_folder(domain)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder("output", settings.output or _default_folder(domain))
+    make_folder("cache", settings.task.cache)
     with sole_writer(folder, "output") if trial.is_first_rank else nullcontext():
         return _run(domain, settings, trial, folder)
 

@@ -147,7 +147,7 @@ def naming(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_clear_message(*, elsewhere: bool = False) -> Iterator[None]:
-    """End a program on a user's mistake with one line and status 1.
+    """End a program on a user's mistake, or one of the system's, with one line and status 1.
 
     The line goes where the program's output goes, or ``elsewhere``, to the standard error.
 
@@ -156,7 +156,7 @@ def one_clear_message(*, elsewhere: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
             raise
         print(f"error: {error}", flush=True, file=sys.stderr if elsewhere else sys.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -18,8 +19,8 @@ from typing import Any, BinaryIO
 from .kinds import fits, in_words
 
 __all__ = [
-    "atomic_file", "check_record", "file_digest", "read_json", "read_record", "write_json",
-    "write_picture", "write_table",
+    "atomic_file", "check_record", "file_digest", "make_folder", "read_json", "read_record",
+    "write_json", "write_picture", "write_table",
 ]  # fmt: skip
 
 
@@ -93,6 +94,31 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def make_folder(name: str, path: Path) -> Path:
+    """Make a folder with its parents, unless it is there, and give it.
+
+    Parameters
+    ----------
+    name
+        Of the setting that it is given as.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made, or not be written into.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        problem = None if os.access(path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        problem = error.strerror
+    if problem is not None:
+        raise ValueError(
+            f"{name} is {str(path)!r}; accepted are folders to write into: {problem}"
+        )
+    return path
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -200,8 +200,8 @@ def test_malformed_search_does_not_start_over(content, message, tmp_path):
     ("", "is damaged, or no JSON"),
     ("{}", "is damaged: it lacks 'digest'"),
     ('{"digest": "a"}', "is damaged: it lacks 'score'"),
-    ('{"digest": "a", "score": "0.5"}', "is damaged: its 'score' is '0.5'; accepted are finite num"),
-    ('{"digest": "a", "score": NaN}', "is damaged: its 'score' is nan; accepted are finite num"),
+    ('{"digest": "a", "score": "0.5"}', "is damaged: its 'score' is '0.5'; accepted are finite"),
+    ('{"digest": "a", "score": NaN}', "is damaged: its 'score' is nan; accepted are finite"),
 ])  # fmt: skip
 def test_malformed_score_of_a_child_is_not_taken_for_missing(content, message, tmp_path):
     generations = opened(tmp_path)
@@ -216,7 +216,7 @@ def test_search_made_with_something_else_is_not_continued(tmp_path):
     generations.complete(1, losses(generations))
     again = Generations(tmp_path, population(), {"checkpoint": "a", "batch_size": 4})
     assert again.reports == generations.reports
-    with pytest.raises(ValueError, match=r"search.json' was made with .*: batch_size is 4 there, a"):
+    with pytest.raises(ValueError, match=r"search.json' was made with .*: batch_size is 4 there"):
         Generations(tmp_path, population(), {"checkpoint": "a", "batch_size": 8})
     assert opened(tmp_path).reports == generations.reports
 

@@ -199,7 +199,7 @@ def kill_once_there_is(path, process):
 
 def test_run_killed_twice_and_started_again_ends_as_if_never_killed(arguments, trial, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    words = arguments("magic_at", "killed", "--search-children 900")
+    words = arguments("magic_at", "killed", "--search-children 60")
     kill_once_there_is(killed / "supernet.ckpt", start(words))
     assert not (killed / "results.json").exists()
     checkpoint = torch.load(killed / "supernet.ckpt", weights_only=True)
@@ -208,12 +208,12 @@ def test_run_killed_twice_and_started_again_ends_as_if_never_killed(arguments, t
     kill_once_there_is(killed / "search.json", start(words))
     assert not (killed / "results.json").exists()
     scored = json.loads((killed / "search.json").read_text())
-    assert 1 <= scored["population"]["generation"] < 300
+    assert 1 <= scored["population"]["generation"] < 20
 
     again = start(words)
     output, _ = again.communicate(timeout=200)
     assert again.returncode == 0, output
-    run(arguments("magic_at", "whole", "--search-children 900"), trial)
+    run(arguments("magic_at", "whole", "--search-children 60"), trial)
     searches = [json.loads((folder / "search.json").read_text()) for folder in (whole, killed)]
     assert searches[0]["population"] == searches[1]["population"]
     assert searches[1]["population"]["scored"][: len(scored["population"]["scored"])] == (
@@ -234,7 +234,7 @@ def test_run_killed_twice_and_started_again_ends_as_if_never_killed(arguments, t
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
     def last_rows(folder):
-        with (folder / "metrics.csv").open() as file:
+        with max(folder.glob("metrics*.csv")).open() as file:  # a later start renames it
             return [(row["step"], row["val_loss"]) for row in csv.DictReader(file)][-1:]
 
     assert last_rows(whole) == last_rows(killed)

@@ -88,7 +88,7 @@ def option_of(supernets, setting):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"epochs": 3}, r"the plan: a setting is 'epochs'; accepted are 'space', 'epoch_steps', 'scor"),
+    ({"epochs": 3}, r"settings: a setting is 'epochs'; accepted are 'space', 'epoch_steps', 'scor"),
     ({"training": {"batch_size": 4}}, r"training: learning_rate is missing; accepted are va"),
     ({"training": None}, r"training: the settings are None; accepted are batch_size, learnin"),
     ({"children": {"n": 8, "steps": 2, "repeated": 9}},
