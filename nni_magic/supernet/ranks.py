@@ -45,31 +45,43 @@ def ending_together(trainer: pl.Trainer) -> Iterator[None]:
     Raises
     ------
     RankError
-        If another rank has raised an error, or does not answer. Errors of this rank stay.
+        If another rank has raised an error, or does not answer, or the ranks have not found each
+        other. Errors of this rank stay.
     """
     try:
         yield
     except Exception as error:
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if not dist.is_available():
             raise
-        rank, size = dist.get_rank(), dist.get_world_size()
-        own = NO_ERROR if _is_lost(error) else f"{type(error).__name__}: {error}"
-        told = _within(GRACE + 5, lambda: _exchanged(rank, size, own)) or {rank: own}
-        missing = [other for other in range(size) if other not in told]
-        if missing and rank == 0:
-            _end_stopped(trainer)
-        if own != NO_ERROR:
-            raise
-        errors = {other: one for other, one in told.items() if one != NO_ERROR}
-        if errors:
-            first = min(errors)
-            raise RankError(f"rank {first} of {size} has ended with {errors[first]}") from error
-        if missing:
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            _end(error, trainer)
+        elif isinstance(error, dist.DistError):
             raise RankError(
-                f"rank {', '.join(map(str, missing))} of {size} does not answer: it was stopped or "
-                "killed, or is slower than the time-out of the training's strategy allows"
+                "the ranks have not found each other within the time-out of the strategy: "
+                + str(error).partition("\n")[0]
             ) from error
         raise
+
+
+def _end(error: Exception, trainer: pl.Trainer) -> None:
+    """Tell the others of an error; raise theirs if it says only that they are gone or late."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    own = NO_ERROR if _is_lost(error) else f"{type(error).__name__}: {error}"
+    told = _within(GRACE + 5, lambda: _exchanged(rank, size, own)) or {rank: own}
+    missing = [other for other in range(size) if other not in told]
+    if missing and rank == 0:
+        _end_stopped(trainer)
+    errors = {other: one for other, one in told.items() if one != NO_ERROR}
+    if rank in errors:
+        return
+    if errors:
+        first = min(errors)
+        raise RankError(f"rank {first} of {size} has ended with {errors[first]}") from error
+    if missing:
+        raise RankError(
+            f"rank {', '.join(map(str, missing))} of {size} does not answer: it was stopped or "
+            "killed, or is slower than the time-out of the training's strategy allows"
+        ) from error
 
 
 def _is_lost(error: BaseException) -> bool:
