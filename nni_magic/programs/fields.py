@@ -12,19 +12,12 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import DocstringStyle, parse
-from jsonargparse import SUPPRESS, DefaultHelpFormatter
+from jsonargparse import SUPPRESS
 
 from ..strategies.registry import METHODS
 from ..support.kinds import in_words
 
-__all__ = ["HelpInWords", "Option", "own_options", "strategy_options"]
-
-
-class HelpInWords(DefaultHelpFormatter):
-    """Leaves types out, such as ``<class 'Path'>``, as :class:`Option` says them in words."""
-
-    def _get_type_str(self, action: Any) -> None:
-        return None
+__all__ = ["Option", "own_options", "strategy_options"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Option:
         elif self.positional:
             kind |= {"nargs": "?"}
         flag = self.name if self.positional else f"--{self.name.replace('_', '-')}"
-        group.add_argument(flag, default=SUPPRESS, help=f"{self.help} ({self.words})", **kind)
+        group.add_argument(flag, default=SUPPRESS, help=self.help, **kind)
 
     def prepared(self, value: Any) -> Any:
         """Prepare a value of a YAML file or a tuner for jsonargparse."""
@@ -97,15 +90,11 @@ class Option:
         """Make a tuple of several values, so that settings cannot change."""
         return tuple(value) if isinstance(value, list) else value
 
-    @property
-    def words(self) -> str:
-        """What is accepted, in words; of several values, what each may be."""
-        kinds = self.kinds if self.element is None else (self.element,)
-        return " or ".join(dict.fromkeys(in_words(kind) for kind in kinds))
-
     def refusal(self, value: Any) -> ValueError:
         """Make an error that names the setting, a value and what is accepted."""
-        return ValueError(f"{self.name} is {value!r}; accepted are {self.words}")
+        kinds = self.kinds if self.element is None else (self.element,)
+        words = " or ".join(dict.fromkeys(in_words(kind) for kind in kinds))
+        return ValueError(f"{self.name} is {value!r}; accepted are {words}")
 
 
 @cache

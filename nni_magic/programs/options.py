@@ -20,7 +20,7 @@ from ..support.errors import naming
 from ..support.yaml_files import read_settings
 from ..tasks.settings import TaskSettings
 from .concerns import Supernet
-from .fields import HelpInWords, Option, own_options, strategy_options
+from .fields import Option, own_options, strategy_options
 
 __all__ = ["flat", "plain", "read", "replaced", "typed", "typed_settings"]
 
@@ -203,11 +203,14 @@ def _of_supernet(part: Supernet, given: Mapping[str, Any], task: type) -> Supern
     return dataclasses.replace(part, strategy=strategy, given={**part.given, **own})
 
 
+class _Parser(ArgumentParser):
+    def format_help(self) -> str:
+        """The help, with ``Path`` where jsonargparse writes ``<class 'Path'>``."""
+        return re.sub(r"<class\s+'(\w+)'>", r"\1", super().format_help())
+
+
 def _parser(options: Iterable[Option], **more: Any) -> ArgumentParser:
-    parser = ArgumentParser(
-        exit_on_error=False, default_env=False, allow_abbrev=False, formatter_class=HelpInWords,
-        **more,
-    )  # fmt: skip
+    parser = _Parser(exit_on_error=False, default_env=False, allow_abbrev=False, **more)
     groups: dict[str, Any] = {}
     for option in options:
         if option.group not in groups:

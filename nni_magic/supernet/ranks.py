@@ -29,7 +29,11 @@ GRACE = 15.0
 NO_ERROR = "-"
 """Left by a rank that knows only that the connection to others was lost."""
 
-LOST = re.compile(r"gloo|NCCL|Connection (closed|reset)|[Tt]imed out|aborted", re.IGNORECASE)
+LOST = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|pair closure|timed out waiting",
+    re.IGNORECASE,
+)
+"""What collectives say when others are gone or late."""
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def check_kinds(settings: Any) -> None:
     kind: type = type(settings)
     for name, hint in _hints(kind).items():
         if not fits(value := getattr(settings, name), hint):
-            is_huge = isinstance(value, Integral) and abs(value) >= 2**63
+            is_huge = isinstance(value, Integral) and abs(int(value)) >= 2**63
             words = f"{in_words(hint)}{' below 2**63' if is_huge else ''}"
             raise ValueError(f"{name} is {value!r}; accepted are {words}")
 
@@ -79,7 +79,8 @@ def fits(value: Any, hint: Any) -> bool:
     if kind is float:
         return is_finite(value)
     if kind is int:
-        return isinstance(value, Integral) and not isinstance(value, bool) and abs(value) < 2**63
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        return whole and abs(int(value)) < 2**63
     return isinstance(value, kind) and (kind is not str or value.strip() != "")
 
 

@@ -328,9 +328,10 @@ def test_help_shows_every_option_with_its_default_and_loads_neither_torch_nor_nn
             for name in row.options:
                 assert f"--{name.replace('_', '-')} " in text
         assert "(default: 16 (magic_a, magic_at); 100 (percentile_anchor))" in text
-        assert "(default: runs/cache)" in text
+        assert "(default: runs/cache) (type: Path)" in text
+    assert "<class" not in text
     if words == "train bert":
-        assert "Optimizer steps in an epoch (default: 100) (whole numbers)" in text
+        assert "Optimizer steps in an epoch (default: 100) (type: int)" in text
 
 
 def test_help_is_of_every_task():
