@@ -204,9 +204,9 @@ def _of_supernet(part: Supernet, given: Mapping[str, Any], task: type) -> Supern
 
 
 class _Parser(ArgumentParser):
-    def format_help(self) -> str:
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
         """The help, with ``Path`` where jsonargparse writes ``<class 'Path'>``."""
-        return re.sub(r"<class\s+'(\w+)'>", r"\1", super().format_help())
+        return re.sub(r"<class\s+'(\w+)'>", r"\1", super().format_help(*args, **kwargs))
 
 
 def _parser(options: Iterable[Option], **more: Any) -> ArgumentParser:
