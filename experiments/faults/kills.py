@@ -140,9 +140,10 @@ def kills(campaign: Campaign) -> list[Tried]:
     wholes = {job[:2]: each for job, each in zip([*first, *others], known, strict=True)}
     drawn = list(scenarios(wholes, campaign.seed))
     drawn = drawn[:: max(1, len(drawn) // 8)] if campaign.short else drawn
-    jobs = [(each, wholes[each.run, each.strategy], data, data / str(n))
-            for n, each in enumerate(drawn)]  # fmt: skip
-    return [each for those in in_workers(_disturbed, jobs, campaign.workers) for each in those]
+    disturbed = [(each, wholes[each.run, each.strategy], data, data / str(n))
+                 for n, each in enumerate(drawn)]  # fmt: skip
+    found = in_workers(_disturbed, disturbed, campaign.workers)
+    return [each for those in found for each in those]
 
 
 KILLS = Part("kills", "SIGKILLs by stage, and the results of the runs that go on", kills)

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -46,11 +46,11 @@ def whole(at_least=0, at_most=math.inf) -> Meaning:
 def number(accepts: Callable[[float], bool]) -> Meaning:
     """Finite numbers that meet a condition."""
 
-    def meant(value):
+    def meant(value: Any) -> bool:
         if not isinstance(value, numbers.Real) or isinstance(value, (bool, Fraction)):
             return False
         try:
-            return math.isfinite(float(value)) and accepts(value)
+            return math.isfinite(float(value)) and accepts(cast(float, value))
         except OverflowError:
             return False
 

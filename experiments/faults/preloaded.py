@@ -8,5 +8,7 @@ from nni_magic.strategies.registry import METHODS
 from nni_magic.tasks.registry import TASKS
 
 torch.set_num_threads(1)
-for _row in (*METHODS.values(), *TASKS.values()):
-    _row.load()
+for _method in METHODS.values():
+    _method.load()
+for _task in TASKS.values():
+    _task.load()

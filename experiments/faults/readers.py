@@ -15,13 +15,13 @@ from experiments.faults.runs import train, words_of, write_corpus
 from experiments.studies.plan import Plan
 from nni_magic.manager.generations import Generations
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.programs.made_with import read_result
 from nni_magic.programs.options import read
 from nni_magic.programs.pareto import _known
 from nni_magic.programs.settings import TrainSettings
 from nni_magic.search import Population
 from nni_magic.supernet.checkpoint import AtomicCheckpointIO, read_checkpoint
 from nni_magic.support.files import write_json
+from nni_magic.support.made_with import read_result
 from nni_magic.tasks.language.settings import BertSettings
 from nni_magic.tasks.language.token_cache import check_rows
 from nni_magic.tasks.language.tokenization import load_tokenizer
@@ -65,7 +65,7 @@ class _Trial:
 
 
 def _report(path: Path) -> Any:
-    trained = {"train_supernet": lambda: {"default": 0.0}, "population": _population,
+    trained: dict[str, Any] = {"train_supernet": lambda: {"default": 0.0}, "population": _population,
                "score": None, "retrain": None}  # fmt: skip
     trial: Any = _Trial()
     return Pipeline(trial, path.parent).run(**trained)

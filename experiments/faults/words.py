@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from nni_magic.programs.main import PROGRAMS, Program
@@ -62,6 +63,6 @@ def problems_of(
     for name in (name for name, option in options.items() if not option.positional):
         for word in words:
             line = [*needed_by(options, name), f"--{name.replace('_', '-')}={word}"]
-            found = problem(name, lambda line=line: settings_from(program, task, line))
+            found = problem(name, partial(settings_from, program, task, line))
             if found is not None:
                 yield name, word, found

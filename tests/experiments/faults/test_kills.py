@@ -1,4 +1,4 @@
-"""Kills are drawn by the seed, at every stage of every run, and those that were got to are judged."""
+"""Kills are drawn by the seed, at every stage of every run; those that were got to are judged."""
 
 import multiprocessing
 import signal
