@@ -65,8 +65,10 @@ class _Trial:
 
 
 def _report(path: Path) -> Any:
-    trained: dict[str, Any] = {"train_supernet": lambda: {"default": 0.0}, "population": _population,
-               "score": None, "retrain": None}  # fmt: skip
+    trained: dict[str, Any] = {
+        "train_supernet": lambda: {"default": 0.0}, "population": _population, "score": None,
+        "retrain": None,
+    }  # fmt: skip
     trial: Any = _Trial()
     return Pipeline(trial, path.parent).run(**trained)
 
@@ -134,7 +136,7 @@ def write_originals(folder: Path) -> dict[str, Path]:
     first = Generations(folder / "first", _population())
     first.keep(1, 1, 0.5)
     write_json(records / "supernet.json", {"report": {"default": 1.5}})
-    known = {"a": [{"block_0": 1}, 2.5]}
+    known = {"0f3a": [0.25, 2.5]}
     write_json(records / "scored.json", {"made_with": SCORED_WITH, "known": known})
     write_json(records / "result.json", {"made_with": MADE_WITH, "loss": 0.5})
     (records / "plan.yml").write_bytes(PLAN.read_bytes())

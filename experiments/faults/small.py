@@ -29,7 +29,7 @@ __all__ = ["SMALL_RUNS", "Chain", "make_evaluator", "run_strategy", "train_small
 SMALL_RUNS: dict[str, dict[str, int]] = {
     "own program": {},
     "own program, accumulation": {"accumulate": 2},
-    "own program, shrinking": {"n_drop": 4},
+    "own program, shrinking": {"n_drop": 3},
 }
 """Settings of :func:`train_small` by the names of the runs."""
 
