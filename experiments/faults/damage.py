@@ -109,8 +109,9 @@ def _damaged(
         write(path)
         wrong = "its code ran" if marker.exists() else judge(reader.read, path, good)
         if wrong == OTHER and not reader.sealed and kind in ("cut off", "flipped bit"):
-            kind, wrong = f"{kind}, and still one", ""
-        found.append(Tried(f"{reader.name}: {kind}", wrong, place))
+            kind, wrong = f"{kind}, which leaves another text that is as good", ""
+        form = "sealed file" if reader.sealed else "plain text"
+        found.append(Tried(f"{form}: {kind}", wrong, f"{reader.name}, {place}"))
     return found
 
 

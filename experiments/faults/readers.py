@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from nni.mutable import Categorical
 
 from experiments.faults.runs import train, words_of, write_corpus
 from experiments.studies.plan import Plan
 from nni_magic.manager.generations import Generations
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.programs.options import read
 from nni_magic.programs.pareto import _known
-from nni_magic.programs.settings import TrainSettings
 from nni_magic.search import Population
 from nni_magic.supernet.checkpoint import AtomicCheckpointIO, read_checkpoint
 from nni_magic.support.files import write_json
 from nni_magic.support.made_with import read_result
-from nni_magic.tasks.language.settings import BertSettings
 from nni_magic.tasks.language.token_cache import check_rows
 from nni_magic.tasks.language.tokenization import load_tokenizer
 
@@ -91,10 +86,6 @@ def _rows(path: Path) -> Any:
     return np.load(path).tolist()
 
 
-def _settings(path: Path) -> Any:
-    return dataclasses.asdict(read(TrainSettings, ["--config", str(path)], BertSettings))
-
-
 def _summed(checkpoint: dict[str, Any]) -> Any:
     """What tells apart checkpoints of other weights."""
     return [{k: v.double().sum().item() for k, v in checkpoint["state_dict"].items()},
@@ -118,7 +109,6 @@ READERS = {
         Reader("pareto scores", lambda path: _known(path, SCORED_WITH)),
         Reader("study's result", lambda path: read_result(path, MADE_WITH)),
         Reader("plan", lambda path: Plan.read(path)),
-        Reader("settings", _settings),
     )
 }
 
@@ -140,7 +130,6 @@ def write_originals(folder: Path) -> dict[str, Path]:
     write_json(records / "scored.json", {"made_with": SCORED_WITH, "known": known})
     write_json(records / "result.json", {"made_with": MADE_WITH, "loss": 0.5})
     (records / "plan.yml").write_bytes(PLAN.read_bytes())
-    (records / "settings.yml").write_text(yaml.safe_dump({"strategy": "magic_at", "k": 2}))
     return {
         "checkpoint": folder / "out" / "supernet.ckpt",
         "checkpoint to go on": folder / "out" / "supernet.ckpt",
@@ -152,5 +141,4 @@ def write_originals(folder: Path) -> dict[str, Path]:
         "pareto scores": records / "scored.json",
         "study's result": records / "result.json",
         "plan": records / "plan.yml",
-        "settings": records / "settings.yml",
     }
