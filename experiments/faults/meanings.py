@@ -113,7 +113,8 @@ def _dataclasses() -> Iterator[Row]:
     })  # fmt: skip
     yield Row("Shrinking", concerns.Shrinking, {"n_drop": whole(0), "evaluations": whole(1)})
     yield Row("Search", concerns.Search, {
-        "search_children": whole(50), "population": whole(1, 1000),
+        # At least as many as the population: that is a matter of both.
+        "search_children": whole(1), "population": whole(1, 1000),
     })  # fmt: skip
     yield Row("Retraining", concerns.Retraining, RETRAINING)
     yield Row("PipelineRetraining", concerns.PipelineRetraining, {

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from experiments.faults import generated
 from experiments.faults.generated import KINDS, examples
 from experiments.faults.nonsense import Row, whole
-from nni_magic.children.json_samples import in_space
 from nni_magic.support.errors import check_count
 
 
@@ -48,21 +47,3 @@ def test_setting_that_is_taken_or_refused_wrongly_is_found(make, wrong, monkeypa
     monkeypatch.setattr(generated, "SETTINGS", [Row("x", make, {"k": whole(1)})])
     found = examples("settings", 100, seed=0)
     assert {each.wrong.partition(":")[0] for each in found if each.wrong} == wrong
-
-
-def lenient(sample, candidates):
-    return sample if isinstance(sample, dict) else in_space(sample, candidates)
-
-
-def test_sample_that_is_taken_wrongly_is_found(monkeypatch):
-    monkeypatch.setattr(generated, "in_space", lenient)
-    found = examples("samples", 100, seed=0)
-    assert "silent: it is not of the space" in {each.wrong for each in found}
-
-
-@pytest.mark.parametrize(("sizes", "k", "reached"), [
-    ([2, 2, 2], 1, True), ([2, 2, 2], 2, False), ([2, 2, 3], 2, True), ([2, 2, 3], 3, False),
-    ([3, 3], 2, True), ([1, 1], 1, True), ([1, 2], 2, False), ([3], 0, False),
-])  # fmt: skip
-def test_walks_that_reach_every_child_are_known(sizes, k, reached):
-    assert generated._reached(sizes, k) is reached
