@@ -65,7 +65,9 @@ def main(words: Sequence[str]) -> int:
             "tried": {name: [asdict(each) for each in those] for name, those in found.items()},
         }
         theme = "_".join(["faults", *settings.parts])
-        write_report(theme, settings, words, results, report, program="experiments.faults")
+        del settings.folder
+        told = [*settings.parts, "--seed", str(settings.seed)]
+        write_report(theme, settings, told, results, report, program="experiments.faults")
     return len(wrong)
 
 
