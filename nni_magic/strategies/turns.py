@@ -21,7 +21,7 @@ from ..supernet.connection import require_automatic_optimization
 from ..supernet.evaluator_steps import call_step, loss_of
 from ..supernet.hidden_states import Call, as_anchor, recorded
 from ..supernet.resume import RandomState, isolated_randomness
-from ..supernet.step import Step, Turn, rows_of
+from ..supernet.step import Step, Turn, count_rows, parted, rows_of
 from .finite import Part
 
 __all__ = ["TurnRunner"]
@@ -109,10 +109,12 @@ class TurnRunner:
         Raises
         ------
         ValueError
-            If there are none.
+            If there are none, or a part of the training's first batch is empty.
         """
         if not (turns := sampler.turns(partial(self.probe, inputs))):
             raise ValueError(f"turns of {type(sampler).__name__} is []; accepted is at least one")
+        if self._module.trainer.global_step == 0:  # later ones may be an epoch's last, and short
+            _check_parts(turns, inputs[0])
         return turns
 
     def run(self, step: Step, batch: Any, batch_idx: int) -> Any:
@@ -129,7 +131,7 @@ class TurnRunner:
         self._logged = {}
         outputs: list[Any] = []
         losses: list[Tensor] = []
-        self._later = list(step.turns)
+        self._later = list(parted(step.turns, batch))
         while self._later and not (self._turn_by_turn and losses):
             output, loss = self._run(self._later.pop(0), again=bool(outputs))
             outputs.append(output)
@@ -235,3 +237,13 @@ class TurnRunner:
     def _log(self) -> None:
         if self._module.log_is_due:
             self._module.log_dict(self._logged)
+
+
+def _check_parts(turns: Sequence[Turn], batch: Any) -> None:
+    """Make sure that a batch has rows for every part."""
+    most = max((turn.part[1] for turn in turns if turn.part is not None), default=0)
+    if most and (n_rows := count_rows(batch)) < most:
+        raise ValueError(
+            f"the first batch has {n_rows} rows, which {most} children are to share; accepted are "
+            f"batches of at least {most}, so that no part is empty"
+        )
