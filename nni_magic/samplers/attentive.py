@@ -14,6 +14,8 @@ from nni.mutable import LabeledMutable, Mutable, Sample
 from ..children.costs import CostSum
 from ..support.errors import check_choice, check_count
 from .base import Probe
+from .cost_groups import CostGroups
+from .extremes import cost_range
 from .sandwich import SandwichSampler
 
 __all__ = ["AttentiveSampler"]
@@ -56,6 +58,7 @@ class AttentiveSampler(SandwichSampler):
         self.draws = draws
         self.pick = pick
         super().__init__(space, seed=seed, filter=filter, cost=cost, n_random=n_random)
+        self._targets = CostGroups(cost, cost_range(self, cost), TARGETS)
 
     def random(self, probe: Probe) -> list[Sample]:
         """The picked children of a step."""
@@ -74,9 +77,7 @@ class AttentiveSampler(SandwichSampler):
 
     def target(self, child: Sample) -> int:
         """The number of the interval that a child's cost is in, from 0."""
-        largest, smallest = (self.cost(each) for each in self.extremes)
-        share = (self.cost(child) - smallest) / (largest - smallest or 1)
-        return min(int(share * TARGETS), TARGETS - 1)
+        return self._targets.of(child)
 
     def _picked(self, children: list[Sample], probe: Probe) -> Sample:
         if len(children) == 1:

@@ -45,6 +45,7 @@ class ComposedSampler(Sampler):
     ) -> None:
         self.inner = order(space, seed=seed, filter=filter)
         self.watches_gradients = self.inner.watches_gradients
+        self.watches_losses = self.inner.watches_losses
         super().__init__(space, seed=seed, filter=filter)
 
     def reset(self, seed: int | Sequence[int]) -> None:

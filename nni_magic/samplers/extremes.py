@@ -21,8 +21,9 @@ from ..children.budgeted import Group, independent_groups
 from ..children.constraints import Budget, Constraint, each_of
 from ..children.costs import CostSum, Summand
 from ..children.samples import Candidates
+from .base import Sampler
 
-__all__ = ["extreme_child"]
+__all__ = ["cost_range", "extreme_child"]
 
 CUTS = 200
 """Children that constraints other than budgets may reject before the search gives up."""
@@ -77,6 +78,31 @@ def extreme_child(
         f"{constraint!r} rejects them, or the space does; accepted are filters that are budgets, "
         "or that allow one of these"
     )
+
+
+def cost_range(sampler: Sampler, cost: CostSum) -> tuple[float, float]:
+    """Costs of the smallest and of the largest child that a sampler may give.
+
+    Raises
+    ------
+    ValueError
+        If the cost is of another space, or they are the same, or as for :func:`extreme_child`.
+    """
+    cost.check_covers(sampler.candidates)
+    smallest, largest = (
+        cost(
+            extreme_child(
+                cost, sampler.candidates, sampler.allows, sampler.filter, largest=largest
+            )
+        )
+        for largest in (False, True)
+    )
+    if largest <= smallest:
+        raise ValueError(
+            f"cost of the largest child is {largest:,.6g}, as of the smallest; accepted are costs "
+            "by which children differ: pass another cost"
+        )
+    return smallest, largest
 
 
 class _Program:

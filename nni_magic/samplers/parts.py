@@ -40,9 +40,9 @@ class PartsSampler(ComposedSampler):
         children: int,
     ) -> None:
         check_count("children", children)
-        self.children = children
+        self.n_children = children
         super().__init__(space, seed=seed, filter=filter, order=order)
 
     def turns(self, probe: Probe) -> list[Turn]:
         """Children of a step, each with its part of the batch."""
-        return [Turn(self.next(), part=(n, self.children)) for n in range(self.children)]
+        return [Turn(self.next(), part=(n, self.n_children)) for n in range(self.n_children)]

@@ -16,7 +16,7 @@ from ..supernet.step import Turn
 from ..support.errors import check_count
 from .base import Probe
 from .composed import ComposedSampler, MakeSampler
-from .extremes import extreme_child
+from .extremes import cost_range, extreme_child
 from .uniform import UniformSampler
 
 __all__ = ["SandwichSampler"]
@@ -42,7 +42,7 @@ class SandwichSampler(ComposedSampler):
     ------
     ValueError
         If all children cost the same, or the extremes are not found, see
-        :func:`nni_magic.samplers.extremes.extreme_child`.
+        :mod:`nni_magic.samplers.extremes`.
     """
 
     def __init__(
@@ -60,13 +60,7 @@ class SandwichSampler(ComposedSampler):
         self.n_random = n_random
         self._found: tuple[Candidates, list[Sample]] | None = None
         super().__init__(space, seed=seed, filter=filter, order=order)
-        cost.check_covers(self.candidates)
-        largest, smallest = self.extremes
-        if cost(largest) <= cost(smallest):
-            raise ValueError(
-                f"cost of the largest child is {cost(largest):,.6g}, as of the smallest; accepted "
-                "are costs by which children differ: pass another cost"
-            )
+        cost_range(self, cost)
 
     @property
     def extremes(self) -> list[Sample]:

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
     from .alphanet import AlphaNet
     from .attentive_nas import AttentiveNAS
     from .average import AverageAlignment
+    from .delayed_shrinking import DelayedShrinking
     from .fairnas import FairNAS
     from .magic_a import MagicA
     from .magic_at import MagicAT
     from .magic_t import MagicT
     from .multi_architecture import MultiArchitecture
     from .percentile import PercentileAnchor
+    from .prenas import PreNAS
     from .sandwich import Sandwich
+    from .shiftnas import ShiftNAS
     from .spos import SPOS
 
 __all__ = [
-    "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "FairNAS", "MagicA", "MagicAT",
-    "MagicT", "MultiArchitecture", "PercentileAnchor", "Sandwich",
+    "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
+    "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
+    "ShiftNAS",
 ]  # fmt: skip
 
 

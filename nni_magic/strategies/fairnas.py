@@ -31,6 +31,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from ..samplers.base import Sampler
 from ..samplers.fair import FairSampler
 from .several import SeveralTurns
+from .shrinking import refuse_shrinking
 
 __all__ = ["FairNAS"]
 
@@ -49,11 +50,10 @@ class FairNAS(SeveralTurns):
 
     def __init__(self, filter: Any = None, **kwargs: Any) -> None:
         super().__init__(filter, **kwargs)
-        if self.shrinking is not None:
-            raise ValueError(
-                f"shrinking is {self.shrinking!r}; accepted is None, as FairNAS needs blocks of "
-                "one size, and shrinking deletes the candidates of one block after the other"
-            )
+        refuse_shrinking(
+            self.shrinking,
+            "FairNAS needs blocks of one size, and shrinking deletes single candidates",
+        )
 
     def make_sampler(self, space: ModelSpace) -> Sampler:
         return FairSampler(space, seed=self.seed, filter=self.filter)

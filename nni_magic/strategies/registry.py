@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
+from .drawn_settings import PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
     GradualSettings,
@@ -23,6 +24,7 @@ from .settings import (
 from .turn_settings import (
     AlphaNetSettings,
     AttentiveNASSettings,
+    DelayedShrinkingSettings,
     MultiArchitectureSettings,
     SandwichSettings,
     TurnSettings,
@@ -132,6 +134,13 @@ for _row in (
     Method("multi_architecture", f"{HERE}.multi_architecture:MultiArchitecture",
            MultiArchitectureSettings, "Liao et al., 2021",
            "every step trains several children, each on its part of the batch"),
+    Method("delayed_shrinking", f"{HERE}.delayed_shrinking:DelayedShrinking",
+           DelayedShrinkingSettings, "Annavajjala et al., ECCV 2024",
+           "the largest child alone, then the sandwich rule"),
+    Method("shiftnas", f"{HERE}.shiftnas:ShiftNAS", ShiftNASSettings, "Zhang et al., ICCV 2023",
+           "children of all costs, more of those whose loss lags behind"),
+    Method("prenas", f"{HERE}.prenas:PreNAS", PreNASSettings, "Wang et al., ICML 2023",
+           "only the children of every cost that a zero-cost score prefers"),
     Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
            "hidden states are aligned with the average of random children", for_analysis=True),
     Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,

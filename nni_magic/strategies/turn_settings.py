@@ -10,8 +10,8 @@ from ..support.names import MASK_ARGUMENT
 from .settings import SupernetSettings
 
 __all__ = [
-    "AlphaNetSettings", "AttentiveNASSettings", "DistillationSettings", "MultiArchitectureSettings",
-    "SandwichSettings", "TurnSettings",
+    "AlphaNetSettings", "AttentiveNASSettings", "DelayedShrinkingSettings", "DistillationSettings",
+    "MultiArchitectureSettings", "SandwichSettings", "TurnSettings",
 ]  # fmt: skip
 
 Pick = Literal["best_up", "worst_up"]
@@ -136,4 +136,29 @@ class MultiArchitectureSettings(TurnSettings):
 
     def __post_init__(self) -> None:
         check_count("children", self.children)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedShrinkingSettings(SandwichSettings):
+    """Settings of delayed shrinking.
+
+    Parameters
+    ----------
+    delay
+        δ, the share of the training in which the largest child is trained alone; below 1.
+    epsilon
+        ε, the weight of the other children's losses when they come in.
+    rise
+        Share of the training over which that weight rises to 1.
+    """
+
+    delay: float = 0.5
+    epsilon: float = 0.1
+    rise: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_number("delay", self.delay, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0, at_most=1)
+        check_number("rise", self.rise, at_least=0, at_most=1)
         super().__post_init__()
