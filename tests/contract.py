@@ -31,6 +31,7 @@ REFUSED = {
     ("fairnas", MIXED): "the space has choices inside of others; accepted are",
     ("fairnas", FILTER): "filter is .*; accepted is None",
     ("fairnas", SHRINKING): "shrinking is .*; accepted is None",
+    ("prenas", SHRINKING): "shrinking is .*; accepted is None",
 }
 
 every_strategy = pytest.mark.parametrize("name", EVERY)

@@ -32,7 +32,7 @@ class Regression(LightningModule):
 
 def regression(watch, noise=0.0, **trainer):
     evaluator = Lightning(
-        Regression(), Trainer(max_epochs=1, callbacks=[watch], **{**QUIET, **trainer}),
+        Regression(), Trainer(callbacks=[watch], **{**QUIET, "max_epochs": 1, **trainer}),
         train_dataloaders=DataLoader(TensorDataset(X, Y), batch_size=4),
         val_dataloaders=DataLoader(TensorDataset(X, Y), batch_size=16),
     )  # fmt: skip

@@ -28,6 +28,7 @@ from search_spaces import BertSpace
 SHORT = {
     "align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4,
     "n_children": 2, "percentile": 30, "n_random": 1, "children": 2,
+    "scored_children": 30, "pool_share": 0.3, "cost_groups": 4,
 }  # fmt: skip
 # All others, and settings that change much of a method; the whole contract takes long, so most of
 # theirs is marked slow.

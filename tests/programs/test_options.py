@@ -15,7 +15,7 @@ from nni_magic.strategies.registry import METHODS
 from nni_magic.tasks.language.settings import BertSettings
 from nni_magic.tasks.registry import TASKS
 
-NAMES = "'spos', 'magic_t', 'magic_a', 'magic_at', 'average_alignment', 'percentile_anchor'"
+NAMES = ", ".join(map(repr, METHODS))
 
 
 def train(*words, task="bert"):
@@ -40,10 +40,14 @@ def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
     row, shared = METHODS[name], {field.name for field in fields(BertSettings)}
     texts = {"seed": "3", "metric": "val_loss", "mode": "min", "aligned_layers": "2 norm",
              "lazy": "true", "anchor": "{layer_1: ffn}", "mask_argument": "padding",
-             "anchor_gradient": "true", "not_finite": "skip"}  # fmt: skip
+             "anchor_gradient": "true", "not_finite": "skip", "turn_by_turn": "true",
+             "alpha_min": "-2.5", "pick": "worst_up", "delay": "0.25", "epsilon": "0.25",
+             "rise": "0.25", "pool_share": "0.25"}  # fmt: skip
     expected = {"metric": "val_loss", "mode": "min", "aligned_layers": (2, "norm"),
                 "lazy": True, "anchor": {"layer_1": "ffn"}, "mask_argument": "padding",
-                "anchor_gradient": True, "not_finite": "skip"}  # fmt: skip
+                "anchor_gradient": True, "not_finite": "skip", "turn_by_turn": True,
+                "alpha_min": -2.5, "pick": "worst_up", "delay": 0.25, "epsilon": 0.25,
+                "rise": 0.25, "pool_share": 0.25}  # fmt: skip
     for option in row.options:
         value = texts.get(option, "7")
         flag = f"--{option.replace('_', '-')}"

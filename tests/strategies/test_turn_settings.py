@@ -5,6 +5,7 @@ import pytest
 from nni_magic.strategies.turn_settings import (
     AlphaNetSettings,
     AttentiveNASSettings,
+    DelayedShrinkingSettings,
     MultiArchitectureSettings,
     SandwichSettings,
     TurnSettings,
@@ -22,6 +23,9 @@ from nni_magic.strategies.turn_settings import (
         (AlphaNetSettings, {"ratio_clip": 0.0}, "ratio_clip is 0.0; accepted are finite numbers"),
         (AttentiveNASSettings, {"draws": 0}, "draws is 0; accepted are whole numbers of at least"),
         (AttentiveNASSettings, {"pick": "up"}, "pick is 'up'; accepted are 'best_up', 'worst_up'"),
+        (DelayedShrinkingSettings, {"delay": 1.0}, "delay is 1.0; accepted are finite numbers of"),
+        (DelayedShrinkingSettings, {"epsilon": 1.5}, "epsilon is 1.5; accepted are numbers from"),
+        (DelayedShrinkingSettings, {"rise": -0.1}, "rise is -0.1; accepted are numbers from 0 to"),
         (MultiArchitectureSettings, {"children": 0}, "children is 0; accepted are whole numbers"),
     ],
 )
