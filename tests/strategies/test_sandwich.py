@@ -1,8 +1,10 @@
 """The sandwich rule: a step against the same step by hand, alone and with an alignment."""
 
 import copy
-from dataclasses import dataclass
-from functools import partial
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -12,14 +14,7 @@ from spaces import ConvSpace, FlatSpace
 from torch import nn
 from training import Watch, classification, make, train
 
-from nni_magic.losses.distillation import Distillation, soft_cross_entropy
-from nni_magic.samplers import GradualSampler
-from nni_magic.samplers.sandwich import SandwichSampler
-from nni_magic.strategies.aligned import alignment
-from nni_magic.strategies.by_cost import ByCost
-from nni_magic.strategies.magic_a import BestChild
-from nni_magic.strategies.settings import MagicASettings
-from nni_magic.strategies.turn_settings import SandwichSettings
+METHODS = Path(__file__).parents[2] / "docs/methods.md"
 
 
 def cross_entropy(temperature):
@@ -40,24 +35,20 @@ def test_students_see_what_their_teacher_sees():
     seen = []
 
     class Noting(Watch):
-        def on_train_batch_end(self, trainer, module, *args):
-            seen.append(module.step is not None)
-
         def on_train_start(self, trainer, module):
-            inner = module._runner._observed
+            step = module.training_module.training_step
 
-            def noted(turn, terms):
-                found = inner(turn, terms)
+            def noted(batch, batch_idx):
+                loss = step(batch, batch_idx)
                 seen.append(module.training_module.seen)
-                return found
+                return loss
 
-            module._runner._observed = noted
+            module.training_module.training_step = noted
 
     run(make("sandwich"), Noting(), Headed, noise=1.0)
-    inputs = [each for each in seen if isinstance(each, torch.Tensor)]
-    assert len(inputs) == 4 * 3
+    assert len(seen) == 4 * 3
     for n in range(0, 12, 3):
-        assert torch.equal(inputs[n], inputs[n + 1]) and torch.equal(inputs[n], inputs[n + 2])
+        assert torch.equal(seen[n], seen[n + 1]) and torch.equal(seen[n], seen[n + 2])
 
 
 def test_space_whose_children_all_cost_the_same_is_refused_at_the_start():
@@ -70,28 +61,17 @@ def test_space_whose_children_all_cost_the_same_is_refused_at_the_start():
 # Composed with others
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlignedSandwichSettings(MagicASettings, SandwichSettings):
-    """Settings of both."""
+@pytest.fixture
+def aligned_sandwich(monkeypatch):
+    """The strategy that docs/methods.md composes: a sandwich in MAGIC-T's order, aligned."""
+    *_, code = re.findall(r"```python\n(.*?)```", METHODS.read_text(), re.S)
+    module = ModuleType("composed")
+    monkeypatch.setitem(sys.modules, "composed", module)
+    exec(compile(code, str(METHODS), "exec"), module.__dict__)
+    return module.AlignedSandwich
 
 
-class AlignedSandwich(ByCost):
-    """The sandwich's children in MAGIC-T's order, distilled, and aligned as MAGIC-A's."""
-
-    settings_class = AlignedSandwichSettings
-
-    def make_sampler(self, space):
-        return SandwichSampler(
-            space, seed=self.seed, cost=self.cost_in(space), order=partial(GradualSampler, k=1)
-        )
-
-    def make_terms(self):
-        return [
-            Distillation(soft_cross_entropy), alignment(self.settings, BestChild(self.settings)),
-        ]  # fmt: skip
-
-
-def test_sandwich_is_composed_with_an_alignment_and_a_walk(tmp_path):
+def test_sandwich_is_composed_with_an_alignment_and_a_walk(aligned_sandwich, tmp_path):
     settings = {
         "seed": 3, "validation_children": 3, "validation_batches": 2, "warmup_epochs": 1,
         "align_every": 2, "anchor_interval": 3, "anchor_candidates": 4,
@@ -105,7 +85,7 @@ def test_sandwich_is_composed_with_an_alignment_and_a_walk(tmp_path):
     def start(watch, checkpoint=None):
         torch.manual_seed(11)
         space = ConvSpace()
-        train(AlignedSandwich(**settings), space, classification(watch), checkpoint)
+        train(aligned_sandwich(**settings), space, classification(watch), checkpoint)
         return copy.deepcopy(space.state_dict())
 
     whole = start(watch := Logged())
