@@ -25,13 +25,11 @@ EVALUATORS = {
 }  # fmt: skip
 # One cell, whose output goes to the head: aligned only where it is asked for by name.
 OWN = {CELL: {"aligned_layers": ["cell"]}}
-# What a method cannot do: on a kind of space, or with a filter or a shrinking.
-FILTER, SHRINKING = "filter", "shrinking"
+# What a method cannot do: on a kind of space, or with a filter.
+FILTER = "filter"
 REFUSED = {
     ("fairnas", MIXED): "the space has choices inside of others; accepted are",
     ("fairnas", FILTER): "filter is .*; accepted is None",
-    ("fairnas", SHRINKING): "shrinking is .*; accepted is None",
-    ("prenas", SHRINKING): "shrinking is .*; accepted is None",
 }
 
 every_strategy = pytest.mark.parametrize("name", EVERY)

@@ -6,10 +6,10 @@
 
 A method is run once to see which children it trains, as it depends on losses. Then two sides
 advance in turns: the method, and SPOS on the very same children, one a step, each on the whole
-batch. What is compared is the time of a step with that of as many steps of SPOS as the method costs:
-of C children each on the whole batch C, of children that share a batch one. A forward pass without
-gradient, by which AttentiveNAS picks, counts as a third. Every step of SPOS has an optimizer's step
-and what Lightning does around it, a step of several children has them once.
+batch. What is compared is the time of a step with that of as many steps of SPOS as the method
+costs: of C children each on the whole batch C, of children that share a batch one. A forward pass
+without gradient, by which AttentiveNAS picks, counts as a third. Every step of SPOS has an
+optimizer's step and what Lightning does around it, a step of several children has them once.
 
 Delayed shrinking is not timed: its steps are those of SPOS, and later those of the sandwich.
 """
