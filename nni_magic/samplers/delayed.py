@@ -47,5 +47,6 @@ class DelayedSampler(SandwichSampler):
     def turns(self, probe: Probe) -> list[Turn]:
         """Children of a step, by how far the training is."""
         if probe.progress < self.delay:
-            return [Turn(self.extremes[0])]
+            self.current = self.extremes[0]
+            return [Turn(dict(self.current))]
         return super().turns(probe)

@@ -78,7 +78,9 @@ class SandwichSampler(ComposedSampler):
     def turns(self, probe: Probe) -> list[Turn]:
         """The largest child, which learns from the labels, and those that learn from it."""
         largest, smallest = self.extremes
-        return [Turn(largest), *(Turn(c, 0.0) for c in (smallest, *self.random(probe)))]
+        others = [smallest, *self.random(probe)]
+        self.current = dict(others[-1])
+        return [Turn(largest), *(Turn(child, 0.0) for child in others)]
 
     def random(self, probe: Probe) -> list[Sample]:
         """The random children of a step."""

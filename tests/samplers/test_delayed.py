@@ -18,8 +18,10 @@ def delayed(**more):
     ("progress", "n_turns"), [(0.0, 1), (0.29, 1), (0.3, 4), (0.5, 4), (0.99, 4)]
 )
 def test_children_by_the_share_of_the_training(progress, n_turns):
-    turns = delayed(delay=0.3).turns(SimpleNamespace(progress=progress))
+    sampler = delayed(delay=0.3)
+    turns = sampler.turns(SimpleNamespace(progress=progress))
     assert len(turns) == n_turns
+    assert sampler.current == turns[-1].child
     assert (turns[0].child, turns[0].weight) == (dict.fromkeys(turns[0].child, "linear"), 1.0)
 
 

@@ -55,11 +55,11 @@ def test_random_children_may_be_those_of_a_walk():
 
 
 def test_last_child_is_a_random_one_unless_there_is_none():
-    assert sandwich(n_random=0).turns(probe=None)[-1].child == dict.fromkeys(
-        ("block_1", "block_2", "block_3", "block_4"), "skip"
-    )
+    alone = sandwich(n_random=0)
+    smallest = dict.fromkeys(("block_1", "block_2", "block_3", "block_4"), "skip")
+    assert alone.turns(probe=None)[-1].child == alone.current == smallest
     sampler = sandwich()
-    assert sampler.turns(probe=None)[-1].child == sampler.current
+    assert sampler.turns(probe=None)[-1].child == sampler.current == sampler.inner.current
 
 
 def test_cost_that_does_not_tell_children_apart_is_refused():

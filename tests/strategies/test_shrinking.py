@@ -81,5 +81,5 @@ def test_progressive_shrinking_has_what_the_seam_asks_for(hook):
 
 def test_shrinking_is_refused_with_the_reason():
     refuse_shrinking(None, "of a reason")
-    with pytest.raises(ValueError, match="^shrinking is <.*; accepted is None, as of a"):
+    with pytest.raises(ValueError, match=r"^shrinking is <.*; accepted is None, as of a"):
         refuse_shrinking(FirstCandidates(), "of a reason")
