@@ -25,7 +25,7 @@ from .base import Sampler
 
 __all__ = ["cost_range", "extreme_child"]
 
-CUTS = 200
+CUTS = 100
 """Children that constraints other than budgets may reject before the search gives up."""
 
 

@@ -58,13 +58,13 @@ def test_every_group_keeps_one_at_least():
 
 
 def test_filter_holds_for_the_pool():
-    sampler = pool_of(filter=lambda sample: sample["block_1"] == "skip")
+    sampler = pool_of(filter=lambda sample: sample["block_1"] == "skip", n_scored=50)
     sampler.turns(Scores())
     assert {child["block_1"] for child in sampler.children} == {"skip"}
 
 
 def test_batch_that_is_skipped_leaves_the_choice_to_the_next():
-    sampler = pool_of()
+    sampler = pool_of(n_scored=50)
     skipped = Scores()
     skipped.saliency = lambda child: math.nan
     assert len(sampler.turns(skipped)) == 1

@@ -35,7 +35,7 @@ def test_pool_is_the_brute_force_best_by_saliency_on_the_first_batch():
 
 def test_children_that_are_validated_and_exported_are_of_the_pool():
     torch.manual_seed(11)
-    strategy = train(make("prenas", **SMALL), ConvSpace(), classification(Watch()))
+    strategy = train(make("prenas", scored_children=40), ConvSpace(), classification(Watch()))
     module = strategy.oneshot_module
     pool = list(map(key, module.sampler.children))
     assert len(pool) > 3
