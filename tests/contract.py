@@ -25,10 +25,11 @@ EVALUATORS = {
 }  # fmt: skip
 # One cell, whose output goes to the head: aligned only where it is asked for by name.
 OWN = {CELL: {"aligned_layers": ["cell"]}}
-# What a method cannot do: on a kind of space, or with a filter.
-FILTER = "filter"
+# What a method cannot do: on a kind of space, on ProxylessNAS, or with a filter.
+PROXYLESS, FILTER = "proxylessnas", "filter"
 REFUSED = {
     ("fairnas", MIXED): "the space has choices inside of others; accepted are",
+    ("fairnas", PROXYLESS): "the numbers of candidates are .*; accep|the space has choices inside",
     ("fairnas", FILTER): "filter is .*; accepted is None",
 }
 
