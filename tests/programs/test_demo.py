@@ -250,7 +250,7 @@ def test_demo_runs_from_start_to_stop(environment):
 
 def test_planned_are_the_trials_of_a_pipeline_without_retries_or_all_allowed():
     example = yaml.safe_load((ROOT / "experiments" / "bert_search.yml").read_text())
-    assert demo.planned_trials(example) == 1 + 4 + 2 + 4
+    assert demo.planned_trials(example) == 1 + 4 + 2 + 3
     example["tuner"]["classArgs"] = {"generations": 2, "children": 3}
     assert demo.planned_trials(example) == 1 + 2 * 3 + 1
     assert demo.planned_trials({"maxTrialNumber": 4, "tuner": {"name": "GridSearch"}}) == 4
