@@ -49,7 +49,8 @@ SUPERNET = {
 }  # fmt: skip
 WALK = {"k": whole(1), "lazy": FLAG, "walks": whole(1)}
 ALIGNED = {
-    "alignment_weight": not_negative, "align_every": OPTIONAL_COUNT, "aligned_layers": LAYERS,
+    "alignment_weight": not_negative, "alignment_error": one_of("mse", "relative", "cosine"),
+    "align_every": OPTIONAL_COUNT, "aligned_layers": LAYERS,
     "mask_argument": either(nothing, text), "warmup_epochs": either(nothing, whole(0)),
 }  # fmt: skip
 BEST = {
