@@ -131,3 +131,14 @@ def test_labels_of_a_simplified_space_will_do():
     space = {"op": Categorical(["a", "b"], label="op")}
     found = ChildDraws(space, UniformSampler(space, seed=0))(2, 0, Stream.PANEL)
     assert sorted(child["op"] for child in found) == ["a", "b"]
+
+
+def test_children_are_of_those_that_are_trained_alone():
+    draw, trained = draws()
+    pool = trained.children = by_hand(7, 1)
+    found = draw(3, 5, Stream.PANEL)
+    assert len({key(child) for child in found}) == 3
+    assert all(child in pool and child is not pool[pool.index(child)] for child in found)
+    assert draw(3, 5, Stream.PANEL) == found
+    assert draw(3, 5, Stream.PANEL, 1) != found
+    assert sorted(map(key, draw(9, 5, Stream.PANEL))) == sorted(map(key, pool))
