@@ -71,11 +71,14 @@ class _Run:
         return forked(_attempt, *arguments, log=self.log, kill_after=seconds)
 
 
-def _whole(name: str, strategy: str, data: Path, folder: Path) -> dict[str, Any]:
-    """A run that nobody disturbs, and its points."""
+def _whole(name: str, strategy: str, data: Path, folder: Path) -> dict[str, Any] | None:
+    """A run that nobody disturbs, and its points; none of a strategy that refuses to shrink."""
     run = _Run(name, strategy, data, folder)
     begin = time.monotonic()
-    if run.attempt() != 0:
+    status = run.attempt()
+    if status and last_line(run.log).startswith("ValueError: shrinking is"):
+        return None
+    if status:
         raise RuntimeError(f"the undisturbed {name}, {strategy} failed: {last_line(run.log)}")
     return {
         "points": json.loads(run.counts.read_text()),
@@ -137,7 +140,7 @@ def kills(campaign: Campaign) -> list[Tried]:
     known = in_workers(_whole, first, 1)
     others = [job for job in jobs if job not in first]
     known += in_workers(_whole, others, campaign.workers)
-    wholes = {job[:2]: each for job, each in zip([*first, *others], known, strict=True)}
+    wholes = {job[:2]: each for job, each in zip([*first, *others], known, strict=True) if each}
     drawn = list(scenarios(wholes, campaign.seed))
     drawn = drawn[:: max(1, len(drawn) // 8)] if campaign.short else drawn
     disturbed = [(each, wholes[each.run, each.strategy], data, data / str(n))

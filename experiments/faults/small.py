@@ -44,7 +44,8 @@ class Chain(ModelSpace):
     def __init__(self) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            LayerChoice([_candidate() for _ in range(3)], label=f"block_{n}") for n in range(1, 5)
+            LayerChoice([_candidate(width) for width in (4, 8, 12)], label=f"block_{n}")
+            for n in range(1, 5)
         )
         self.head = nn.Linear(8, 4)
 
@@ -54,8 +55,10 @@ class Chain(ModelSpace):
         return self.head(x)
 
 
-def _candidate() -> nn.Module:
-    return nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.ReLU())
+def _candidate(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(8, width), nn.BatchNorm1d(width), nn.Dropout(0.1), nn.ReLU(), nn.Linear(width, 8)
+    )
 
 
 def make_evaluator(
