@@ -98,7 +98,8 @@ def scenarios(wholes: dict[tuple[str, str], dict[str, Any]], seed: int) -> Itera
                 byte = rng.randrange(1, max(whole["bytes"])) if stage == INSIDE else 0
                 yield Scenario(name, strategy, stage, (Kill(stage, rng.randint(1, n), byte),))
         long = whole["milliseconds"]
-        yield Scenario(name, strategy, CLOCK, (Kill(CLOCK, rng.randrange(long // 8, long * 3 // 4)),))
+        once = Kill(CLOCK, rng.randrange(long // 8, long * 3 // 4))
+        yield Scenario(name, strategy, CLOCK, (once,))
         again = (Kill(CLOCK, rng.randrange(long // 6, long // 2)) for _ in range(AGAIN))
         yield Scenario(name, strategy, f"{AGAIN} times, by the clock", tuple(again))
 
