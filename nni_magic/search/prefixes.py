@@ -88,3 +88,20 @@ class PrefixTree:
         for index, node in zip(self.order.tolist(), self.node[:, step].tolist(), strict=True):
             children[node].append(index)
         return children
+
+    def shares(self, n: int) -> list[list[int]]:
+        """Indices of the children in n shares of about as many steps; none is empty.
+
+        Those that begin alike stay together, so that hardly a step is run twice.
+
+        Examples
+        --------
+        >>> PrefixTree.of([("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]).shares(2)
+        [[0, 2], [1, 3]]
+        """
+        new = np.diff(self.node, axis=0, prepend=-1) > 0
+        done = (new & (self.code > 0)).sum(axis=1).cumsum()
+        ends = np.searchsorted(done, done[-1] * np.arange(1, n) / n) + 1
+        least = np.arange(1, n)
+        ends = np.clip(ends, least, least + len(self.order) - n)
+        return [share.tolist() for share in np.split(self.order, ends)]
