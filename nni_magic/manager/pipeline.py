@@ -12,8 +12,8 @@ wants of this trial::
         retrain=lambda child: ...,           # trains it from scratch, gives its metric
     )
 
-The trials of an experiment share a folder. What they did lies there as JSON, every file whole or
-not there at all:
+The trials of an experiment share a folder, on whichever machines they run. What they did lies there
+as JSON, every file whole or not there at all:
 
 ============================  ==================================================================
 file                          content
@@ -36,6 +36,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -63,7 +64,13 @@ class Pipeline:
     trial
         The line to the manager.
     folder
-        Where the trials of the experiment share files; by default :func:`experiment_folder`.
+        Where the trials of the experiment share files; by default :func:`experiment_folder`, which
+        only those of one machine share.
+
+    Raises
+    ------
+    ValueError
+        If the trial may run on any of several machines, and no folder is given.
 
     Attributes
     ----------
@@ -74,9 +81,22 @@ class Pipeline:
     points = 5
     """How many points the curve of a generation has."""
 
+    patience = 120
+    """Seconds to wait on a training of a machine that was lost.
+
+    NNI ends its trials after 30, and NFS gives up the locks of a dead machine after 90.
+    """
+
     def __init__(self, trial: ManagedTrial, folder: str | os.PathLike[str] | None = None) -> None:
         self.trial = trial
         self.task = Task.parse(trial.parameters)
+        self.many_machines = os.environ.get("NNI_PLATFORM", "local") != "local"
+        if folder is None and self.many_machines:
+            raise ValueError(
+                f"the trial runs on NNI's platform {os.environ['NNI_PLATFORM']!r}, whose machines do "
+                "not share the experiment's folder; give the pipeline a folder that all of them "
+                "share (shared_folder)"
+            )
         self.folder = experiment_folder() if folder is None else Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -119,6 +139,8 @@ class Pipeline:
             done by this program or with the files that are there.
         """
         task = self.task
+        if task.stage != "supernet":
+            self._check_shared()
         if task.stage == "supernet":
             report = self._once("supernet", {}, train_supernet)
         elif task.baseline is not None:
@@ -135,6 +157,15 @@ class Pipeline:
             self.trial.report_final(**final)
         return report
 
+    def _check_shared(self) -> None:
+        """Refuse a folder in which other machines have done nothing."""
+        if self.many_machines and not (self.folder / "supernet.json").exists():
+            raise ValueError(
+                f"the pipeline's folder {str(self.folder)!r} on {socket.gethostname()} holds no "
+                "supernet.json, which the supernet's trial has written; accepted are folders that "
+                "all machines share (shared_folder)"
+            )
+
     def _once(
         self, name: str, about: dict[str, Any], train: Callable[[], Mapping[str, float]]
     ) -> Report:
@@ -146,6 +177,8 @@ class Pipeline:
             train()
             return {}
         with self._alone(file.with_suffix(".lock")):
+            if (kept := _kept(file, about.get("digest"))) is not None:  # by whom it waited for
+                return kept
             given = train()
         report = {key: float(value) for key, value in given.items()}
         if "default" not in report or not all(map(math.isfinite, report.values())):
@@ -160,7 +193,8 @@ class Pipeline:
     def _alone(self, lock: Path) -> Iterator[None]:
         """Refuse a training that another trial does now."""
         lock.touch()
-        with sole_writer(lock, f"the lock of {self.task}"):
+        patience = self.patience if self.many_machines else 0
+        with sole_writer(lock, f"the lock of {self.task}", patience=patience):
             try:
                 yield
             finally:

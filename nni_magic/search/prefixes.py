@@ -90,9 +90,10 @@ class PrefixTree:
         return children
 
     def shares(self, n: int) -> list[list[int]]:
-        """Indices of the children in n shares of about as many steps; none is empty.
+        """Indices of the children in n shares of about as much work; none is empty.
 
-        Those that begin alike stay together, so that hardly a step is run twice.
+        Those that begin alike stay together, so that hardly a step is run twice. A child's score
+        counts as one step.
 
         Examples
         --------
@@ -100,8 +101,9 @@ class PrefixTree:
         [[0, 2], [1, 3]]
         """
         new = np.diff(self.node, axis=0, prepend=-1) > 0
-        done = (new & (self.code > 0)).sum(axis=1).cumsum()
-        ends = np.searchsorted(done, done[-1] * np.arange(1, n) / n) + 1
-        least = np.arange(1, n)
-        ends = np.clip(ends, least, least + len(self.order) - n)
+        done = (1 + (new & (self.code > 0)).sum(axis=1)).cumsum()
+        cut = np.arange(1, n)
+        ends = np.searchsorted(done, done[-1] * cut / n) + 1
+        ends = np.maximum.accumulate(ends - cut) + cut
+        ends = np.minimum(ends, len(self.order) - n + cut)
         return [share.tolist() for share in np.split(self.order, ends)]

@@ -104,43 +104,40 @@ def test_error_of_an_evaluator_names_the_child(monkeypatch):
     )
 
 
-def test_layer_that_writes_into_its_arguments_gives_the_scores_of_one_process(caplog):
-    class Writes(ChainSpace):
-        """The second layer writes into an argument, from the second look on."""
+class WritesOnceLate(ChainSpace):
+    """A layer that, after the observer has looked, writes into an argument of forward."""
 
-        def __init__(self):
-            super().__init__()
-            self.written = 0
+    written = False
 
-    def scored(processes):
-        net = trained(Writes)
-        layer = net.layers[1]
-        own = layer.forward
+    def layer_forward(self, own, x, scale=None):
+        if self.written and scale is not None:
+            scale.add_(0)
+        return own(x, scale)
 
-        def forward(x, scale=None):
-            net.written += 1
-            if scale is not None and net.written > 60:
-                scale.add_(0)
-            return own(x, scale)
 
-        layer.forward = forward
-        module = Scaled()
-        evaluate = ChildEvaluator(
-            net, lightning(module), processes=processes, calibration_batches=0
-        )
-        return evaluate(population(net))
-
-    assert scored(2) == pytest.approx(scored(1))
+def test_layer_that_begins_to_write_into_arguments_has_all_children_run_alone(caplog):
+    net = trained(WritesOnceLate)
+    layer = net.layers[1]
+    own = layer.forward
+    layer.forward = lambda x, scale=None: net.layer_forward(own, x, scale)
+    one, several = both(net, lambda: lightning(Scaled()), calibration_batches=0)
+    children = population(net)
+    one(children[:1]), several(children[:1])
+    net.written = True
+    assert several(children) == one(children)
+    assert caplog.text.count("every child is run alone") == 2
+    assert psutil.Process().children() == []
 
 
 class Scaled(Images):
     def validation_step(self, batch, index):
-        scale = torch.full((len(batch[0]), 1, 1, 1), 2.0)
+        scale = torch.full((len(batch[0]),), 2.0)
         self.log("val_loss", cross_entropy(self.model(batch[0], scale=scale), batch[1]))
 
 
 def test_script_without_a_main_module_scores_in_processes(tmp_path):
     script = """
+        import nni_bootstrap
         from scores import lightning, population, trained
         from spaces import ChainSpace
         from nni_magic.search import ChildEvaluator
