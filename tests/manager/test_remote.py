@@ -58,10 +58,13 @@ def finished(tmp_path_factory, corpus):
         machine = {"user": "root", "sshKeyFile": str(key), "pythonPath": str(python)}
         code = folder / "code"
         code.mkdir()
+        (code / "trial.sh").write_text(  # NNI uploads the folder, and refuses an empty one
+            f"exec {program} --corpus {corpus} --cache {folder / 'cache'} "
+            f"--shared-folder {folder / 'shared'}\n"
+        )
         config = {
             "trialCodeDirectory": str(code),
-            "trialCommand": f"{program} --corpus {corpus} --cache {folder / 'cache'} "
-            f"--shared-folder {folder / 'shared'}",
+            "trialCommand": "sh trial.sh",
             "trialConcurrency": 1,
             "searchSpace": {},
             "tuner": {
