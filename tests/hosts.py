@@ -1,10 +1,12 @@
 """Machines of a network that a test makes: namespaces of Linux, a real ``sshd`` in each.
 
 Each has an address, a home folder and processes of its own; the file system is common, as over NFS.
-It takes root, the tools of iproute2 and util-linux, and OpenSSH's server; all ends with the block.
+The test itself can step into the network, which the machine's own knows nothing of. It takes root,
+the tools of iproute2 and util-linux, and OpenSSH's server; all ends with the block.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import socket
@@ -50,24 +52,25 @@ class Host:
     """One machine; ``address`` is reached from this process and from the other hosts."""
 
     def __init__(self, network, number):
-        self.address = f"{network.prefix}.{number + 1}"
+        self.address = f"10.213.0.{number + 1}"
         self.space = f"{network.name}h{number}"
         self.cable = f"{network.name}v{number}"
         self.home = network.folder / f"host{number}"
         self.home.mkdir()
-        ip("netns", "add", self.space)
-        ip("link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.space)
-        ip("link", "set", self.cable, "master", network.name, "up")
+        self.network = network
+        add_space(self.space)
+        veth = ("type", "veth", "peer", "name", "eth0", "netns", self.space)
+        ip("-n", network.name, "link", "add", self.cable, *veth)
+        ip("-n", network.name, "link", "set", self.cable, "master", "switch", "up")
         ip("-n", self.space, "addr", "add", f"{self.address}/24", "dev", "eth0")
-        for device in ("eth0", "lo"):
-            ip("-n", self.space, "link", "set", device, "up")
+        ip("-n", self.space, "link", "set", "eth0", "up")
         self._init = None
 
     def command(self, *command):
         return [tool("ip"), "netns", "exec", self.space, *map(str, command)]
 
     def serve(self, key, **environment):
-        """Start the server; its processes, and those of whoever logs in, end with it."""
+        """Start the server, from within the network; whoever logs in ends with it."""
         own = self.home / "host_key"
         keygen(own)
         set_env = " ".join(f'"{name}={value}"' for name, value in environment.items())
@@ -93,7 +96,7 @@ class Host:
 
     def cut_off(self):
         """Pull the cable."""
-        ip("link", "set", self.cable, "down")
+        ip("-n", self.network.name, "link", "set", self.cable, "down")
 
     def end(self):
         if self._init is not None:
@@ -108,20 +111,45 @@ def keygen(path):
     )
 
 
+def add_space(name):
+    """A namespace whose connections break soon after a cable: the default is 15 minutes."""
+    ip("netns", "add", name)
+    ip("-n", name, "link", "set", "lo", "up")
+    retries = "echo 4 > /proc/sys/net/ipv4/tcp_retries2"
+    subprocess.run([tool("ip"), "netns", "exec", name, "sh", "-c", retries], check=True)
+
+
 class Network:
-    """A switch that this process is on, too."""
+    """A switch in a namespace of its own, in which NNI's manager can run."""
+
+    address = "10.213.0.254"
 
     def __init__(self, folder):
         self.folder = folder
         self.name = f"mg{os.getpid()}"
-        self.prefix = f"10.213.{os.getpid() % 250 + 1}"
-        self.address = f"{self.prefix}.254"
-        ip("link", "add", self.name, "type", "bridge")
-        ip("addr", "add", f"{self.address}/24", "dev", self.name)
-        ip("link", "set", self.name, "up")
+        add_space(self.name)
+        ip("-n", self.name, "link", "add", "switch", "type", "bridge")
+        ip("-n", self.name, "addr", "add", f"{self.address}/24", "dev", "switch")
+        ip("-n", self.name, "link", "set", "switch", "up")
+
+    @contextlib.contextmanager
+    def within(self):
+        """Let this thread, and what it starts, be in the network."""
+        own = Path("/proc/thread-self/ns/net").open()
+        with own, Path(f"/run/netns/{self.name}").open() as other:
+            enter(other)
+            try:
+                yield
+            finally:
+                enter(own)
 
     def end(self):
-        ip("link", "del", self.name)
+        ip("netns", "del", self.name)
+
+
+def enter(space):
+    if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), 0):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def finished(tmp_path_factory, corpus):
     key, python = folder / "key", python_folder(folder / "bin")
     keygen(key)
     program = f"{sys.executable} -m nni_magic.programs pipeline bert {SMALL}"
-    with two_hosts(folder) as (network, hosts):
+    with two_hosts(folder) as (network, hosts), network.within():
         for host in hosts:
             host.serve(key, PIP_NO_INDEX=1, OMP_NUM_THREADS=1, PYTHONPATH=ROOT)
         machine = {"user": "root", "sshKeyFile": str(key), "pythonPath": str(python)}
