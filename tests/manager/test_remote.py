@@ -77,7 +77,10 @@ def finished(tmp_path_factory, corpus):
                 "machineList": [{"host": host.address, **machine} for host in hosts],
             },
         }  # fmt: skip
-        with NnictlExperiment(folder, config, PYTHONPATH=str(ROOT)) as experiment:
+        survives = f"--require={ROOT / 'nni_magic/manager/lost_machine.js'}"
+        with NnictlExperiment(
+            folder, config, PYTHONPATH=str(ROOT), NODE_OPTIONS=survives
+        ) as experiment:
             experiment.wait_for(
                 lambda jobs: len(jobs) == 2 and jobs[1].status == "RUNNING", seconds=300
             )
