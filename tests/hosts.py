@@ -135,8 +135,10 @@ class Network:
     @contextlib.contextmanager
     def within(self):
         """Let this thread, and what it starts, be in the network."""
-        own = Path("/proc/thread-self/ns/net").open()
-        with own, Path(f"/run/netns/{self.name}").open() as other:
+        with (
+            Path("/proc/thread-self/ns/net").open() as own,
+            Path(f"/run/netns/{self.name}").open() as other,
+        ):
             enter(other)
             try:
                 yield

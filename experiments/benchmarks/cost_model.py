@@ -115,7 +115,7 @@ def counted(
     n_layers: int, hidden: int, data: MlmData, settings: argparse.Namespace
 ) -> dict[str, float]:
     """Train a supernet for a few steps, and count."""
-    shape = {
+    shape: dict[str, Any] = {
         "n_layers": n_layers, "hidden": hidden, "vocab_size": data.vocab_size,
         "max_length": LENGTH, "candidates": CANDIDATES, "dropout": 0.0,
     }  # fmt: skip

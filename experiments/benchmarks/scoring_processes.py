@@ -6,13 +6,16 @@
 
 Both sides are :class:`nni_magic.search.ChildEvaluator`, warm, with one thread a process, on the
 same children of one BERT supernet and the same held-out text, in turns. Their scores must be the
-same to the bit. On a machine that does other work the ratio says how much of it the processes were
-given; the load average is that before the measurement.
+same to the bit. On a machine that does other work the ratio of the times says how much of it the
+processes were given; see the load average. So processor time is compared as well: that of both
+sides, and of the process that forks, which is what the forks cannot share.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -57,13 +60,22 @@ class Side:
             setting.supernet, setting.evaluator, n_batches=1, processes=processes
         )
 
-    def timed(self, children: Sequence[Sample]) -> tuple[float, Losses]:
-        """Seconds of a call that knows no score, and its scores."""
+    def timed(self, children: Sequence[Sample]) -> tuple[tuple[float, float, float], Losses]:
+        """Time a call that knows no score; gives its scores, too.
+
+        The seconds are those of the clock, of this process and of its forks.
+        """
         with torch.no_grad():
             next(self.supernet.parameters()).mul_(1)
-        began = time.perf_counter()
+        began, own, forks = time.perf_counter(), time.process_time(), _of_forks()
         scores = self.evaluate(children)
-        return time.perf_counter() - began, scores
+        seconds = time.perf_counter() - began
+        return (seconds, time.process_time() - own, _of_forks() - forks), scores
+
+
+def _of_forks() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
@@ -78,16 +90,20 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
             alternate(lambda c=children: one.timed(c), lambda c=children: several.timed(c), turn)
             for turn in range(settings.repetitions)
         ]
-        seconds = {
-            side: [pair[number][0] for pair in pairs] for number, side in enumerate(("one", "more"))
-        }
+        one_side, more = ([pair[number][0] for pair in pairs] for number in (0, 1))
+        seconds = {"one": [s for s, *_ in one_side], "more": [s for s, *_ in more]}
+        processor = {
+            "one": [own for _, own, _ in one_side], "more": [own + forks for _, own, forks in more],
+            "forking": [own for _, own, _ in more],
+        }  # fmt: skip
         results[name] = {
             "children": len(children),
             "seconds": seconds,
+            "processor_seconds": processor,
             "speedup": ratios(seconds["one"], seconds["more"]),
             "same_bits": all(a == b for (_, a), (_, b) in pairs),
         }
-    return {"populations": results}
+    return {"populations": results, "load_average_after": list(os.getloadavg())}
 
 
 def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
@@ -97,14 +113,18 @@ def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
         speedup = summarise(found["speedup"])
         one, more = (summarise(found["seconds"][side]) for side in ("one", "more"))
         same = "yes" if found["same_bits"] else "NO"
-        rows.append([name, found["children"], text(one), text(more), text(speedup), same])
+        used = found["processor_seconds"]
+        shares = [text(summarise(ratios(used[side], used["one"]))) for side in ("more", "forking")]
+        rows.append([name, found["children"], text(one), text(more), text(speedup), same, *shares])
         inverse = summarise(1 / ratio for ratio in found["speedup"])
         targets.append([f"{name}: at least {TARGET}", verdict(inverse, at_most=1 / TARGET)])
     header = ["population", "children", "one process, s", f"{settings.processes} processes, s",
-              "times as fast", "same bits"]  # fmt: skip
+              "times as fast", "same bits", "processor time, all / one",
+              "of it in the forking process"]  # fmt: skip
     about = (
         f"BERT space, preset {settings.preset}, {settings.layers} layers, on one batch of "
-        f"{settings.batch_size} sequences; {settings.repetitions} pairs in turns."
+        f"{settings.batch_size} sequences; {settings.repetitions} pairs in turns. Load average "
+        f"{results['load_average_after'][1]:.1f} in the five minutes before the end."
     )
     parts = [about, table(header, rows)]
     if settings.processes == 2:

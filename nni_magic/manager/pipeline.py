@@ -93,9 +93,9 @@ class Pipeline:
         self.many_machines = os.environ.get("NNI_PLATFORM", "local") != "local"
         if folder is None and self.many_machines:
             raise ValueError(
-                f"the trial runs on NNI's platform {os.environ['NNI_PLATFORM']!r}, whose machines do "
-                "not share the experiment's folder; give the pipeline a folder that all of them "
-                "share (shared_folder)"
+                f"the trial runs on NNI's platform {os.environ['NNI_PLATFORM']!r}, whose machines "
+                "do not share the experiment's folder; give the pipeline a folder that all of "
+                "them share (shared_folder)"
             )
         self.folder = experiment_folder() if folder is None else Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@ import itertools
 import json
 import math
 import random
+import threading
+import time
 
 import pytest
 from spaces import FlatSpace
@@ -371,6 +373,46 @@ def test_process_outside_an_experiment_needs_a_folder(monkeypatch):
     monkeypatch.delenv("NNI_OUTPUT_DIR", raising=False)
     with pytest.raises(ValueError, match="not a trial of an nnictl experiment; give the pipeline"):
         experiment_folder()
+
+
+def test_trial_that_may_run_on_any_machine_needs_a_folder_that_all_share(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_PLATFORM", "remote")
+    with pytest.raises(ValueError, match=r"NNI's platform 'remote', whose .*share .shared_folder"):
+        Pipeline(FakeTrial({"stage": "supernet"}))
+    assert Pipeline(FakeTrial({"stage": "supernet"}), tmp_path).folder == tmp_path
+
+
+def test_folder_that_only_one_machine_has_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_PLATFORM", "remote")
+    search = {"stage": "search", "generation": 1}
+    message = r"pipeline's folder '\S+' on \S+ holds no supernet.json, .*all machines share"
+    for task in (search, {"stage": "retrain", "rank": 1}, {"stage": "retrain", "baseline": "bert"}):
+        with pytest.raises(ValueError, match=message):
+            Pipeline(FakeTrial(task), tmp_path).run(
+                train_supernet=dict, population=dict, score=list, retrain=dict
+            )
+
+
+def test_training_of_a_lost_machine_is_waited_for_and_its_result_taken(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_PLATFORM", "remote")
+    lost = Pipeline(FakeTrial({"stage": "supernet"}), tmp_path)
+    work = {"population": dict, "score": list, "retrain": dict}
+
+    def train():
+        again = threading.Thread(target=run_again)
+        again.start()
+        time.sleep(1)
+        waiting.append(again)
+        return {"default": 3.0}
+
+    def run_again():
+        trial = FakeTrial({"stage": "supernet", "attempt": 2})
+        found.append(Pipeline(trial, tmp_path).run(train_supernet=pytest.fail, **work))
+
+    waiting, found = [], []
+    assert lost.run(train_supernet=train, **work) == {"default": 3.0}
+    waiting[0].join(30)
+    assert found == [{"default": 3.0}]
 
 
 def test_trial_of_another_tuner_is_refused(tmp_path):

@@ -46,7 +46,7 @@ def test_error_of_a_fork_ends_the_others():
 
 
 def test_killed_fork_is_reported_with_its_signal():
-    with pytest.raises(RuntimeError, match="one of 2 processes was ended .* signal SIGKILL"):
+    with pytest.raises(RuntimeError, match=r"one of 2 processes was ended .* signal SIGKILL"):
         in_processes(lambda n: n or os.kill(os.getpid(), signal.SIGKILL), 2)
     assert no_process_is_left()
 
