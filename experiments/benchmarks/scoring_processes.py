@@ -19,6 +19,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def measure(settings: argparse.Namespace) -> dict[str, Any]:
     for name, children in populations(setting, settings).items():
         one.timed(children[:8]), several.timed(children[:8])
         pairs = [
-            alternate(lambda c=children: one.timed(c), lambda c=children: several.timed(c), turn)
+            alternate(partial(one.timed, children), partial(several.timed, children), turn)
             for turn in range(settings.repetitions)
         ]
         one_side, more = ([pair[number][0] for pair in pairs] for number in (0, 1))

@@ -14,10 +14,10 @@ from hosts import need_hosts, two_hosts
 ROOT = Path(__file__).parents[2]
 PROGRAM = ("-m", "nni_magic.programs", "train", "bert")
 SMALL = [
-    "--strategy", "magic_at", "--epochs", "1", "--epoch-steps", "4", "--batch-size", "4", "--
-    warmup-steps", "2", "--warmup-epochs", "0", "--anchor-interval", "2", "--search-children",
-    "4", "--population", "2", "--validation-batches", "1", "--threads", "1", "--distributed",
-    "ddp_find_unused_parameters_true",
+    "--strategy", "magic_at", "--epochs", 1, "--epoch-steps", 4, "--batch-size", 4,
+    "--warmup-steps", 2, "--warmup-epochs", 0, "--anchor-interval", 2, "--search-children", 4,
+    "--population", 2, "--validation-batches", 1, "--threads", 1,
+    "--distributed", "ddp_find_unused_parameters_true",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.slow
