@@ -94,6 +94,14 @@ class Host:
             assert time.monotonic() < deadline, (self.home / "sshd.log").read_text()
             time.sleep(0.1)
 
+    def commands(self):
+        """Command lines of the processes that run on it."""
+        listed = subprocess.run(
+            [tool("ip"), "netns", "pids", self.space], text=True, capture_output=True, check=True
+        )
+        files = [Path(f"/proc/{pid}/cmdline") for pid in listed.stdout.split()]
+        return [file.read_text() for file in files if file.exists()]
+
     def cut_off(self):
         """Pull the cable."""
         ip("-n", self.network.name, "link", "set", self.cable, "down")

@@ -1,15 +1,13 @@
 """The pipeline on two machines by NNI's remote training service, over real SSH; one is lost."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hosts import keygen, need_hosts, two_hosts
-from nnictl import ENDED, NnictlExperiment
+from nnictl import NnictlExperiment
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -91,32 +89,32 @@ def finished(tmp_path_factory, corpus):
                 where=where(hosts, experiment.id),
                 shared=folder / "shared" / experiment.id,
                 tasks=[job.hyperParameters[0].parameters for job in jobs],
+                running_on_lost=[line for line in hosts[1].commands() if "nni_magic" in line],
             )  # fmt: skip
         yield result
 
 
 def test_trial_of_the_lost_machine_is_done_by_the_other(finished):
-    statuses = [job.status for job in finished.jobs]
+    """NNI may give the lost trial's parameters to the next one, so their number is not fixed."""
+    supernet, lost, *others = finished.jobs
     logs = {i: trial_log(finished.hosts, i) for i in finished.where}
-    assert statuses == ["SUCCEEDED", "FAILED", *["SUCCEEDED"] * 4], logs
-    assert [finished.where[job.trialJobId] for job in finished.jobs] == [0, 1, 0, 0, 0, 0]
+    assert (supernet.status, lost.status) == ("SUCCEEDED", "USER_CANCELED"), logs
+    assert {job.status for job in others} == {"SUCCEEDED"}, logs
+    assert 4 <= len(others) <= 8
+    assert (finished.where[supernet.trialJobId], finished.where[lost.trialJobId]) == (0, 1)
+    assert {finished.where[job.trialJobId] for job in others} == {0}
     assert finished.tasks[1] == {"stage": "search", "generation": 1}
     assert finished.tasks[2] == {"stage": "search", "generation": 1, "attempt": 2}
-    assert set(statuses) <= ENDED
 
 
 def test_files_of_all_trials_are_in_the_shared_folder(finished):
     files = {path.name for path in finished.shared.iterdir()}
-    assert {"supernet.ckpt", "supernet.json", "search.json", "rank_1.json"} <= files
+    assert {"supernet.ckpt", "supernet.json", "search.json"} <= files
+    assert {"rank_1.json", "baseline_bert.json"} <= files
     search = json.loads((finished.shared / "search.json").read_text())
     assert search["reports"].keys() == {"1", "2"}
 
 
 def test_lost_machine_ends_its_trials(finished):
     """Its trial keeper does, when it has not reached the manager for half a minute."""
-    spaces = [finished.hosts[1].space]
-    pids = subprocess.run(
-        ["ip", "netns", "pids", *spaces], text=True, capture_output=True, check=True
-    ).stdout.split()
-    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
-    assert not [command for command in commands if "nni_magic" in command], os.getpid()
+    assert finished.running_on_lost == []
