@@ -179,14 +179,17 @@ class Pipeline:
         with self._alone(file.with_suffix(".lock")):
             if (kept := _kept(file, about.get("digest"))) is not None:  # by whom it waited for
                 return kept
-            given = train()
+            report = self._checked(train())
+            write_json(file, {**about, "report": report})
+        return report
+
+    def _checked(self, given: Mapping[str, float]) -> Report:
         report = {key: float(value) for key, value in given.items()}
         if "default" not in report or not all(map(math.isfinite, report.values())):
             raise ValueError(
                 f"the training of {self.task} gave {report}; "
                 "accepted are finite numbers, one of them named 'default'"
             )
-        write_json(file, {**about, "report": report})
         return report
 
     @contextlib.contextmanager

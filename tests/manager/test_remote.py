@@ -15,7 +15,7 @@ SMALL = (
     "--validation-batches 1 --retrain-epochs 1 --threads 1"
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # mostly imports, on a busy machine
 
 
 def python_folder(folder):

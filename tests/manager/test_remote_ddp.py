@@ -20,7 +20,7 @@ SMALL = [
     "--distributed", "ddp_find_unused_parameters_true",
 ]  # fmt: skip
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # mostly imports, on a busy machine
 
 
 def environment(**more):
