@@ -198,7 +198,7 @@ def test_create_says_that_a_port_is_busy(environment):
 
 
 def test_missing_experiment_is_named():
-    with pytest.raises(FileNotFoundError, match=r"experiment is 'nowhere.yml'; accepted is the pa"):
+    with pytest.raises(FileNotFoundError, match=r"experiment is 'nowhere.yml'; accepted is a YAML"):
         demo.run(DemoSettings(experiment=Path("nowhere.yml")))
 
 
@@ -250,7 +250,7 @@ def test_demo_runs_from_start_to_stop(environment):
 
 def test_planned_are_the_trials_of_a_pipeline_without_retries_or_all_allowed():
     example = yaml.safe_load((ROOT / "experiments" / "bert_search.yml").read_text())
-    assert demo.planned_trials(example) == 1 + 4 + 2 + 4
+    assert demo.planned_trials(example) == 1 + 4 + 2 + 3
     example["tuner"]["classArgs"] = {"generations": 2, "children": 3}
     assert demo.planned_trials(example) == 1 + 2 * 3 + 1
     assert demo.planned_trials({"maxTrialNumber": 4, "tuner": {"name": "GridSearch"}}) == 4
