@@ -36,7 +36,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -51,10 +50,11 @@ from ..support.errors import is_finite
 from ..support.files import read_record, write_json
 from ..support.locks import sole_writer
 from .generations import Generations, Report
+from .shared_folder import check_shared, on_many_machines, pipeline_folder
 from .stages import Task
 from .trial import ManagedTrial
 
-__all__ = ["Pipeline", "experiment_folder"]
+__all__ = ["Pipeline"]
 
 
 class Pipeline:
@@ -65,8 +65,9 @@ class Pipeline:
     trial
         The line to the manager.
     folder
-        Where the trials of the experiment share files; by default :func:`experiment_folder`, which
-        only those of one machine share.
+        Where the trials of the experiment share files; by default see
+        :func:`~nni_magic.manager.shared_folder.experiment_folder`, which only those of one machine
+        share.
 
     Raises
     ------
@@ -91,14 +92,7 @@ class Pipeline:
     def __init__(self, trial: ManagedTrial, folder: str | os.PathLike[str] | None = None) -> None:
         self.trial = trial
         self.task = Task.parse(trial.parameters)
-        self.many_machines = os.environ.get("NNI_PLATFORM", "local") != "local"
-        if folder is None and self.many_machines:
-            raise ValueError(
-                f"the trial runs on NNI's platform {os.environ['NNI_PLATFORM']!r}, whose machines "
-                "do not share the experiment's folder; give the pipeline a folder that all of "
-                "them share (shared_folder)"
-            )
-        self.folder = experiment_folder() if folder is None else Path(folder)
+        self.folder = pipeline_folder(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def run(
@@ -141,7 +135,7 @@ class Pipeline:
         """
         task = self.task
         if task.stage != "supernet":
-            self._check_shared()
+            check_shared(self.folder)
         if task.stage == "supernet":
             report = self._once("supernet", {}, train_supernet)
         elif task.baseline is not None:
@@ -157,15 +151,6 @@ class Pipeline:
             final: dict[str, Any] = {**report, "task": str(task)}
             self.trial.report_final(**final)
         return report
-
-    def _check_shared(self) -> None:
-        """Refuse a folder in which other machines have done nothing."""
-        if self.many_machines and not (self.folder / "supernet.json").exists():
-            raise ValueError(
-                f"the pipeline's folder {str(self.folder)!r} on {socket.gethostname()} holds no "
-                "supernet.json, which the supernet's trial has written; accepted are folders that "
-                "all machines share (shared_folder)"
-            )
 
     def _once(
         self, name: str, about: dict[str, Any], train: Callable[[], Mapping[str, float]]
@@ -197,7 +182,7 @@ class Pipeline:
     def _alone(self, lock: Path) -> Iterator[None]:
         """Refuse a training that another trial does now."""
         lock.touch()
-        patience = self.patience if self.many_machines else 0
+        patience = self.patience if on_many_machines() else 0
         with sole_writer(lock, f"the lock of {self.task}", patience=patience):
             try:
                 yield
@@ -288,18 +273,3 @@ def _kept(file: Path, child: str | None) -> Report | None:
     if "default" not in report:
         raise ValueError(f"{str(file)!r} is damaged: its 'report' lacks 'default'")
     return report if child is None or record["digest"] == child else None
-
-
-def experiment_folder() -> Path:
-    """Folder in NNI's folder of the experiment that its trials share.
-
-    Raises
-    ------
-    ValueError
-        If this process is not a trial of an experiment.
-    """
-    experiment = os.environ.get("NNI_EXP_ID")
-    for parent in Path(os.environ.get("NNI_OUTPUT_DIR", "")).parents:
-        if parent.name == experiment:
-            return parent / "pipeline"
-    raise ValueError("this is not a trial of an nnictl experiment; give the pipeline a folder")
