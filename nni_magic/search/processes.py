@@ -7,6 +7,7 @@ of the moment.
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 import tempfile
@@ -84,5 +85,6 @@ def in_processes(work: Callable[[int], T], n: int) -> list[T]:
 
 
 def _work(index: int, work: Callable[[int], T], files: list[Path]) -> None:
+    gc.freeze()  # else the collector's look at every object would copy the memory it is in
     torch.set_num_threads(1)  # as in torch's data loaders: threads do not survive a fork
     files[index].write_bytes(pickle.dumps(work(index)))
