@@ -74,12 +74,16 @@ class PipelineSettings:
         See there.
     population
         Children of a generation.
+    shared_folder
+        Folder that all machines of the experiment share, under which the experiment has one of its
+        own; by default NNI's, which only the trials of one machine share.
     """
 
     task: TaskSettings
     supernet: Supernet
     retraining: PipelineRetraining
     population: int = Search.population
+    shared_folder: Path | None = None
 
     def __post_init__(self) -> None:
         check_count("population", self.population, at_most=MOST_CHILDREN)

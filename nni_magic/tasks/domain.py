@@ -189,7 +189,7 @@ class Domain(ABC):
         )  # fmt: skip
         return ChildEvaluator(
             supernet, evaluator, n_batches=settings.validation_batches,
-            calibration_batches=settings.calibration_batches,
+            calibration_batches=settings.calibration_batches, processes=settings.processes,
         )  # fmt: skip
 
     def versions(self) -> dict[str, str]:
