@@ -5,8 +5,8 @@ Every child has a folder of its own, ``<rank>_<digest>``, which is complete or n
 ====================  =======================================================================
 file                  content
 ====================  =======================================================================
-``child.json``        sample, space, digest, rank, score, params, FLOPs, provenance, and what hinders
-                      a child built anew to load the weights, if anything does
+``child.json``        sample, space, digest, rank, score, params, FLOPs, provenance, and what
+                      hinders a child built anew to load the weights, if anything does
 ``weights.pt``        state dict: ``torch.load(path, weights_only=True)``
 ``child.pt2``         the child in evaluation mode: ``torch.export.load(path).module()``
 ``child.onnx``        the same for ONNX runtimes; weights above 2 GB lie in a file beside it
@@ -28,14 +28,13 @@ This is tried when the child is written. Where a space does not build the same c
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.util
 import logging
 import math
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,13 +48,14 @@ from ..children.json_samples import in_space
 from ..children.samples import candidates, digest
 from ..scoring.scored import ScoredChild
 from ..supernet.calibration import tracking_norms
+from ..support.files import replacing_folder
 from .inherited import inherited_child
 from .pictures import draw_architecture
 from .programs import Inputs, example_inputs, write_programs
 from .rebuilding import weights_to_load
 from .record import described, shapes, write_record
 
-__all__ = ["FORMATS", "export_child", "export_children"]
+__all__ = ["FORMATS", "check_formats", "export_child", "export_children"]
 
 _logger = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ def export_child(
     sample = _own_sample(space, sample)
     folder, name = Path(folder), digest(sample)
     _check_target(folder, name, score)
-    _check_formats(formats)
+    check_formats(formats)
     inputs = example_inputs(args, kwargs or {})
     # A copy, because freezing leaves the chosen candidates shared with the supernet.
     child = copy.deepcopy(child).cpu().eval().requires_grad_(False)
@@ -213,7 +213,7 @@ def export_child(
     weights, problem = weights_to_load(child, space, sample, inputs)
     if problem is not None:
         _logger.warning("Child %s: %s", name, problem)
-    with _replacing(target) as new:
+    with replacing_folder(target) as new:
         torch.save(weights, new / "weights.pt")
         origin = {"rank": rank, "metric": metric, "score": float(score), "provenance": provenance}
         known = described(child, space, sample, inputs)
@@ -247,7 +247,16 @@ def _check_target(folder: Path, name: str, score: float) -> None:
         raise ValueError(f"folder is {str(folder)!r}, a file; accepted are folders, old or new")
 
 
-def _check_formats(formats: Collection[str]) -> None:
+def check_formats(formats: Collection[str]) -> None:
+    """Make sure that formats are known, and that what they need is installed.
+
+    Raises
+    ------
+    ValueError
+        Naming what is no format.
+    ModuleNotFoundError
+        Naming the extra that is needed.
+    """
     if isinstance(formats, str) or not set(formats) <= FORMATS.keys():
         names = ", ".join(map(repr, FORMATS))
         raise ValueError(f"formats is {formats!r}; accepted are lists of some of {names}")
@@ -269,22 +278,3 @@ def _check_accepts(child: nn.Module, name: str, inputs: Inputs) -> None:
         raise ValueError(
             f"child {name} does not accept the example inputs of shapes {shapes(inputs)}: {error}"
         ) from error
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of ``target`` when the block has succeeded."""
-    new, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
-    for leftover in (new, old):  # of an export that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        yield new
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-

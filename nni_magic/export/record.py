@@ -22,7 +22,7 @@ from ..support.files import read_json
 from ..support.records import count_flops, count_params
 from .programs import Inputs
 
-__all__ = ["build_recorded", "described", "read_record", "shapes", "write_record"]
+__all__ = ["build_recorded", "described", "read_record", "recorded_space", "shapes", "write_record"]
 
 
 def described(
@@ -78,6 +78,28 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def recorded_space(record: Mapping[str, Any]) -> type[ModelSpace]:
+    """Give the class of the space of a recorded child.
+
+    Raises
+    ------
+    ValueError
+        If the child that is built anew would be another, or the record does not say how its space
+        was made.
+    """
+    if record.get("rebuild_problem"):
+        raise ValueError(
+            f"child {record['digest']} cannot be built anew: {record['rebuild_problem']}; its "
+            "child.pt2 runs as it is"
+        )
+    if record.get("space") is None:
+        raise ValueError(
+            f"child.json of child {record['digest']} does not say how its space was made; accepted "
+            "are spaces of importable classes, whose arguments JSON can hold"
+        )
+    return _found(record["space"]["class"])
+
+
 def build_recorded(record: Mapping[str, Any], **arguments: Any) -> ModelSpace:
     """Build the child of a record, with new weights.
 
@@ -91,22 +113,10 @@ def build_recorded(record: Mapping[str, Any], **arguments: Any) -> ModelSpace:
     Raises
     ------
     ValueError
-        If the child that is built anew would be another, or the record does not say how its space
-        was made.
+        As :func:`recorded_space`.
     """
-    if record.get("rebuild_problem"):
-        raise ValueError(
-            f"child {record['digest']} cannot be built anew: {record['rebuild_problem']}; its "
-            "child.pt2 runs as it is"
-        )
-    if (made_by := record.get("space")) is None:
-        raise ValueError(
-            f"child.json of child {record['digest']} does not say how its space was made; accepted "
-            "are spaces of importable classes, whose arguments JSON can hold"
-        )
-    kind = _found(made_by["class"])
+    kind, made_by, sample = recorded_space(record), record["space"], record["sample"]
     args, kwargs = made_by["args"], {**made_by["kwargs"], **arguments}
-    sample = record["sample"]
     if any(isinstance(choice, (list, dict)) for choice in sample.values()):
         # They may be tuples, or have keys that are no text; a whole space, to see it, is large.
         sample = in_space(sample, candidates(kind(*args, **kwargs)))

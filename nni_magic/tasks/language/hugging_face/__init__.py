@@ -6,7 +6,7 @@ Importing this package makes them known to ``AutoConfig``, ``AutoModel...`` and,
     import nni_magic.tasks.language.hugging_face
     from transformers import pipeline
 
-    pipeline("fill-mask", model="child/hugging_face")("Monday comes after <mask>.")
+    pipeline("fill-mask", model="children/1_<digest>/hugging_face")("Monday comes after <mask>.")
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ if importlib.util.find_spec("transformers") is None:
 
 from .configuration import MagicBertConfig
 from .conversion import from_child
-from .folder import write_folder
+from .folder import read_folder, write_folder
 from .heads import (
     MagicBertForMaskedLM,
     MagicBertForPreTraining,
@@ -36,7 +36,7 @@ from .tokenizer import wrapped_tokenizer
 __all__ = [
     "MagicBertConfig", "MagicBertForMaskedLM", "MagicBertForPreTraining",
     "MagicBertForQuestionAnswering", "MagicBertForSequenceClassification", "MagicBertModel",
-    "export_onnx", "from_child", "wrapped_tokenizer", "write_folder",
+    "export_onnx", "from_child", "read_folder", "wrapped_tokenizer", "write_folder",
 ]  # fmt: skip
 
 register()

@@ -12,7 +12,7 @@ References
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import nni_bootstrap  # noqa: F401
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class MagicBertForMaskedLM(MagicBertPreTrainedModel):
         super().__init__(config)
         self.bert = MagicBertModel(config)
         self.mlm_head = MaskedLanguageHead(
-            config.hidden_size, config.vocab_size, config.embedding_size
+            config.hidden_size, config.vocab_size, cast(int, config.embedding_size)
         )
         self.post_init()
 

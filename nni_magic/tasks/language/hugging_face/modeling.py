@@ -6,7 +6,7 @@ as they are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import nni_bootstrap  # noqa: F401
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ class MagicBertModel(MagicBertPreTrainedModel):
         super().__init__(config)
         self.stem = Stem(
             config.hidden_size, config.vocab_size, config.max_position_embeddings,
-            config.embedding_size, config.hidden_dropout_prob,
+            cast(int, config.embedding_size), config.hidden_dropout_prob,
         )  # fmt: skip
         self.layers = nn.ModuleList(MagicBertLayer(name, config) for name in config.operators)
         self.gradient_checkpointing = False
@@ -81,7 +81,7 @@ class MagicBertModel(MagicBertPreTrainedModel):
         """Give the token embeddings."""
         return self.stem.token
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the token embeddings."""
         self.stem.token = value
 
@@ -119,7 +119,7 @@ class MagicBertModel(MagicBertPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         hidden = self.stem(input_ids)
-        every = (hidden,)
+        every: tuple[Tensor, ...] = (hidden,)
         for layer in self.layers:
             hidden = layer(hidden, attention_mask)
             every = (*every, hidden)
