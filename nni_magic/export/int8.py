@@ -42,11 +42,19 @@ def write_int8(source: str | Path, target: str | Path | None = None) -> Path:
     check_formats(["onnx"])
     if not source.is_file():
         raise FileNotFoundError(f"source is {str(source)!r}; accepted is the file of a child.onnx")
+    import onnx
     from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder, atomic_file(target) as file:
-        prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        quantize_dynamic(prepared, quantized, weight_type=QuantType.QInt8)
+        plain, prepared, quantized = (
+            Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "quantized")
+        )
+        model = onnx.load(source)
+        # onnxruntime transposes weights of linear maps, and stumbles over their old shapes.
+        del model.graph.value_info[:]
+        onnx.save(model, plain)
+        quant_pre_process(plain, prepared, skip_optimization=True, skip_symbolic_shape=True)
+        # Without a sign, because products of signed numbers saturate on processors without VNNI.
+        quantize_dynamic(prepared, quantized, weight_type=QuantType.QUInt8)
         file.write(quantized.read_bytes())
     return target

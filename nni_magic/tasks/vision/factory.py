@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nni_bootstrap  # noqa: F401
 import torch
@@ -55,24 +56,24 @@ def child_model(
     """
     check_choice("weights", weights, ("DEFAULT", None))
     record = read_record(Path(folder))
+    recorded_space(record)  # the record must say how it was made
     classes = {}
     if num_classes is not None:
         check_count("num_classes", num_classes)
-        classes = {_name_of_classes(recorded_space(record)): num_classes}
+        classes = {_name_of_classes(record): num_classes}
     model = build_recorded(record, **classes)
     if weights is not None:
         _load(model, torch.load(Path(folder) / "weights.pt", weights_only=True))
     return model
 
 
-def _name_of_classes(space: type[ModelSpace]) -> str:
-    names = inspect.signature(space).parameters
+def _name_of_classes(record: Mapping[str, Any]) -> str:
     for name in _CLASSES:
-        if name in names:
+        if name in record["space"]["kwargs"]:
             return name
     raise ValueError(
-        f"{space.__name__} has no argument for the number of classes; accepted are spaces with "
-        f"one of {', '.join(_CLASSES)}"
+        f"{recorded_space(record).__name__} has no argument for the number of classes; accepted "
+        f"are spaces with one of {', '.join(_CLASSES)}"
     )
 
 
