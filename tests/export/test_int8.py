@@ -26,7 +26,7 @@ def test_a_convolutional_child_is_close_in_whole_numbers(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named_and_nothing_is_written(tmp_path):
-    with pytest.raises(FileNotFoundError, match="source is '.*child.onnx'; accepted is the file"):
+    with pytest.raises(FileNotFoundError, match=r"source is '.*child.onnx'; accepted is the file"):
         write_int8(tmp_path / "child.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -92,7 +92,7 @@ def test_records_are_written_and_read(tmp_path):
     write_record(tmp_path, {"score": np.float64(0.5), "where": tmp_path})
     assert read_record(tmp_path) == {"score": 0.5, "where": str(tmp_path)}
     (tmp_path / "child.json").write_text("{")
-    with pytest.raises(ValueError, match="child.json' is damaged, or no JSON at all"):
+    with pytest.raises(ValueError, match=r"child.json' is damaged, or no JSON at all"):
         read_record(tmp_path)
-    with pytest.raises(FileNotFoundError, match="folder is '.*', without child.json; accepted are"):
+    with pytest.raises(FileNotFoundError, match=r"folder is '.*', without child.json; accepted"):
         read_record(tmp_path / "other")

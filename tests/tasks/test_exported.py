@@ -44,7 +44,7 @@ def test_a_child_whose_inputs_nobody_described_has_no_preprocessing(tmp_path):
 
 
 def test_what_is_no_folder_of_a_child_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="folder is '.*no', without child.json; accepted"):
+    with pytest.raises(FileNotFoundError, match=r"folder is '.*no', without child.json; accepted"):
         nni_magic.load(tmp_path / "no")
     write_json(tmp_path / "preprocessing.json", {"kind": "sound"})
     message = "kind of preprocessing is 'sound'; accepted are 'images', 'text'"

@@ -68,11 +68,12 @@ def child_model(
 
 
 def _name_of_classes(record: Mapping[str, Any]) -> str:
+    space = recorded_space(record)
     for name in _CLASSES:
         if name in record["space"]["kwargs"]:
             return name
     raise ValueError(
-        f"{recorded_space(record).__name__} has no argument for the number of classes; accepted "
+        f"{space.__name__} has no argument for the number of classes; accepted "
         f"are spaces with one of {', '.join(_CLASSES)}"
     )
 

@@ -76,7 +76,7 @@ def test_a_child_of_images_and_no_child_are_refused(tmp_path):
     )  # fmt: skip
     with pytest.raises(ValueError, match="a ConvSpace; accepted are folders of children of Bert"):
         write_folder(folder)
-    with pytest.raises(FileNotFoundError, match="folder is '.*', without child.json; accepted are"):
+    with pytest.raises(FileNotFoundError, match=r"folder is '.*', without child.json; accepted"):
         write_folder(tmp_path)
 
 
