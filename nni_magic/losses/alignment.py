@@ -1,6 +1,6 @@
 r"""Align the hidden states of child models.
 
-.. math:: L_{align} = \sum_{n \in A} \mathrm{MSE}(H_n, H_n(\alpha_t)) \quad [Xu2022, 1]
+.. math:: L_{align} = \sum_{n \in A} \mathrm{error}(H_n, H_n(\alpha_t)) \quad [Xu2022, 1]
 
 ==================  ==========================================================================
 :math:`\alpha_t`    the child of a turn
@@ -8,6 +8,7 @@ r"""Align the hidden states of child models.
 :math:`H_n`         the target's, see :class:`nni_magic.losses.targets.Target`; MAGIC-A's is the
                     anchor's :math:`H_n(\alpha^l)`
 :math:`A`           see :class:`nni_magic.losses.aligned_layers.AlignedLayers`
+:math:`error`       see :mod:`nni_magic.losses.state_errors`; the paper's is the squared error
 ==================  ==========================================================================
 
 The target's pass repeats the evaluator's call of the model on another path, see
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from ..samplers.streams import Stream
 from ..scoring.evaluator_state import unnoticed
 from ..supernet.evaluator_steps import training_call
-from ..supernet.hidden_states import States
+from ..supernet.hidden_states import Call, States
 from ..supernet.resume import isolated_randomness
 from ..supernet.step import Step, Turn
 from ..support.names import MASK_ARGUMENT
@@ -39,6 +40,7 @@ from .aligned_layers import AlignedLayers
 from .balance import Balance
 from .padding import PaddingMask
 from .replay import CallReplay
+from .state_errors import STATE_ERRORS, StateError
 from .targets import Target
 from .term import LossTerm, TrainingSupernet
 from .warm_start import WarmStart
@@ -48,8 +50,10 @@ __all__ = ["Alignment", "alignment_loss"]
 _logger = logging.getLogger(__name__)
 
 
-def alignment_loss(target: States, states: States, mask: Tensor | None = None) -> Tensor:
-    """Sum over layers of the mean squared error between hidden states [Xu2022, Eq. 1].
+def alignment_loss(
+    target: States, states: States, mask: Tensor | None = None, error: str = "mse"
+) -> Tensor:
+    """Sum over layers of the errors of hidden states [Xu2022, Eq. 1].
 
     Parameters
     ----------
@@ -60,6 +64,8 @@ def alignment_loss(target: States, states: States, mask: Tensor | None = None) -
         Nonzero where a position is real and zero where it is padding; its shape is the leading
         dimensions of the hidden states, e.g. ``(batch, seq)`` for ``(batch, seq, hidden)``.
         Padding counts neither in the error nor in the mean.
+    error
+        Name in :data:`nni_magic.losses.state_errors.STATE_ERRORS`.
 
     Returns
     -------
@@ -71,27 +77,23 @@ def alignment_loss(target: States, states: States, mask: Tensor | None = None) -
     >>> alignment_loss({"a": torch.zeros(2, 3)}, {"a": torch.full((2, 3), 2.0)})
     tensor(4.)
     """
-    errors = [_error(name, target[name], state, mask) for name, state in states.items()]
+    error_of = partial(_error, STATE_ERRORS[error], mask)
+    errors = [error_of(name, target[name], state) for name, state in states.items()]
     return sum(errors[1:], errors[0])
 
 
-def _error(name: str, target: Any, state: Any, mask: Tensor | None) -> Tensor:
-    """Mean squared error of a layer's state, or of the tensors in it."""
+def _error(error_of: StateError, mask: Tensor | None, name: str, target: Any, state: Any) -> Tensor:
+    """Error of a layer's state, or of the tensors in it."""
     if not isinstance(state, Tensor):
         pairs = zip(target, state, strict=True)
-        return torch.stack([_error(name, *pair, mask) for pair in pairs]).mean()
-    error = (state.float() - target.float()).square()
-    if mask is None:
-        return error.mean()
-    if error.shape[: mask.dim()] != mask.shape:
+        return torch.stack([_error(error_of, mask, name, *pair) for pair in pairs]).mean()
+    if mask is not None and state.shape[: mask.dim()] != mask.shape:
         raise ValueError(
             f"the mask has shape {tuple(mask.shape)}, but the hidden state of layer {name!r} is "
-            f"{tuple(error.shape)}: the mask must have its leading dimensions; pass "
+            f"{tuple(state.shape)}: the mask must have its leading dimensions; pass "
             "mask_argument=None to align without a mask"
         )
-    weight = (mask != 0).float()
-    per_position = error.reshape(*mask.shape, -1).mean(-1)
-    return (per_position * weight).sum() / weight.sum().clamp(min=1)
+    return error_of(target.float(), state.float(), mask)
 
 
 class Alignment(LossTerm):
@@ -103,6 +105,8 @@ class Alignment(LossTerm):
         Gives the hidden states to align with, and says when there are any.
     weight
         λ of [Xu2022, Eq. 2].
+    error
+        Name in :data:`nni_magic.losses.state_errors.STATE_ERRORS`.
     align_every, layers
         Which layers; see :class:`nni_magic.losses.aligned_layers.AlignedLayers`.
     mask_argument
@@ -121,6 +125,7 @@ class Alignment(LossTerm):
         target: Target,
         *,
         weight: float,
+        error: str = "mse",
         align_every: int | None = None,
         layers: Sequence[int | str] | None = None,
         mask_argument: str | None = MASK_ARGUMENT,
@@ -129,6 +134,7 @@ class Alignment(LossTerm):
     ) -> None:
         self.target = target
         self.weight = weight
+        self.error = error
         self.chosen = AlignedLayers(align_every, layers)
         self.balance = Balance(weight)
         self.mask_argument = mask_argument
@@ -170,15 +176,15 @@ class Alignment(LossTerm):
         assert self.replay is not None, "attach() comes first"
         if not (calls := step.calls[-1]):
             raise ValueError("the training step did not call self.model(...): nothing to align")
-        losses = [
-            alignment_loss(
-                self.target.states(partial(self.replay, call)), call.states, self._mask(call)
-            )
-            for call in calls
-        ]
-        value = torch.stack(losses).mean()
+        value = torch.stack([self._of_call(call) for call in calls]).mean()
         self._values.append(value.detach())
         return value
+
+    def _of_call(self, call: Call) -> Tensor:
+        """The term of a call of the model."""
+        assert self.replay is not None
+        target = self.target.states(partial(self.replay, call))
+        return alignment_loss(target, call.states, self._mask(call), self.error)
 
     def tell(self, step: Step) -> None:
         """Watch the term beside the prediction loss; one warning a run, at the end of an epoch."""
@@ -232,7 +238,8 @@ class Alignment(LossTerm):
             self.attach(replay)
             replay.check_shapes(call, children)
             states = replay(call, children[0])
-            alignment_loss(states, states, mask)  # shows now that the mask fits layers asked for
+            # Shows now that the mask fits layers asked for.
+            alignment_loss(states, states, mask, self.error)
         return True
 
     def _covering_children(self) -> list[Sample]:

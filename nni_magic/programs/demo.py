@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ import nni_bootstrap  # noqa: F401
 import yaml
 from nni.experiment import Experiment
 
+from ..manager.schedule import pipeline_steps
+from ..manager.tuner import MagicTuner
 from .example import write
 from .reports import pipeline_table, strategies_table
 from .settings import DemoSettings
@@ -79,8 +82,28 @@ def create(config: Path, port: int) -> str:
     return found.group(1)
 
 
-def follow(experiment: Experiment, trials: int) -> list[Any]:
-    """Print a line when a trial starts and when it ends; gives all trials at the end."""
+def planned_trials(config: Mapping[str, Any]) -> int:
+    """How many trials an experiment needs if none fails; a pipeline may take more for retries."""
+    tuner = config.get("tuner") or {}
+    if tuner.get("className") != f"{MagicTuner.__module__}.{MagicTuner.__name__}":
+        return config["maxTrialNumber"]
+    given = {"top_k": 1, "children": None, "baselines": (), **tuner["classArgs"]}
+    given.pop("optimize_mode", None)
+    return min(sum(map(len, pipeline_steps(**given))), config["maxTrialNumber"])
+
+
+def follow(experiment: Experiment, trials: int, planned: int | None = None) -> list[Any]:
+    """Print a line when a trial starts and when it ends; gives all trials at the end.
+
+    Parameters
+    ----------
+    experiment
+        The experiment, running.
+    trials
+        How many trials it may have.
+    planned
+        How many it needs if none fails; by default all that it may have.
+    """
     seen: dict[str, str] = {}
     while True:
         status = experiment.get_status()
@@ -88,7 +111,7 @@ def follow(experiment: Experiment, trials: int) -> list[Any]:
         for number, job in enumerate(jobs, 1):
             if job.status != seen.get(job.trialJobId) and job.status in {"RUNNING", *ENDED}:
                 seen[job.trialJobId] = job.status
-                print(_line(number, trials, job), flush=True)
+                print(_line(number, max(number, planned or trials), job), flush=True)
         ended = sum(job.status in ENDED for job in jobs)
         if ended >= trials or (status in NO_MORE and ended == len(jobs)):
             return jobs
@@ -148,7 +171,7 @@ def run(settings: DemoSettings) -> None:
     try:
         page = f"http://127.0.0.1:{port}"
         print(f"Experiment {experiment_id} runs; its web page: {page}/oview and {page}/detail")
-        jobs = follow(Experiment.connect(port), config["maxTrialNumber"])
+        jobs = follow(Experiment.connect(port), config["maxTrialNumber"], planned_trials(config))
         good = report(jobs, root / experiment_id)
         keep = settings.keep
     finally:

@@ -6,7 +6,8 @@
     nnictl create --config bert_search.yml
 
 A supernet is trained, its children are searched by evolution on inherited weights, and the best
-ones trained from scratch beside a hand-made baseline. Which of these a trial does is what
+ones trained from scratch beside baselines: a hand-made child and random ones, ``random_1`` and so
+on. Which of these a trial does is what
 :class:`nni_magic.manager.tuner.MagicTuner` gives it; see :mod:`nni_magic.manager.pipeline` for the
 files.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,8 @@ from ..children.samples import candidates, check_sample, digest
 from ..export import export_child
 from ..manager.pipeline import Pipeline
 from ..manager.trial import ManagedTrial
+from ..samplers import UniformSampler
+from ..samplers.streams import Stream
 from ..search import ChildEvaluator, Population
 from ..supernet.checkpoint import load_supernet
 from ..support.errors import check_choice, naming
@@ -117,9 +121,33 @@ class Stages:
         return self._train(child, "children", rank=self.trial.parameters["rank"])
 
     def train_baseline(self, name: str) -> Mapping[str, float]:
-        """Train the baseline in the way that found children are trained."""
-        check_choice("baseline", name, (self.domain.baseline_name,))
-        return self._train(self.domain.baseline(), "baseline", rank=1)
+        """Train a baseline in the way that found children are trained, and score it as they were.
+
+        Raises
+        ------
+        ValueError
+            If there is no baseline of that name.
+        """
+        sample = self.baseline(name)
+        trained = self._train(sample, f"baseline_{name}", rank=1)
+        return {**trained, "inherited": self.score([sample])[0]} if trained else {}
+
+    def baseline(self, name: str) -> Sample:
+        """Give the hand-made child, or ``random_<n>``: the n-th random child that could be found.
+
+        Raises
+        ------
+        ValueError
+            If there is no baseline of that name.
+        """
+        if (number := re.fullmatch(r"random_([1-9]\d{0,2})", name)) is None:
+            check_choice("baseline", name, (self.domain.baseline_name, "random_1 to random_999"))
+            return self.domain.baseline()
+        sampler = UniformSampler(
+            self.domain.make_space(), seed=[self.domain.settings.seed, Stream.BASELINES],
+            filter=self.domain.filter_beside_baseline,
+        )  # fmt: skip
+        return [sampler.next() for _ in range(int(number[1]))][-1]
 
     def _train(self, sample: Sample, kind: str, rank: int) -> Mapping[str, float]:
         checkpoint = self.folder / f"{kind}_{rank}_{digest(sample)}.ckpt"

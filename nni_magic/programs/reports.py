@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import groupby
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from prettytable import PrettyTable
@@ -71,8 +72,25 @@ def pipeline_table(folder: Path) -> str:
         )  # fmt: skip
     return (
         f"{rows}\ninherited: validation loss with the supernet's weights; trained: from scratch, "
-        "on held-out\ntext that the search has not seen. One seed each: differences of a few "
-        "hundredths mean nothing."
+        "on held-out\ndata that the search has not seen, one seed each."
+        + _found_beside_random(trained)
+    )
+
+
+def _found_beside_random(rows: list[dict[str, Any]]) -> str:
+    """What the search was worth: found children beside random ones, if there are both."""
+    losses = {
+        kind: [row["loss"] for row in rows if row["child"].startswith(kind)]
+        for kind in ("found", "random")
+    }
+    if not all(losses.values()):
+        return ""
+    found, chance = (mean(losses[kind]) for kind in ("found", "random"))
+    low, high = min(losses["random"]), max(losses["random"])
+    return (
+        f" Found children have {found:.3f} on average,\nrandom children of at most the same size "
+        f"{chance:.3f} ({low:.3f} to {high:.3f}): the search was worth {chance - found:+.3f}.\nA "
+        "difference that is smaller than between random children means little."
     )
 
 
@@ -90,15 +108,22 @@ def architecture(sample: dict[str, Any]) -> str:
 
 def _row(path: Path) -> dict[str, Any]:
     record = _read(path)
-    report, inherited = record["report"], record.get("inherited_score")
+    report = record["report"]
     kind, name = path.stem.split("_", 1)
+    inherited = record.get("inherited_score", report.get("inherited"))
     return {
-        "child": f"found, rank {name}" if kind == "rank" else f"baseline {name}",
-        "architecture": architecture(record.get("sample") or _exported(path.parent / kind)),
+        "child": _called(kind, name),
+        "architecture": architecture(record.get("sample") or _exported(path.with_suffix(""))),
         "inherited": "" if inherited is None else f"{inherited:.3f}",
         "loss": report["default"],
         **{key: report[key] for key in ("params", "flops", "accuracy")},
     }
+
+
+def _called(kind: str, name: str) -> str:
+    if kind == "rank":
+        return f"found, rank {name}"
+    return name.replace("_", " ") if name.startswith("random_") else f"baseline {name}"
 
 
 def _exported(folder: Path) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Stream(IntEnum):
     """Children among which an anchor of a chosen quality is found."""
     AVERAGE = 6
     """Children whose hidden states are averaged."""
+    BASELINES = 7
+    """Random children that are trained from scratch beside those that are found."""
 
 
 class ChildDraws:

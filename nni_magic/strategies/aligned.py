@@ -14,6 +14,7 @@ def alignment(settings: AlignmentSettings, target: Target, *, gradient: bool = F
     return Alignment(
         target,
         weight=settings.alignment_weight,
+        error=settings.alignment_error,
         align_every=settings.align_every,
         layers=settings.aligned_layers,
         mask_argument=settings.mask_argument,

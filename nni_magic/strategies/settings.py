@@ -23,6 +23,8 @@ __all__ = [
 
 NotFinite = Literal["stop", "skip"]
 """What to do with an optimizer step that is not finite."""
+StateError = Literal["mse", "relative", "cosine"]
+"""Names in :data:`nni_magic.losses.state_errors.STATE_ERRORS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,9 @@ class AlignmentSettings(SupernetSettings):
     ----------
     alignment_weight
         λ, the weight of the alignment term.
+    alignment_error
+        How a hidden state is compared with the target's: the paper's mean squared error ``mse``;
+        ``relative``, its share of the states' mean square; or ``cosine``, one minus the cosine.
     align_every
         Align every so many of the layers that can be aligned by themselves: what other layers read
         and has one shape in all children, and so never the last layer. By default every fourth, or
@@ -127,6 +132,7 @@ class AlignmentSettings(SupernetSettings):
     """
 
     alignment_weight: float = 0.5
+    alignment_error: StateError = "mse"
     align_every: int | None = None
     aligned_layers: Sequence[int | str] | None = None
     mask_argument: str | None = MASK_ARGUMENT
@@ -134,6 +140,7 @@ class AlignmentSettings(SupernetSettings):
 
     def __post_init__(self) -> None:
         check_number("alignment_weight", self.alignment_weight, at_least=0)
+        check_choice("alignment_error", self.alignment_error, get_args(StateError))
         if self.align_every is not None:
             check_count("align_every", self.align_every)
         if self.warmup_epochs is not None:

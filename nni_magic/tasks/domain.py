@@ -81,6 +81,9 @@ class Domain(ABC):
     row: ClassVar[str] = "row"
     """What reports call one row of the data."""
 
+    skips: ClassVar[tuple[str, ...]] = ()
+    """Candidates that leave a block out: the number of the other blocks is a child's depth."""
+
     baseline_name: ClassVar[str]
     """Name of the child that :meth:`baseline` gives."""
 

@@ -246,3 +246,11 @@ def test_demo_runs_from_start_to_stop(environment):
     assert "Traceback" not in done.stdout
     listed = json.loads((environment / "nni-experiments" / ".experiment").read_text())
     assert [experiment["status"] for experiment in listed.values()] == ["STOPPED"]
+
+
+def test_planned_are_the_trials_of_a_pipeline_without_retries_or_all_allowed():
+    example = yaml.safe_load((ROOT / "experiments" / "bert_search.yml").read_text())
+    assert demo.planned_trials(example) == 1 + 4 + 2 + 3
+    example["tuner"]["classArgs"] = {"generations": 2, "children": 3}
+    assert demo.planned_trials(example) == 1 + 2 * 3 + 1
+    assert demo.planned_trials({"maxTrialNumber": 4, "tuner": {"name": "GridSearch"}}) == 4

@@ -1,6 +1,7 @@
 """The pipeline's trial program on text and on images, one stage after the other in this process."""
 
 import json
+import math
 from functools import partial
 
 import pytest
@@ -61,6 +62,9 @@ def test_stages_follow_each_other_to_the_final_table(work, tmp_path):
     found = run(work, stage="retrain", rank=1)
     baseline = run(work, stage="retrain", baseline="bert")
     assert found["params"] <= baseline["params"]
+    assert math.isfinite(baseline["inherited"])
+    by_chance = run(work, stage="retrain", baseline="random_1")
+    assert by_chance["params"] <= baseline["params"]
 
     [child] = (tmp_path / "shared" / "children").iterdir()
     record = json.loads((child / "child.json").read_text())
@@ -74,6 +78,7 @@ def test_stages_follow_each_other_to_the_final_table(work, tmp_path):
     table = pipeline_table(tmp_path / "shared")
     assert "found, rank 1" in table
     assert "baseline bert" in table
+    assert "random 1" in table
     assert "mha4, ffn, mha4, ffn, mha4, ffn, mha4, ffn" in table
 
 
@@ -89,6 +94,22 @@ def test_children_have_no_more_parameters_than_the_baseline(work):
 
     assert all(params(child) <= params(baseline) for child in children)
     assert any(distance(child, baseline) > 1 for child in children)
+
+
+def test_random_baselines_are_always_the_same_and_not_those_searched_first(work):
+    _, stages = work(stage="search", generation=1)
+    drawn = [stages.baseline(f"random_{n}") for n in (1, 2, 3)]
+    assert drawn == [work(stage="supernet")[1].baseline(f"random_{n}") for n in (1, 2, 3)]
+    assert drawn[0] != drawn[1] != drawn[2]
+    assert drawn != stages.population().ask()[:3]
+
+
+@pytest.mark.parametrize("name", ["random_0", "random_01", "random_", "random_1000", "random"])
+def test_random_baseline_of_no_number_is_named(work, name):
+    _, stages = work(stage="search", generation=1)
+    message = f"baseline is '{name}'; accepted are 'bert', 'random_1 to random_999'"
+    with pytest.raises(ValueError, match=message):
+        stages.baseline(name)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_pipeline_table_shows_children_and_baselines_best_first(tmp_path):
     write(tmp_path, "rank_2", 4.0, sample=sample, inherited_score=4.6)
     write(tmp_path, "baseline_bert", 4.1, baseline="bert")
     (tmp_path / "search.json").write_text("{}")
-    exported = tmp_path / "baseline" / "1_abc"
+    exported = tmp_path / "baseline_bert" / "1_abc"
     exported.mkdir(parents=True)
     (exported / "child.json").write_text(json.dumps({"sample": {"a": "mha4", "b": "ffn"}}))
     found = rows(reports.pipeline_table(tmp_path))
@@ -59,3 +59,20 @@ def test_pipeline_table_shows_children_and_baselines_best_first(tmp_path):
     assert [row[0] for row in found[1:]] == ["found, rank 2", "baseline bert", "found, rank 1"]
     assert found[1][1:] == ["2 ffn, mha4", "1,000", "12,345", "4.600", "4.000", "0.250"]
     assert found[2][1:] == ["mha4, ffn", "1,000", "12,345", "", "4.100", "0.250"]
+
+
+def test_pipeline_table_says_what_the_search_was_worth_beside_random_children(tmp_path):
+    sample = {"layer_1": "ffn"}
+    write(tmp_path, "rank_1", 4.2, sample=sample, inherited_score=4.5)
+    write(tmp_path, "rank_2", 4.0, sample=sample, inherited_score=4.6)
+    for name, loss in (("random_1", 4.4), ("random_2", 4.1), ("bert", 5.0)):
+        write(tmp_path, f"baseline_{name}", loss, baseline=name)
+        exported = tmp_path / f"baseline_{name}" / "1_abc"
+        exported.mkdir(parents=True)
+        (exported / "child.json").write_text(json.dumps({"sample": sample}))
+    text = reports.pipeline_table(tmp_path)
+    assert [row[0] for row in rows(text)[1:]] == [
+        "found, rank 2", "random 2", "found, rank 1", "random 1", "baseline bert",
+    ]  # fmt: skip
+    assert "Found children have 4.100 on average" in text
+    assert "4.250 (4.100 to 4.400): the search was worth +0.150." in text.replace("\n", " ")

@@ -18,7 +18,7 @@ COMMON = {
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
-    "alignment_weight": 0.5, "align_every": None, "aligned_layers": None,
+    "alignment_weight": 0.5, "alignment_error": "mse", "align_every": None, "aligned_layers": None,
     "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
 BEST = {"anchor": None, "anchor_gradient": False, "anchor_interval": 100, "anchor_candidates": 16}

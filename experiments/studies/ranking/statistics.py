@@ -127,7 +127,7 @@ class Statistics:
     settings
         By the names of the settings.
     halves
-        By the name of the half, or ``all``.
+        By the name of the half, or ``all``; among them the better half by the ground truth.
     chosen
         What wins on the first half, compared on the second.
     """
@@ -159,7 +159,7 @@ def statistics(record: Gathered) -> Statistics:
         name: {seed: np.array(found["scores"])[ranked.numbers] for seed, found in by_seed.items()}
         for name, by_seed in record.supernets.items()
     }
-    halves = _halves(ranked.numbers)
+    halves = _halves(ranked.numbers, ranked.truth)
     parts = [halves[half] for half in ("first half", "second half") if half in halves]
     return Statistics(
         truth_seeds=ranked.seeds,
@@ -175,19 +175,21 @@ def statistics(record: Gathered) -> Statistics:
     )
 
 
-def _halves(numbers: np.ndarray) -> dict[str, np.ndarray]:
+def _halves(numbers: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Which children are ranked: settings may be chosen on one half and reported on the other.
 
-    A child is in the half of its number, whichever others are finished. A half of which too few
-    are finished is left out.
+    A child is in the half of its number, whichever others are finished. The best half is told by
+    the ground truth. A half of which too few are finished is left out.
 
-    >>> _halves(np.array([0, 1, 2, 4]))["first half"].tolist()
-    [True, False, True, True]
+    >>> halves = _halves(np.array([0, 1, 2, 4]), np.array([0.4, 0.1, 0.2, 0.3]))
+    >>> halves["first half"].tolist(), halves["best half"].tolist()
+    ([True, False, True, True], [False, True, True, False])
     """
     parts = {
         "all": np.full(len(numbers), True),
         "first half": numbers % 2 == 0,
         "second half": numbers % 2 == 1,
+        "best half": truth <= np.median(truth),
     }
     return {
         half: part
@@ -204,8 +206,8 @@ def _of_half(
     children = [child for child, here in zip(children, part, strict=True) if here]
     scores = of_children(scores, part)
     by_size = {
-        f"{which} {key}": sign * np.array([float(getattr(child, key)) for child in children])
-        for key in ("params", "flops")
+        f"{which} {key}": sign * np.array(sizes, dtype=float)
+        for key, sizes in _sizes(children, record.plan.kind.skips).items()
         for which, sign in (("fewest", 1), ("most", -1))
     }
     trivial = {name: _rank(truth, values) for name, values in by_size.items()}
@@ -221,6 +223,15 @@ def _of_half(
         changes=changes(children, scores, METHODS[0]),
         anchors=by_anchor(record, children, truth, scores, METHODS[0]),
     )
+
+
+def _sizes(children: Sequence[Child], skips: Sequence[str]) -> dict[str, list[int]]:
+    """Sizes of children by name; their depth where a block can be left out."""
+    sizes = {key: [getattr(child, key) for child in children] for key in ("params", "flops")}
+    if skips:
+        choices = [child.sample.values() for child in children]
+        sizes["blocks"] = [sum(choice not in skips for choice in child) for child in choices]
+    return sizes
 
 
 def _supernets(name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray) -> RankedSupernets:

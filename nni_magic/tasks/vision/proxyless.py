@@ -27,6 +27,7 @@ class Proxyless(ImageDomain):
     settings: ProxylessSettings
     settings_type = ProxylessSettings
     baseline_name = "mobilenet_v2"
+    skips = ("zero",)
 
     def make_space(self) -> ProxylessNASSpace:
         settings = self.settings

@@ -42,7 +42,7 @@ def test_report_is_written_with_its_pictures(study, tmp_path):
     text = page.read_text()
     assert "8 of 8 children; the ground truth is the validation loss, trained from scr" in text
     assert " for 2 steps (mean of 1 training(s)). tau is" in text
-    assert text.count("4 of 8 children") == 2
+    assert text.count("4 of 8 children") == 3
     assert "| magic_t | 2 | 1.000 | 1.000 to 1.000 | 1.000 to 1.000 |" in text
     assert "| random: range of chance |  | 0.000 | -0.5" in text
     assert "perfect scores would reach" in text
@@ -68,9 +68,9 @@ def test_report_names_what_trained(tmp_path, corpus):
 def test_pairs_and_trivial_rankings_have_their_tables(study, tmp_path):
     text = report(study[0], tmp_path).read_text()
     for pair in ("magic_t − spos", "magic_at − spos", "magic_at − magic_t", "magic_at − magic_a"):
-        assert text.count(f"| {pair} | 2 | ") == 3  # all, and both halves
+        assert text.count(f"| {pair} | 2 | ") == 4  # all, both halves, and the best half
     assert "| p (paired t) | p (Wilcoxon) | between seeds |" in text
-    assert text.count("Against the best trivial ranking, ") == 3
+    assert text.count("Against the best trivial ranking, ") == 4
     assert "| candidate | ground truth | spos | magic_t | magic_a | magic_at |" in text
 
 

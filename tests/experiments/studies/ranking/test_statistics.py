@@ -68,7 +68,7 @@ def test_child_stays_in_its_half_while_others_are_missing(tmp_path, corpus):
     study.child_file(1, 0).unlink()
     halves = statistics(gather(study)).halves
     assert {half: found.n for half, found in halves.items()} == {
-        "all": 7, "first half": 4, "second half": 3,
+        "all": 7, "first half": 4, "second half": 3, "best half": 4,
     }  # fmt: skip
     scores = read_json(study.supernet_file("spos", 0))["scores"]
     for half, numbers in (("first half", [0, 2, 4, 6]), ("second half", [3, 5, 7])):
@@ -98,6 +98,26 @@ def test_trivial_rankings_stand_beside(study, found):
         "fewest flops": pytest.approx(by_params), "most flops": pytest.approx(-by_params),
         "random": 0,
     }  # fmt: skip
+
+
+def test_depth_is_a_trivial_ranking_where_blocks_can_be_left_out(study, monkeypatch):
+    study, truth = study
+    monkeypatch.setattr(study.plan.kind, "skips", ("ffn",))
+    depths = [sum(choice != "ffn" for choice in child.values()) for child in study.children]
+    expected = scipy.stats.kendalltau(truth, depths).statistic
+    trivial = statistics(gather(study)).halves["all"].trivial
+    assert trivial["fewest blocks"].kendall_tau == pytest.approx(expected)
+    assert trivial["most blocks"].kendall_tau == pytest.approx(-expected)
+
+
+def test_best_half_is_the_better_one_by_the_ground_truth(study, found):
+    study, truth = study
+    best = np.array(truth) <= np.median(truth)
+    scores = np.array(read_json(study.supernet_file("spos", 0))["scores"])
+    expected = scipy.stats.kendalltau(np.array(truth)[best], scores[best]).statistic
+    here = found.halves["best half"]
+    assert here.n == best.sum()
+    assert here.supernets["spos"].seeds["0"].kendall_tau == pytest.approx(expected)
 
 
 def test_methods_are_compared_with_the_best_trivial_ranking(study, found):

@@ -1,0 +1,51 @@
+"""Training and scoring of the floor's supernets, on its quickest space."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments.studies.floor import spaces, trainings
+from experiments.studies.floor.trainings import VARIANTS, read_scores, train_missing
+
+SHORT = {"spos": VARIANTS["spos"], "magic_a": VARIANTS["magic_a"]}
+
+
+@pytest.fixture
+def plain_cnn_alone(monkeypatch):
+    """The plain CNN, for two epochs of 30 batches."""
+    small = spaces.SMALL_SPACES["plain_cnn"]
+
+    def make_evaluator(seed):
+        evaluator = small.make_evaluator(seed)
+        evaluator.trainer.fit_loop.max_epochs = 2
+        evaluator.trainer.limit_train_batches = 30
+        return evaluator
+
+    short = {"plain_cnn": dataclasses.replace(small, make_evaluator=make_evaluator)}
+    monkeypatch.setattr(trainings, "SMALL_SPACES", short)
+
+
+def test_every_missing_training_leaves_the_scores_of_the_same_children(tmp_path, plain_cnn_alone):
+    train_missing(tmp_path, SHORT, range(1))
+    spos, aligned = (
+        json.loads((tmp_path / f"plain_cnn_{name}_seed0.json").read_text()) for name in SHORT
+    )
+    assert len(spos["scores"]) == len(aligned["scores"]) == 20
+    assert all(0 <= score <= 1 for score in spos["scores"])
+    assert (aligned["strategy"], aligned["metric"]) == ("magic_a", "val_acc")
+    assert spos["scores"] != aligned["scores"]
+    assert list(read_scores(tmp_path, "plain_cnn", "spos", range(1))) == [spos["scores"]]
+
+
+def test_what_is_there_is_not_trained_again(tmp_path, plain_cnn_alone, monkeypatch):
+    path = tmp_path / "plain_cnn_spos_seed0.json"
+    path.write_text("{}")
+    monkeypatch.setattr(trainings, "train", None)  # calling it would fail
+    train_missing(tmp_path, {"spos": VARIANTS["spos"]}, range(1))
+    assert path.read_text() == "{}"
+
+
+def test_unknown_setting_of_a_variant_is_named(tmp_path):
+    with pytest.raises(ValueError, match="alignment_error is 'huber'; accepted are 'mse'"):
+        train_missing(tmp_path, {"x": ("magic_a", {"alignment_error": "huber"})}, range(1))
