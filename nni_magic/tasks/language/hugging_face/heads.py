@@ -1,7 +1,9 @@
 """Models with a head: masked tokens, replaced tokens, classes of texts, answers in texts.
 
 Heads and losses are those of ``transformers`` where it has them: RoBERTa's for classification
-[Liu2019]_ and ELECTRA's for replaced tokens [Clark2020]_.
+[Liu2019]_ and ELECTRA's for replaced tokens [Clark2020]_. Losses are means over a batch, of which
+``Trainer`` takes the mean where a step has several (``accepts_loss_kwargs``); only that of masked
+tokens, of which batches hold different numbers, is a mean over the step.
 
 References
 ----------
@@ -33,7 +35,7 @@ from transformers.utils.generic import can_return_tuple
 from search_spaces.bert_modules import MaskedLanguageHead
 
 from .configuration import MagicBertConfig
-from .modeling import MagicBertModel, MagicBertPreTrainedModel
+from .modeling import MagicBertModel, MagicBertPreTrainedModel, check_options
 
 __all__ = [
     "MagicBertForMaskedLM", "MagicBertForPreTraining", "MagicBertForQuestionAnswering",
@@ -71,7 +73,11 @@ class MagicBertForMaskedLM(MagicBertPreTrainedModel):
         logits = self.mlm_head(body.last_hidden_state, self.bert.stem.token.weight)
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits, labels, vocab_size=logits.shape[-1], **_n_items(more))
+            # Of a step of several batches Trainer wants the mean over the tokens of all.
+            n_items = more.get("num_items_in_batch")
+            loss = self.loss_function(
+                logits, labels, vocab_size=logits.shape[-1], num_items_in_batch=n_items
+            )
         return MaskedLMOutput(loss=loss, logits=logits, hidden_states=body.hidden_states)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
@@ -85,6 +91,8 @@ class MagicBertForMaskedLM(MagicBertPreTrainedModel):
 
 class MagicBertForPreTraining(MagicBertPreTrainedModel):
     """A child that tells replaced tokens from original ones, as ELECTRA's discriminator."""
+
+    accepts_loss_kwargs = False
 
     def __init__(self, config: MagicBertConfig) -> None:
         super().__init__(config)
@@ -121,6 +129,8 @@ class MagicBertForPreTraining(MagicBertPreTrainedModel):
 class MagicBertForSequenceClassification(MagicBertPreTrainedModel):
     """A child that classifies texts, or rates them, from its first hidden state."""
 
+    accepts_loss_kwargs = False
+
     def __init__(self, config: MagicBertConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
@@ -147,9 +157,7 @@ class MagicBertForSequenceClassification(MagicBertPreTrainedModel):
         logits = self.classifier(body.last_hidden_state)
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                labels=labels, pooled_logits=logits, config=self.config, **_n_items(more)
-            )
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=body.hidden_states
         )
@@ -157,6 +165,8 @@ class MagicBertForSequenceClassification(MagicBertPreTrainedModel):
 
 class MagicBertForQuestionAnswering(MagicBertPreTrainedModel):
     """A child that finds where in a text the answer to a question begins and ends."""
+
+    accepts_loss_kwargs = False
 
     def __init__(self, config: MagicBertConfig) -> None:
         super().__init__(config)
@@ -193,10 +203,7 @@ class MagicBertForQuestionAnswering(MagicBertPreTrainedModel):
 def _body(
     model: MagicBertPreTrainedModel, input_ids: Tensor, mask: Tensor | None, more: dict[str, Any]
 ) -> BaseModelOutput:
+    check_options(more)
     wanted = more.get("output_hidden_states")
     return model.bert(input_ids, mask, output_hidden_states=wanted, return_dict=True)
 
-
-def _n_items(more: dict[str, Any]) -> dict[str, Any]:
-    """What ``Trainer`` says of a step of several batches, whose loss is a mean over all."""
-    return {"num_items_in_batch": more.get("num_items_in_batch")}

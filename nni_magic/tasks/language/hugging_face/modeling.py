@@ -6,6 +6,7 @@ as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import nni_bootstrap  # noqa: F401
@@ -21,7 +22,26 @@ from search_spaces.bert_operators import TokenStates
 
 from .configuration import MagicBertConfig
 
-__all__ = ["MagicBertModel", "MagicBertPreTrainedModel"]
+__all__ = ["MagicBertModel", "MagicBertPreTrainedModel", "check_options"]
+
+OPTIONS = {"num_items_in_batch", "output_hidden_states", "return_dict"}
+"""What models take besides their inputs and labels."""
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Refuse what has no effect here, such as segments of texts, or attention probabilities.
+
+    Raises
+    ------
+    TypeError
+        Naming the first one that is neither ``None`` nor ``False``.
+    """
+    for name, value in given.items():
+        if name not in OPTIONS and value is not None and value is not False:
+            raise TypeError(
+                f"{name} is given; accepted are input_ids, attention_mask, labels, "
+                f"{', '.join(sorted(OPTIONS))}"
+            )
 
 
 class MagicBertLayer(GradientCheckpointingLayer):
@@ -91,7 +111,7 @@ class MagicBertModel(MagicBertPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         output_hidden_states: bool | None = None,
-        **_: Any,
+        **more: Any,
     ) -> BaseModelOutput:
         """Compute the hidden states.
 
@@ -115,7 +135,10 @@ class MagicBertModel(MagicBertPreTrainedModel):
         ------
         ValueError
             If there are more columns than that.
+        TypeError
+            If another option is given, such as ``token_type_ids``.
         """
+        check_options(more)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         hidden = self.stem(input_ids)

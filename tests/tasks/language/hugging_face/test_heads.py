@@ -142,3 +142,44 @@ def test_lora_trains_every_linear_map_of_the_operators(masked):
     after = adapted.eval()(ids, mask).logits
     assert not torch.allclose(before, after)
     torch.testing.assert_close(adapted.merge_and_unload()(ids, mask).logits, after)
+
+
+def accumulated(kind, masked, rows, n, folder, **settings):
+    """Weights after a step of SGD on eight rows, in batches of ``8 / n``."""
+    arguments = TrainingArguments(
+        folder, max_steps=1, per_device_train_batch_size=8 // n, gradient_accumulation_steps=n,
+        learning_rate=1.0, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0,
+        report_to=[], save_strategy="no", use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    model = with_head(kind, masked, hidden_dropout_prob=0.0, **settings)
+    Trainer(model, arguments, train_dataset=rows).train()
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize(("kind", "settings", "labels"), [
+    (MagicBertForMaskedLM, {}, lambda i, ids: {"labels": [-100] * (11 - i) + ids[11 - i :]}),
+    (MagicBertForPreTraining, {}, lambda i, ids: {"labels": [id % 2 for id in ids]}),
+    (MagicBertForSequenceClassification, {"num_labels": 3}, lambda i, ids: {"labels": i % 3}),
+    (MagicBertForSequenceClassification, {"num_labels": 1}, lambda i, ids: {"labels": i / 2}),
+    (MagicBertForQuestionAnswering, {}, lambda i, ids: {"start_positions": i,
+                                                        "end_positions": i + 1}),
+])  # fmt: skip
+def test_a_step_of_several_batches_is_that_of_their_rows(kind, settings, labels, masked, tmp_path):
+    ids = torch.randint(5, 281, (8, 12), generator=torch.Generator().manual_seed(0)).tolist()
+    rows = [{"input_ids": row, "attention_mask": [1] * 12, **labels(i, row)}
+            for i, row in enumerate(ids)]  # fmt: skip
+    one, four = (accumulated(kind, masked, rows, n, tmp_path, **settings) for n in (1, 4))
+    before = with_head(kind, masked, **settings)
+    start = torch.cat([parameter.detach().flatten() for parameter in before.parameters()])
+    assert (one - start).abs().max() > 0.01
+    torch.testing.assert_close(four, one, rtol=1e-4, atol=1e-5)
+
+
+def test_what_has_no_effect_is_refused(masked):
+    ids, mask = hugging.batch()
+    masked(ids, mask, token_type_ids=None, output_attentions=False)
+    for name, value in {"token_type_ids": ids, "output_attentions": True}.items():
+        with pytest.raises(TypeError, match=f"{name} is given; accepted are input_ids, attention_"):
+            masked(ids, mask, **{name: value})
+        with pytest.raises(TypeError, match=f"{name} is given"):
+            masked.bert(ids, mask, **{name: value})
