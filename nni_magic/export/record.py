@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from ..children.json_samples import in_space, json_form
 from ..children.samples import candidates, digest
-from ..support.files import read_json
+from ..support import files
 from ..support.records import count_flops, count_params
 from .programs import Inputs
 
@@ -68,8 +68,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     ------
     FileNotFoundError
         If the folder is none of an exported child.
+    ValueError
+        If the file is damaged.
     """
-    record: dict[str, Any] | None = read_json(folder / "child.json")
+    record = files.read_record(folder / "child.json", sample=dict, digest=str)
     if record is None:
         raise FileNotFoundError(
             f"folder is {str(folder)!r}, without child.json; accepted are folders of exported "

@@ -12,10 +12,10 @@ import nni_bootstrap  # noqa: F401
 import torch
 from torch import nn
 
-from ..export.record import build_recorded, read_record
+from ..export import record as child_record
 from ..supernet.resume import isolated_randomness
 from ..support.errors import check_choice
-from ..support.files import read_json
+from ..support.files import read_json, read_record
 
 __all__ = ["LoadedChild", "load", "read_preprocessing"]
 
@@ -68,9 +68,9 @@ def load(folder: str | Path) -> LoadedChild:
         hugging_face = importlib.import_module(f"{__package__}.language.hugging_face")
         model, tokenizer = hugging_face.read_folder(folder)
         return LoadedChild(model, tokenizer, read_json(folder / "child.json") or {})
-    record = read_record(folder)
+    record = child_record.read_record(folder)
     with isolated_randomness():
-        model = build_recorded(record).eval()
+        model = child_record.build_recorded(record).eval()
     model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     return LoadedChild(model, read_preprocessing(folder), record)
 
@@ -83,10 +83,10 @@ def read_preprocessing(folder: Path) -> Any:
     ValueError
         If they are made in a way that is not known.
     """
-    settings = read_json(folder / "preprocessing.json")
+    settings = read_record(folder / "preprocessing.json", kind=str)
     if settings is None:
         return None
-    kind = settings.pop("kind", None)
+    kind = settings.pop("kind")
     check_choice("kind of preprocessing", kind, PREPROCESSING)
     where, _, name = PREPROCESSING[kind].partition(":")
     return getattr(importlib.import_module(where), name).read(folder, **settings)

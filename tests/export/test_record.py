@@ -89,8 +89,12 @@ def test_what_cannot_be_built_is_refused(more, message):
 def test_records_are_written_and_read(tmp_path):
     import numpy as np
 
-    write_record(tmp_path, {"score": np.float64(0.5), "where": tmp_path})
-    assert read_record(tmp_path) == {"score": 0.5, "where": str(tmp_path)}
+    known = {"sample": CONV, "digest": "abc"}
+    write_record(tmp_path, {**known, "score": np.float64(0.5), "where": tmp_path})
+    assert read_record(tmp_path) == {**known, "score": 0.5, "where": str(tmp_path)}
+    write_record(tmp_path, {"digest": "abc"})
+    with pytest.raises(ValueError, match=r"child.json' is damaged: it lacks 'sample'"):
+        read_record(tmp_path)
     (tmp_path / "child.json").write_text("{")
     with pytest.raises(ValueError, match=r"child.json' is damaged, or no JSON at all"):
         read_record(tmp_path)
