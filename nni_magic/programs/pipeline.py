@@ -164,7 +164,7 @@ class Stages:
             rank=rank,
             space=self.domain.make_space(),
             metric="test_loss",
-            args=(self.domain.example(),),
+            **self.domain.export_options(),
             provenance=provenance(
                 seed=self.domain.settings.seed,
                 checkpoint=checkpoint,
