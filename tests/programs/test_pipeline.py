@@ -121,7 +121,7 @@ def test_random_baseline_of_no_number_is_named(work, name):
         ),
         ("--preset huge", "preset is 'huge'; accepted are 'base', 'compression', 'analysis', 'ti"),
         ("--population many", "population is 'many'; accepted are whole numbers"),
-        ("--population 0", "population is 0; accepted are whole numbers of at least 1"),
+        ("--population 0", "population is 0; accepted are whole numbers from 1 to 1000000"),
         ("--retrain-epochs 0 --warmup-steps 0", "retrain_epochs is 0; accepted are whole numbers"),
         ("--retrain-epochs 1 --warmup-steps 5", "warmup_steps is 5; accepted are 0 to 4, because "),
         ("--n-drop 12", "unrecognized arguments: --n-drop 12"),
