@@ -87,14 +87,15 @@ def yaml_kind(data: DataObject) -> tuple[str, str]:
 def _read_verdict(program: Any, task: Any, words: list[str], names: Sequence[str]) -> str:
     try:
         found = settings_from(program, task, words)
+        values = flat(found) if program.run == TRAIN else {}  # which needs a strategy
     except (ValueError, FileNotFoundError) as error:
         said = [re.escape(each) for name in names for each in (name, name.replace("_", "-"))]
         return "" if _named(said, error) else f"cryptic: {error!r}"
     except Exception as error:
         return f"cryptic: {error!r}"
-    if program.run != TRAIN:
+    if not values:
         return ""
-    values, meanings = flat(found), _meanings(task)
+    meanings = _meanings(task)
     known = [name for name in names if name in values and name in meanings]
     silent = {name: values[name] for name in known if not meanings[name](values[name])}
     return f"silent: {silent}" if silent else ""

@@ -94,6 +94,7 @@ TASK = {
     "seed": whole(0, 2**32 - 1), "epochs": whole(1), "epoch_steps": whole(1),
     "batch_size": whole(1), "accumulate": whole(1), "learning_rate": positive,
     "warmup_steps": whole(0), "weight_decay": not_negative, "workers": whole(0, 1024),
+    "processes": whole(1, 1024), "nodes": whole(1, 1024),
     "threads": whole(0, 1024),
     "devices": either(whole(1), whole(-1, -1), one_of("1")),
     "precision": one_of("16"), "distributed": one_of("auto"), "sync_batchnorm": flag,
@@ -148,6 +149,7 @@ def _dataclasses() -> Iterator[Row]:
     }, PROGRAM)  # fmt: skip
     yield Row("PipelineSettings", settings.PipelineSettings, {
         **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),
+        "shared_folder": either(nothing, path),
     }, {**{name: PROGRAM[name] for name in ("task", "supernet")},
         "retraining": concerns.PipelineRetraining()})  # fmt: skip
     yield Row("ScoreSettings", settings.ScoreSettings, {"task": NEVER, "checkpoint": path}, SCORED)

@@ -25,7 +25,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from nni_magic.search.evaluation import ChildScores
+from nni_magic.search.child_runs import ChildRuns
 
 __all__ = ["FILES", "INSIDE", "STAGES", "Board", "Kill", "Points", "is_write"]
 
@@ -163,11 +163,11 @@ def _stage_of(code: CodeType) -> str | None:
 
 
 def _count_scores(board: Board) -> None:
-    original = ChildScores._values
+    original = ChildRuns.__call__
 
     @functools.wraps(original)
-    def counted(self: ChildScores, children: list[Any]) -> list[Any]:
+    def counted(self: ChildRuns, children: list[Any]) -> Any:
         board.score(len(children))
         return original(self, children)
 
-    mock.patch.object(ChildScores, "_values", counted).start()
+    mock.patch.object(ChildRuns, "__call__", counted).start()
