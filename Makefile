@@ -2,17 +2,18 @@
 # make compare SPOS, MAGIC-T, MAGIC-A and MAGIC-AT side by side through nnictl (KEEP=1 likewise)
 # make test    run the tests
 # make lint    ruff and mypy
+# make docs    build the site of the documentation into site/
 # make install build .venv with every extra, at the tested versions
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo compare test slow lint
+.PHONY: install demo compare test slow lint docs
 
 install: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[nlp,onnx,pareto,plots,test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs,nlp,onnx,pareto,plots,test]"
 	touch $@
 
 demo: install
@@ -32,3 +33,6 @@ slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
