@@ -11,7 +11,7 @@ from typing import Any
 import griffe
 from latex2mathml.converter import convert
 
-TABLE = re.compile(r"^(=+(?: +=+)+) *\n(.*?)\n\1 *$", re.M | re.S)
+TABLE = re.compile(r"^(=+(?: +=+)+) *\n((?:.+\n)+?)\1 *(?=\n\s*\n|\s*\Z)", re.M)
 FORMULA = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +\S.*|(?=\n\1 +\S)))*)", re.M)
 ROLE = re.compile(r":(\w+):`~?\.?([^`]+)`")
 CITATION = re.compile(r"^( *)\.\. (\[\w+\])", re.M)
@@ -48,7 +48,7 @@ def _table(rule: str, body: str) -> str:
     """A simple table; it has a head where a rule stands below its first row."""
     starts = [found.start() for found in re.finditer("=+", rule)]
     rows: list[list[str]] = []
-    lines = body.split("\n")
+    lines = body.splitlines()
     for line in lines:
         if line.strip() == rule.strip():
             continue

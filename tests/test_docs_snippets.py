@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 from pages import PAGES, ROOT, snippets
+from PIL import Image
 
 from nni_magic.programs import fields, main, options
 from nni_magic.programs.example import examples
@@ -102,6 +103,44 @@ def test_command_is_one_that_there_is(line, why, tmp_path, monkeypatch):
         check_module(rest[1])
     else:
         assert why or program == "pre-commit"
+
+
+SMALL_TASK = "--batch-size 4 --validation-batches 1 --threads 1"
+SMALL = {
+    "train": f"{SMALL_TASK} --epochs 1 --epoch-steps 3 --warmup-steps 1 --retrain-epochs 1 "
+    "--search-children 4 --population 2",
+    "pareto": f"{SMALL_TASK} --generations 1 --population 4",
+}
+
+
+def write_text(folder):
+    folder.mkdir()
+    for number in range(40):
+        text = f"Document {number} says something, and says it once more. " * 40
+        (folder / f"{number}.txt").write_text(text)
+
+
+def write_images(folder):
+    for split, animal, number in itertools.product(["train", "test"], ["cat", "dog"], range(20)):
+        path = folder / split / animal / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((32, 32), 50).convert("RGB").save(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "write"), [("text", write_text), ("images", write_images)])
+def test_commands_of_a_tutorial_run_at_small_size(name, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / f"my_{name}")
+    page = f"docs/tutorials/{name}.md"
+    shown = [s for s in snippets("console") if s.page == page and s.why is None]
+    for line in "".join(snippet.code for snippet in shown).splitlines():
+        _, program, *words = shlex.split(line)
+        main.main([program, *words, *SMALL[program].split()])
+    written = {path.name for path in (tmp_path / "runs/mine").iterdir()}
+    assert written >= {"best_child.json", "results.json", "supernet.ckpt", "metrics.csv", "retrained"}
+    if name == "text":
+        assert (tmp_path / "runs/front/front.png").is_file()
 
 
 def check_nni_magic(words):
