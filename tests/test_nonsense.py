@@ -74,8 +74,8 @@ TASK = {
     "warmup_steps": whole(0), "weight_decay": not_negative, "workers": whole(0, 1024),
     "threads": whole(0, 1024),
     "devices": either(whole(1), whole(-1, -1), one_of("1")),
-    "precision": text, "distributed": text,  # Lightning checks them when its trainer is made
-    "sync_batchnorm": flag,
+    "precision": one_of("16"), "distributed": one_of("auto"), "sync_batchnorm": flag,
+    "rank_timeout": whole(1, 604800),
     "validation_batches": whole(1), "calibration_batches": whole(0), "cache": path,
 }  # fmt: skip
 BERT = {

@@ -93,19 +93,31 @@ def test_yaml_file_without_settings_is_refused(text, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", "bert", "--strategy", "spos", "--config", str(path)])
     assert ended.value.code == 1
-    assert re.match(r"error: (config is|setting is '1')", capsys.readouterr().out)
+    assert re.match(r"error: config (is '|'.*': setting is '1')", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("words", [
     "--retrain-learning-rate nan", "--retrain-learning-rate -1", "--retrain-learning-rate inf",
     "--retrain-learning-rate 0", "--weight-decay nan", "--weight-decay inf", "--accumulate 0",
     "--alignment-weight inf", "--accumulate -1", "--threads -1", "--threads 1000000",
-    "--devices 0", "--corpus=", "--seed -1",
+    "--devices 0", "--devices 1000000", "--devices 0,0", "--corpus=", "--seed -1", "--precision x",
+    "--precision 17", "--distributed x", "--distributed ddp", "--rank-timeout 0",
+    "--rank-timeout 999999999", "--epochs 0", "--epochs 1e3", "--epochs 99999999999999999999",
+    "--epoch-steps 99999999999999999999", "--batch-size 99999999999999999999",
+    "--search-children 99999999999999999999", "--population 1000000000", "--n-drop -1",
+    "--n-drop 99999999999999999999", "--evaluations 99999999999999999999", "--learning-rate -1",
+    "--learning-rate nan", "--weight-decay -1", "--alignment-weight -1", "--alignment-weight nan",
+    "--k 99999999999999999999", "--metric val_acc", "--mode max", "--anchor {}", "--anchor x",
+    "--budget 0%", "--budget 0M", "--budget 101%", f"--budget {'9' * 400}M", "--width 0",
+    "--width nan", "--width 1e300", "--resolution 99999999999999999999", "--held-out 1",
+    "--candidates=",
 ])  # fmt: skip
 def test_program_ends_before_data_are_read(words, capsys, monkeypatch):
     monkeypatch.setattr("nni_magic.programs.main.Program.load", None)
+    of_images = words.startswith(("--budget", "--width", "--resolution", "--held", "--candidates"))
     with pytest.raises(SystemExit) as ended:
-        main(["train", "bert", "--strategy", "magic_at", *words.split()])
+        main(["train", "proxyless" if of_images else "bert", "--strategy", "magic_at",
+              *words.split()])  # fmt: skip
     assert ended.value.code == 1
     name = re.match(r"--([\w-]+)", words)[1].replace("-", "_")
     out = capsys.readouterr().out

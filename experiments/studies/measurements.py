@@ -9,8 +9,8 @@ from typing import Any
 
 from experiments.studies.claims import claimed
 from experiments.studies.study import Study
-from nni_magic.programs.made_with import read_result
 from nni_magic.support.files import write_json
+from nni_magic.support.made_with import read_result
 
 __all__ = ["Measurements", "Record"]
 

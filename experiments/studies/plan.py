@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from experiments.studies.nasbench201 import NasBench201
 from experiments.studies.nasbench_macro import NasBenchMacro
@@ -17,6 +16,7 @@ from experiments.studies.trainings import VALIDATION_BATCHES, Children, Supernet
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.settings import AlignmentSettings
 from nni_magic.support.errors import check_choice, check_count, naming
+from nni_magic.support.yaml_files import read_settings
 from nni_magic.tasks.domain import Domain
 from nni_magic.tasks.language.bert import Bert
 from nni_magic.tasks.vision.proxyless import Proxyless
@@ -88,18 +88,26 @@ class Plan:
         ValueError
             If a setting is missing, unknown, or not accepted.
         """
-        settings = yaml.safe_load(path.read_text())
-        if not isinstance(settings, dict):
-            raise ValueError(f"plan {str(path)!r} holds no settings")
-        supernets = settings.pop("supernets", None) or {}
-        sections = {
-            "training": made(Training, settings.pop("training", None), "training"),
-            "children": made(Children, settings.pop("children", None), "children"),
-            "supernets": {
-                name: made(Supernets, one, f"supernets: {name}") for name, one in supernets.items()
-            },
-        }
-        return made(cls, settings, "the plan", **sections)
+        settings = read_settings("plan", path)
+        with naming(f"plan {str(path)!r}"):
+            supernets = settings.pop("supernets", None)
+            if not (supernets is None or isinstance(supernets, dict)):
+                raise ValueError(f"supernets is {supernets!r}; accepted are settings by names")
+            for name in supernets or {}:
+                if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+                    raise ValueError(
+                        f"a name of supernets is {name!r}; accepted are letters, digits, '_', '-' "
+                        "and '.', as files are named by it"
+                    )
+            sections = {
+                "training": made(Training, settings.pop("training", None), "training"),
+                "children": made(Children, settings.pop("children", None), "children"),
+                "supernets": {
+                    name: made(Supernets, one, f"supernets: {name}")
+                    for name, one in (supernets or {}).items()
+                },
+            }
+            return made(cls, settings, "settings", **sections)
 
     def _check_score_rows(self) -> None:
         least = VALIDATION_BATCHES * self.training.batch_size

@@ -1,4 +1,4 @@
-"""The settings of a plan that a result depends on; see :mod:`nni_magic.programs.made_with`.
+"""The settings of a plan that a result depends on; see :mod:`nni_magic.support.made_with`.
 
 So a study never takes a result of another plan for its own, even in the same folder.
 """

@@ -9,7 +9,7 @@ from nni.mutable import Sample
 
 from experiments.studies.plan import Plan
 from experiments.studies.records import child_settings, supernet_settings
-from nni_magic.programs.made_with import read_result
+from nni_magic.support.made_with import read_result
 
 __all__ = ["Results"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -14,7 +14,9 @@ from ..children.json_samples import json_form
 from ..children.samples import digest
 from ..scoring.scored import ScoredChild
 from ..search.population import Population
-from ..support.files import read_json, write_json
+from ..support.errors import naming
+from ..support.files import read_record, write_json
+from ..support.made_with import read_result
 
 __all__ = ["Generations", "Report"]
 
@@ -34,24 +36,47 @@ class Generations:
         Where the files lie.
     population
         As it is before the first generation; it is brought to the state of the files.
+    made_with
+        All that scores depend on, where the folder is not that of one experiment: it is kept with
+        the search, which is not continued with others.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or of a search made with something else.
     """
 
-    def __init__(self, folder: Path, population: Population) -> None:
+    def __init__(
+        self, folder: Path, population: Population, made_with: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = folder
         self.population = population
         self.reports: dict[str, Report] = {}  # by the number of the generation
-        if (state := read_json(folder / "search.json")) is not None:
-            self._load(state)
+        self._made_with = {} if made_with is None else {"made_with": made_with}
+        file, kinds = folder / "search.json", {"reports": Mapping, "population": Mapping}
+        if made_with is None:
+            state = read_record(file, **kinds)
+        else:
+            state = read_result(file, made_with, **kinds)
+        if state is not None:
+            with naming(repr(str(file))):
+                self._load(state)
 
-    def _load(self, state: Any) -> None:
-        try:
-            self.reports = dict(state["reports"])
-            self.population.load_state_dict(state["population"])
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+    def _load(self, state: Mapping[str, Any]) -> None:
+        reports = state["reports"]
+        for number, report in reports.items():
+            if not number.isdecimal() or not _is_report(report):
+                raise ValueError(
+                    f"its 'reports' has {report!r} for {number!r}; accepted are a generation's "
+                    "numbers by their names"
+                )
+        self.population.load_state_dict(state["population"])
+        if self.population.generation != len(reports):
             raise ValueError(
-                f"{str(self.folder / 'search.json')!r} holds no search ({error!r}); move it away "
-                "to search anew"
-            ) from error
+                f"its 'reports' are of {len(reports)} generations, and its 'population' of "
+                f"{self.population.generation}"
+            )
+        self.reports = dict(reports)
 
     def report(self, scores: Sequence[float]) -> Report:
         """Sum up the present generation: ``default`` is the best score known.
@@ -71,8 +96,11 @@ class Generations:
         report = self.report(scores)
         self.population.tell(self.population.ask(), scores)
         self.reports[str(generation)] = report
-        state = {"reports": self.reports, "population": json_form(self.population.state_dict())}
-        write_json(self.folder / "search.json", state)
+        population = json_form(self.population.state_dict())
+        write_json(
+            self.folder / "search.json",
+            {**self._made_with, "reports": self.reports, "population": population},
+        )
         return report
 
     def unscored(self, generation: int, child: int) -> Sample | None:
@@ -103,16 +131,17 @@ class Generations:
         report = self.report(open_scores)
         if not report:
             return {}
-        record = read_json(self._file(generation, child)) or {"score": report["default"]}
-        return {"default": record["score"], "best": report["default"]}
+        record = self._record(generation, child)
+        own = report["default"] if record is None else record["score"]
+        return {"default": own, "best": report["default"]}
 
     def _kept(self, generation: int) -> list[float]:
         """Scores of the generation's children, in the order asked; NaN where none is written."""
         scores = []
         for child, sample in enumerate(self.population.ask(), start=1):
-            record = read_json(self._file(generation, child)) or {}
-            same = record.get("digest") == digest(sample)
-            scores.append(record["score"] if same else math.nan)
+            record = self._record(generation, child)
+            same = record is not None and record["digest"] == digest(sample)
+            scores.append(record["score"] if record and same else math.nan)
         return scores
 
     def complete_before(self, generation: float) -> None:
@@ -126,8 +155,16 @@ class Generations:
         """Children with a finite score, best first."""
         return [child for child in self.population.best() if math.isfinite(child.score)]
 
+    def _record(self, generation: int, child: int) -> dict[str, Any] | None:
+        """What is written of a child: its digest, and its score, which is finite."""
+        return read_record(self._file(generation, child), digest=str, score=float)
+
     def _file(self, generation: int, child: int) -> Path:
         return self.folder / f"generation_{generation}" / f"child_{child}.json"
+
+
+def _is_report(report: Any) -> bool:
+    return isinstance(report, dict) and all(type(one) in (int, float) for one in report.values())
 
 
 def _finite(scores: Iterable[float]) -> list[float]:

@@ -46,7 +46,8 @@ from ..children.json_samples import json_form
 from ..children.samples import digest
 from ..scoring.scores import Score, checked_scores, direction
 from ..search.population import Population
-from ..support.files import read_json, write_json
+from ..support.errors import is_finite
+from ..support.files import read_record, write_json
 from ..support.locks import sole_writer
 from .generations import Generations, Report
 from .stages import Task
@@ -237,13 +238,19 @@ class Pipeline:
 
 def _kept(file: Path, child: str | None) -> Report | None:
     """What a record of a training reports, if there is one of that child."""
-    record = read_json(file)
+    kinds = {} if child is None else {"digest": str}
+    record = read_record(file, report=Mapping, **kinds)
     if record is None:
         return None
-    report = record.get("report") if isinstance(record, dict) else None
-    if not isinstance(report, dict) or not all(isinstance(v, float) for v in report.values()):
-        raise ValueError(f"{str(file)!r} holds no report; move it away to train anew")
-    return report if record.get("digest") == child else None
+    report: Report = record["report"]
+    for name, value in report.items():
+        if not is_finite(value):
+            raise ValueError(
+                f"{str(file)!r} is damaged: its {name!r} is {value!r}; accepted are finite numbers"
+            )
+    if "default" not in report:
+        raise ValueError(f"{str(file)!r} is damaged: its 'report' lacks 'default'")
+    return report if child is None or record["digest"] == child else None
 
 
 def experiment_folder() -> Path:

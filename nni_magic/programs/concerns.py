@@ -15,7 +15,10 @@ from ..support.errors import check_choice, check_count, check_number
 from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
 
-__all__ = ["PipelineRetraining", "Retraining", "Search", "Shrinking", "Supernet"]
+__all__ = ["MOST_CHILDREN", "PipelineRetraining", "Retraining", "Search", "Shrinking", "Supernet"]
+
+MOST_CHILDREN = 10**6
+"""Children that are drawn at once at most: where a space has fewer, they are sought for long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,8 @@ class Shrinking:
 
     def __post_init__(self) -> None:
         check_count("n_drop", self.n_drop, at_least=0)
-        check_count("evaluations", self.evaluations)
+        check_kinds(self)
+        check_count("evaluations", self.evaluations, at_most=MOST_CHILDREN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +104,8 @@ class Search:
 
     def __post_init__(self) -> None:
         check_count("search_children", self.search_children)
-        check_count("population", self.population)
+        check_count("population", self.population, at_most=MOST_CHILDREN)
+        check_kinds(self)
         if self.population > self.search_children:
             raise ValueError(
                 f"population is {self.population}; accepted are 1 to search_children, "
@@ -125,6 +130,7 @@ class Retraining:
 
     def __post_init__(self) -> None:
         check_count("retrain_epochs", self.retrain_epochs, at_least=0)
+        check_kinds(self)
         if self.retrain_learning_rate is not None:
             check_number("retrain_learning_rate", self.retrain_learning_rate, above=0)
 

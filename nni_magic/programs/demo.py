@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
-import yaml
 from nni.experiment import Experiment
 
 from ..manager.schedule import pipeline_steps
 from ..manager.tuner import MagicTuner
+from ..support.yaml_files import read_settings
 from .example import write
 from .reports import pipeline_table, strategies_table
 from .settings import DemoSettings
@@ -162,9 +162,10 @@ def run(settings: DemoSettings) -> None:
         If there is no such experiment.
     """
     path = settings.experiment or _example(settings)
-    if not path.is_file():
-        raise FileNotFoundError(f"experiment is {str(path)!r}; accepted is the path of a YAML file")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_settings("experiment", path)
+    for name in ("experimentWorkingDirectory", "maxTrialNumber"):
+        if name not in config:
+            raise ValueError(f"experiment {str(path)!r} lacks {name!r}")
     root = (path.parent / config["experimentWorkingDirectory"]).resolve()
     port, keep = free_port(settings.port), False
     experiment_id = create(path, port)

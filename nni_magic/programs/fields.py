@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import DocstringStyle, parse
 from jsonargparse import SUPPRESS
@@ -79,7 +79,8 @@ class Option:
             return list(value) if isinstance(value, (list, tuple)) else [value]
         if int in self.kinds and isinstance(value, float) and value.is_integer():
             return int(value)
-        if self.kinds == (str,) and type(value) in (int, float):  # such as a precision of 32
+        is_text = self.kinds == (str,) or get_origin(self.kinds[0]) is Literal
+        if is_text and type(value) in (int, float):  # such as a precision of 32
             return str(value)
         if self.hint is bool and not isinstance(value, bool):
             raise self.refusal(value)

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
 from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser
 
 from ..strategies.registry import METHODS
+from ..support.errors import naming
+from ..support.yaml_files import read_settings
 from ..tasks.settings import TaskSettings
 from .concerns import Supernet
 from .fields import Option, own_options, strategy_options
@@ -54,13 +55,16 @@ def read(
         If an option is unknown or its value is not accepted, or one is missing.
     """
     options = _options(kind, task)
-    named = [f"[{option.name}]" for option in options.values() if option.positional]
-    usage = " ".join([prog, *named, "[--option value ...]"])
+    positional = [f"[{option.name}]" for option in options.values() if option.positional]
+    usage = " ".join([prog, *positional, "[--option value ...]"])
     parser = _parser(options.values(), prog=prog, usage=usage, description=description)
     parser.add_argument("--config", type=Path, default=SUPPRESS, help="YAML file of settings")
     given = _parsed(parser, words, options)
     if (path := given.pop("config", None)) is not None:
-        given = typed(_yaml(path), options) | given
+        settings = read_settings("config", path)
+        with naming(f"config {str(path)!r}"):
+            named = {str(name).replace("-", "_"): value for name, value in settings.items()}
+            given = typed(named, options) | given
     if missing := [o.name for o in options.values() if o.required and o.name not in given]:
         name = missing[0].replace("_", "-")
         raise ValueError(f"{missing[0]} is missing; it is given as --{name}")
@@ -199,8 +203,14 @@ def _of_supernet(part: Supernet, given: Mapping[str, Any], task: type) -> Supern
     return dataclasses.replace(part, strategy=strategy, given={**part.given, **own})
 
 
+class _Parser(ArgumentParser):
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """The help, with ``Path`` where jsonargparse writes ``<class 'Path'>``."""
+        return re.sub(r"<class\s+'(\w+)'>", r"\1", super().format_help(*args, **kwargs))
+
+
 def _parser(options: Iterable[Option], **more: Any) -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False, default_env=False, allow_abbrev=False, **more)
+    parser = _Parser(exit_on_error=False, default_env=False, allow_abbrev=False, **more)
     groups: dict[str, Any] = {}
     for option in options:
         if option.group not in groups:
@@ -235,25 +245,3 @@ def _refusal(error: ArgumentError, options: _Options) -> ValueError:
     if key is None or value is None or key[1] not in options:
         return ValueError(message)
     return options[key[1]].refusal(value[1])
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    """Settings of a YAML file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it does not hold settings by name.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"config is {str(path)!r}; accepted is a YAML file of settings")
-    refusal = f"config is {str(path)!r}; accepted is a YAML file of settings"
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{refusal}, and it is none: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(refusal)
-    return {str(name).replace("-", "_"): value for name, value in found.items()}

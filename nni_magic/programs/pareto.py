@@ -10,7 +10,6 @@ scored is kept in ``scored.json``.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,24 @@ from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 
 from ..children.samples import candidates
 from ..search import ParetoFront, pareto_search
-from ..supernet.checkpoint import CHECKPOINT_KEY, check_space, load_supernet, read_checkpoint
-from ..support.files import write_json
+from ..supernet.checkpoint import (
+    CHECKPOINT_KEY,
+    check_space,
+    load_supernet,
+    read_checkpoint,
+    require_file,
+)
+from ..support.files import make_folder, write_json
 from ..support.locks import sole_writer
+from ..support.made_with import read_result
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
-from .made_with import read_result
+from .made_with import scored_with
 from .settings import Cost, ParetoSettings
 
 __all__ = ["run", "search"]
 
 UNITS = {"params": 1e3, "flops": 1e6}
-SCORING = ("batch_size", "validation_batches", "calibration_batches", "precision")
-"""Settings of the task that scores depend on."""
 
 
 def title(cost: Cost, domain: Domain) -> str:
@@ -68,12 +72,7 @@ def check_nothing_deleted(checkpoint: Path, space: ModelSpace) -> None:
 def search(domain: Domain, settings: ParetoSettings) -> ParetoFront:
     """Search, keeping what is scored; gives the front."""
     record = settings.output / "scored.json"
-    made_with = {
-        "checkpoint": hashlib.sha256(settings.checkpoint.read_bytes()).hexdigest(),
-        "cost": settings.cost,
-        **{name: getattr(settings.task, name) for name in SCORING},
-        "data": domain.describe(),
-    }
+    made_with = {"cost": settings.cost, **scored_with(domain, settings.checkpoint)}
     known = _known(record, made_with)
     space = domain.make_space()
     profiler = FlopsParamsProfiler(space, (domain.example(),))
@@ -100,13 +99,16 @@ def search(domain: Domain, settings: ParetoSettings) -> ParetoFront:
 
 
 def _known(record: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores that are there already, by the digests of children."""
-    known = (read_result(record, made_with) or {"known": {}}).get("known")
-    if not isinstance(known, dict):
-        raise ValueError(
-            f"{str(record)!r} holds no scores: its 'known' is {known!r}; move it away to search "
-            "anew"
-        )
+    """Scores and costs that are there already, by the digests of children."""
+    found = read_result(record, made_with, known=Mapping) or {"known": {}}
+    known: dict[str, Any] = found["known"]
+    for child, pair in known.items():
+        numbers = [one for one in pair if type(one) in (int, float)] if type(pair) is list else []
+        if len(numbers) != 2 or len(pair) != 2:
+            raise ValueError(
+                f"{str(record)!r} is damaged: its 'known' has {pair!r} for child {child!r}; "
+                "accepted are a score and a cost"
+            )
     return known
 
 
@@ -120,11 +122,9 @@ def run(task: Task, settings: ParetoSettings) -> None:
     ValueError
         If another run writes into the folder.
     """
-    if not settings.checkpoint.is_file():
-        raise FileNotFoundError(
-            f"checkpoint is {str(settings.checkpoint)!r}; accepted is the file of a supernet"
-        )
-    settings.output.mkdir(parents=True, exist_ok=True)
+    require_file(settings.checkpoint)
+    make_folder("output", settings.output)
+    make_folder("cache", settings.task.cache)
     with sole_writer(settings.output, "output"):
         front = search(task.load()(settings.task), settings)
         front.write_csv(settings.output / "front.csv")

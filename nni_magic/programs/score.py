@@ -13,7 +13,7 @@ of its time: the searches of ``nni_magic.search`` score hundreds meanwhile.
 from __future__ import annotations
 
 from ..manager.trial import ManagedTrial
-from ..supernet.checkpoint import load_supernet
+from ..supernet.checkpoint import load_supernet, require_file
 from ..tasks.registry import Task
 from .settings import ScoreSettings
 
@@ -22,6 +22,7 @@ __all__ = ["run_trial", "score"]
 
 def score(task: Task, settings: ScoreSettings, trial: ManagedTrial) -> float:
     """Validation loss of the child that the tuner chose, with inherited weights."""
+    require_file(settings.checkpoint)  # before data are read
     domain = task.load()(settings.task)
     supernet = load_supernet(settings.checkpoint, domain.make_space())
     return domain.child_evaluator(supernet)([trial.parameters])[0]

@@ -16,7 +16,7 @@ from ..strategies.settings import AlignmentSettings
 from ..support.errors import check_choice, check_count
 from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
-from .concerns import PipelineRetraining, Retraining, Search, Shrinking, Supernet
+from .concerns import MOST_CHILDREN, PipelineRetraining, Retraining, Search, Shrinking, Supernet
 
 __all__ = [
     "Cost", "DemoSettings", "ExampleSettings", "ParetoSettings", "PipelineSettings",
@@ -82,7 +82,7 @@ class PipelineSettings:
     population: int = Search.population
 
     def __post_init__(self) -> None:
-        check_count("population", self.population)
+        check_count("population", self.population, at_most=MOST_CHILDREN)
         check_kinds(self)
         check_choice("strategy", self.supernet.strategy, METHODS)
         _check_training(self.task, self.supernet, self.retraining)
@@ -137,7 +137,7 @@ class ParetoSettings:
     def __post_init__(self) -> None:
         check_choice("cost", self.cost, get_args(Cost))
         check_count("generations", self.generations)
-        check_count("population", self.population)
+        check_count("population", self.population, at_most=MOST_CHILDREN)
         check_kinds(self)
 
 

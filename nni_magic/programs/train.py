@@ -14,9 +14,9 @@ the best one is trained from scratch and tested on data that no search has seen.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean, stdev
@@ -27,26 +27,36 @@ from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
 from ..children.samples import digest
+from ..manager.generations import Generations
 from ..manager.trial import ManagedTrial
 from ..scoring.scored import ScoredChild
-from ..search import Evolution, Population, ProgressiveShrinking
+from ..search import ChildEvaluator, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
-from ..support.files import write_json
+from ..support.files import make_folder, write_json
 from ..support.locks import sole_writer
 from ..support.records import count_params
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
+from .clock import Clock, TimedEpochs
 from .concerns import Search
+from .made_with import scored_with
 from .options import flat, plain, replaced
 from .settings import TrainSettings
 from .training import check_retraining, train_child, train_supernet
 
 __all__ = ["run", "run_trial", "search"]
 
+_logger = logging.getLogger(__name__)
+
 
 def search(
-    domain: Domain, settings: Search, supernet: ModelSpace, survivor: Sample | None = None
+    domain: Domain,
+    settings: Search,
+    supernet: ModelSpace,
+    folder: Path,
+    clock: Clock,
+    survivor: Sample | None = None,
 ) -> dict[str, Any]:
     """Search the children by evolution, on the weights that they inherit.
 
@@ -58,6 +68,11 @@ def search(
         Of the search.
     supernet
         The trained supernet.
+    folder
+        Of its ``supernet.ckpt``; every generation that is scored is kept there, in ``search.json``,
+        and a search that is started again continues behind it.
+    clock
+        Times the generations.
     survivor
         The child that progressive shrinking has left: there is nothing else to search.
 
@@ -70,28 +85,21 @@ def search(
     Raises
     ------
     ValueError
-        If losses are not numbers: the training has diverged.
+        If losses are not numbers: the training has diverged. Or if the folder holds another
+        search, or a longer one.
     """
     evaluate = domain.child_evaluator(supernet)
-    options = {"seed": domain.settings.seed, "filter": domain.filter}
-    random_children = Population(supernet, size=settings.population, **options).ask()
-    first = evaluate(random_children)
-    if survivor is None:
-        evolution = Evolution(
-            generations=settings.search_children // settings.population,
-            population=settings.population,
-            start=random_children,
-            **options,
-        )
-        ranked = evolution.search(supernet, evaluate)
-    else:
-        ranked = [ScoredChild(survivor, evaluate([survivor])[0])]
-    losses = [child.score for child in ranked]
-    if diverged := sum(not math.isfinite(loss) for loss in losses):
-        raise ValueError(
-            f"{diverged} of {len(losses)} children have no finite validation loss: the training "
-            f"has diverged; learning_rate is {domain.settings.learning_rate}, try a smaller one"
-        )
+    size, seed = settings.population, domain.settings.seed
+    population = Population(supernet, size=size, seed=seed, filter=domain.filter)
+    random_children = population.ask()
+    made_with = {**scored_with(domain, folder / "supernet.ckpt"), "population": size, "seed": seed}
+    generations = Generations(folder, population, made_with)
+    n = settings.search_children // size if survivor is None else 1
+    ranked = _evolved(generations, n, evaluate, domain, clock)
+    scores = {digest(child.sample): child.score for child in ranked}
+    first = [scores[digest(sample)] for sample in random_children]
+    if survivor is not None:
+        ranked = [ScoredChild(survivor, *_finite(evaluate([survivor]), domain))]
     best, loss = ranked[0]
     return {
         "children": len(ranked),
@@ -108,6 +116,42 @@ def search(
     }
 
 
+def _evolved(
+    generations: Generations, n: int, evaluate: ChildEvaluator, domain: Domain, clock: Clock
+) -> list[ScoredChild]:
+    """Score what is missing of so many generations, and give all children, best first."""
+    kept, size = len(generations.reports), generations.population.size
+    if kept > n:
+        raise ValueError(
+            f"search_children is less than {kept * size}, though so many are scored already; "
+            f"accepted are at least as many, or move {str(generations.folder / 'search.json')!r} "
+            "away to search anew"
+        )
+    clock.begin(anew=None if kept else "search")
+    for number in range(kept + 1, n + 1):
+        if not (children := generations.population.ask()):
+            _logger.info("No further child is found; the search ends")
+            break
+        scores = _finite(evaluate(children), domain)
+        clock.add("search")
+        report = generations.complete(number, scores)
+        _logger.info(
+            "Generation %d of %d: %d children scored, the best has %.6g",
+            number, n, len(children), report["default"],
+        )  # fmt: skip
+    return generations.population.best()
+
+
+def _finite(losses: list[float], domain: Domain) -> list[float]:
+    """Give losses that are all numbers, or raise a ``ValueError``."""
+    if diverged := sum(not math.isfinite(loss) for loss in losses):
+        raise ValueError(
+            f"{diverged} of {len(losses)} children have no finite validation loss: the training "
+            f"has diverged; learning_rate is {domain.settings.learning_rate}, try a smaller one"
+        )
+    return losses
+
+
 def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[str, Any]:
     """Train, search, train the best child, report and write the results; gives what it wrote.
 
@@ -119,8 +163,8 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
     ValueError
         If another run writes into the folder.
     """
-    folder = settings.output or _default_folder(domain)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder("output", settings.output or _default_folder(domain))
+    make_folder("cache", settings.task.cache)
     with sole_writer(folder, "output") if trial.is_first_rank else nullcontext():
         return _run(domain, settings, trial, folder)
 
@@ -131,10 +175,12 @@ def _run(
     space = domain.make_space()
     if settings.retraining.retrain_epochs:
         check_retraining(domain, settings.retraining)
-    clock = Clock()
+    clock = Clock(folder / "seconds.json")
+    timed = [TimedEpochs(clock, part) for part in ("train", "retrain") if trial.is_first_rank]
     strategy = train_supernet(
-        domain, settings.supernet, space, trial, folder, logs=folder, shrinking=settings.shrinking
-    )
+        domain, settings.supernet, space, trial, folder, logs=folder,
+        shrinking=settings.shrinking, callbacks=timed[:1],
+    )  # fmt: skip
     if not trial.is_first_rank:
         return {}
     survivor = None
@@ -142,25 +188,22 @@ def _run(
         survivor = strategy.oneshot_module.export()
         write_history(strategy.shrinking.history, folder / "shrinking.csv")
         plot_history(strategy.shrinking.history, folder / "shrinking.png")
-    clock("train")
-    found = search(domain, settings.search, space, survivor)
+    found = search(domain, settings.search, space, folder, clock, survivor)
     best = found["best_child"]
     write_json(folder / "best_child.json", best)
-    clock("search")
     if settings.retraining.retrain_epochs:
         where = folder / "retrained"
         checkpoint = where / f"{digest(best['sample'])}.ckpt"
         _, found["retrained"] = train_child(
-            domain, settings.retraining, best["sample"], trial, checkpoint, where,
+            domain, settings.retraining, best["sample"], trial, checkpoint, where, timed[1:],
             devices=1, strategy="auto",
         )  # fmt: skip
-        clock("retrain")
     results = {
         "settings": {**plain(flat(settings)), "output": str(folder)},
         "versions": domain.versions(),
         **domain.describe(),
         "steps": domain.settings.epochs * domain.settings.epoch_steps,
-        **clock.seconds,
+        **{f"{part}_seconds": round(seconds, 1) for part, seconds in clock.seconds.items()},
         **found,
     }
     write_json(folder / "results.json", results)
@@ -171,20 +214,6 @@ def _run(
 def _default_folder(domain: Domain) -> Path:
     """The folder of the trial, or without a manager one with the name of the task."""
     return Path(os.environ.get("NNI_OUTPUT_DIR", f"runs/{type(domain).__name__.lower()}"))
-
-
-class Clock:
-    """Wall times of a run's parts, one after the other."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def __call__(self, part: str) -> None:
-        """End a part."""
-        now = time.monotonic()
-        self.seconds[f"{part}_seconds"] = round(now - self._last, 1)
-        self._last = now
 
 
 def report(trial: ManagedTrial, found: dict[str, Any]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +18,14 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import RawFormatModelSpace, model_context
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from ..manager.trial import ManagedTrial, ReportValidation
 from ..search import ProgressiveShrinking
 from ..strategies.base import SupernetStrategy
 from ..strategies.registry import method
 from ..supernet.checkpoint import AtomicCheckpointIO
+from ..supernet.ranks import ending_together
 from ..supernet.replay import Replay, batches_done, resumable
 from ..supernet.resume import RandomState
 from ..support.errors import check_count
@@ -35,8 +38,8 @@ from .options import plain
 _logger = logging.getLogger(__name__)
 
 UNTRAINED = {
-    "cache", "corpus", "data", "devices", "distributed", "download", "not_finite", "threads",
-    "workers",
+    "cache", "corpus", "data", "devices", "distributed", "download", "not_finite", "rank_timeout",
+    "threads", "workers",
 }  # fmt: skip
 """Settings that change nothing in a training, or may change when it goes on; data have digests."""
 
@@ -87,6 +90,7 @@ def train_supernet(
     *,
     logs: Path,
     shrinking: Shrinking | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> SupernetStrategy:
     """Train the supernet in place, into ``supernet.ckpt``; continue from there if it exists.
 
@@ -106,8 +110,9 @@ def train_supernet(
         "strategy": supernet.strategy, **asdict(supernet.settings_for(task)),
     }  # fmt: skip
     evaluator = _evaluator(
-        domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with)
-    )
+        domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with),
+        callbacks,
+    )  # fmt: skip
     strategy = make_strategy(task, supernet, shrinking, domain.filter)
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return strategy
@@ -120,6 +125,7 @@ def train_child(
     trial: ManagedTrial,
     checkpoint: Path,
     logs: Path,
+    callbacks: Sequence[pl.Callback] = (),
     **trainer_kwargs: Any,
 ) -> tuple[ModelSpace, dict[str, float]]:
     """Train a child from scratch, and test it; continue from its checkpoint if that exists.
@@ -139,11 +145,12 @@ def train_child(
     del made_with["epochs"]  # of a supernet
     evaluator = _evaluator(
         domain, trial, checkpoint, logs, retraining.retrain_epochs,
-        {**_made_with(domain, made_with), "sample": sample},
+        {**_made_with(domain, made_with), "sample": sample}, callbacks,
         learning_rate=retraining.retrain_learning_rate, **trainer_kwargs,
     )  # fmt: skip
     evaluator.trainer.callbacks.append(Resume(evaluator))
-    evaluator.evaluate(child)
+    with ending_together(evaluator.trainer):
+        evaluator.evaluate(child)
     [tested] = evaluator.trainer.test(evaluator.module, domain.test_data(), verbose=False)
     return child, {"loss": tested[domain.loss], "accuracy": tested[domain.accuracy]}
 
@@ -169,6 +176,7 @@ def _evaluator(
     logs: Path,
     epochs: int,
     made_with: Mapping[str, Any],
+    callbacks: Sequence[pl.Callback],
     *,
     learning_rate: float | None = None,
     **trainer_kwargs: Any,
@@ -190,7 +198,7 @@ def _evaluator(
             "accumulate_grad_batches": settings.accumulate,
             "devices": settings.devices,
             "precision": settings.precision,
-            "strategy": settings.distributed,
+            "strategy": _distributed(settings),
             "sync_batchnorm": settings.sync_batchnorm,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
@@ -200,6 +208,7 @@ def _evaluator(
             "callbacks": [
                 MadeWith(checkpoint, made_with),
                 ReportValidation(trial),
+                *callbacks,
                 ModelCheckpoint(
                     checkpoint.parent, checkpoint.stem, enable_version_counter=False,
                     save_on_train_epoch_end=True,
@@ -214,6 +223,14 @@ def _evaluator(
     if checkpoint.exists():
         evaluator.fit_kwargs = {"ckpt_path": str(checkpoint), "weights_only": True}
     return evaluator
+
+
+def _distributed(settings: TaskSettings) -> Any:
+    """Lightning's strategy of that name, with the time-out."""
+    if settings.distributed == "auto":
+        return "auto"
+    timeout = timedelta(seconds=settings.rank_timeout)
+    return DDPStrategy(find_unused_parameters=True, timeout=timeout)
 
 
 def check_epoch(

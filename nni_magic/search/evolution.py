@@ -35,6 +35,7 @@ from ..support.errors import check_count
 from ..support.modes import Mode, mode_of
 from .evaluation import ChildEvaluator
 from .population import Population, check_settings, start_of
+from .population_state import checked_state
 
 __all__ = ["Evolution"]
 
@@ -218,6 +219,14 @@ class Evolution(Strategy):
         return self._loaded if self._population is None else self._population.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Let the next search, and no later one, continue where :meth:`state_dict` was taken."""
+        """Let the next search, and no later one, continue where :meth:`state_dict` was taken.
+
+        Raises
+        ------
+        ValueError
+            If it is no such state.
+        """
+        if state_dict != {}:  # as it is before a search
+            checked_state(state_dict)
         self._loaded = dict(state_dict)
         self._population = None

@@ -27,6 +27,7 @@ from ..scoring.scored import ScoredChild
 from ..scoring.scores import checked_scores
 from ..support.errors import check_choice, check_count, check_number
 from ..support.modes import Mode
+from .population_state import checked_state
 
 __all__ = ["Population", "check_settings", "mutate", "start_of"]
 
@@ -174,15 +175,19 @@ class Population:
         Raises
         ------
         ValueError
-            If the state is of a space with other labels or choices.
+            If it is no such state, or of a space with other labels or choices.
         """
-        scored = [
-            ScoredChild(self._own(sample, "the state's sample"), score)
-            for sample, score in state["scored"]
-        ]
+        scored = checked_state(state)
+        children = [ScoredChild(self._own(s, "the state's sample"), score) for s, score in scored]
+        named = {self.sampler.name(child.sample): child for child in children}
+        if len(named) < len(children):
+            raise ValueError(
+                f"the state's scored has {len(children)} children, of which {len(named)} differ; "
+                "accepted are those that all differ"
+            )
         self.seed = state["seed"]
         self.generation = state["generation"]
-        self._scored = {self.sampler.name(child.sample): child for child in scored}
+        self._scored = named
         self._asked = None
 
     def _propose(self) -> dict[str, Sample]:

@@ -31,6 +31,7 @@ from ..supernet.checkpoint import guard
 from ..supernet.conversion import PathSampling
 from ..supernet.distributed import require_own_process
 from ..supernet.loaders import VALIDATION, late
+from ..supernet.ranks import ending_together
 from ..supernet.replay import batches_done, resumable
 from .module import SupernetModule
 from .settings import SupernetSettings
@@ -159,11 +160,13 @@ class SupernetStrategy(PathSampling):
             self._datamodule = evaluator.datamodule
         mutated = super().mutate_evaluator(evaluator)
         guard(mutated.trainer.strategy)
+        self._trainer = mutated.trainer
         return mutated
 
     def _run(self) -> None:
         try:
-            super()._run()
+            with ending_together(self._trainer):
+                super()._run()
         finally:
             # NNI puts the strategy's loaders over those of a DataModule, which is the user's.
             if self._datamodule is not None:

@@ -19,7 +19,7 @@ from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [
     "CHECKPOINT_KEY", "FORMAT", "AtomicCheckpointIO", "check_resumable", "check_space",
-    "check_training", "guard", "load_supernet", "read_checkpoint",
+    "check_training", "guard", "load_supernet", "read_checkpoint", "require_file",
 ]  # fmt: skip
 
 CHECKPOINT_KEY = "nni_magic"
@@ -125,14 +125,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def require_file(path: Path) -> None:
+    """Raise a ``FileNotFoundError`` unless a checkpoint is there."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"checkpoint is {str(path)!r}, which is not a file; accepted is the file of a supernet"
+        )
+
+
 def _is_local(path: str | Path) -> bool:
     return "://" not in str(path)
 
 
 def _read(path: Path, map_location: Any, weights_only: bool) -> dict[str, Any]:
     name = f"checkpoint {str(path)!r}"
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint is {str(path)!r}, which is not a file")
+    require_file(path)
     with path.open("rb") as file:
         check_seal(file, name)
         checkpoint = load_plain(file, name, map_location, weights_only)

@@ -8,9 +8,13 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 __all__ = [
-    "among", "check_choice", "check_count", "check_flag", "check_number", "check_seed", "is_finite",
-    "naming", "one_clear_message",
+    "RankError", "among", "check_choice", "check_count", "check_flag", "check_number", "check_seed",
+    "is_finite", "naming", "one_clear_message",
 ]  # fmt: skip
+
+
+class RankError(RuntimeError):
+    """Another process of a distributed training has failed, or does not answer."""
 
 
 def check_count(name: str, value: Any, *, at_least: int = 1, at_most: float = math.inf) -> None:
@@ -147,7 +151,7 @@ def naming(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_clear_message(*, elsewhere: bool = False) -> Iterator[None]:
-    """End a program on a user's mistake with one line and status 1.
+    """End a program on a user's mistake, or one of the system's, with one line and status 1.
 
     The line goes where the program's output goes, or ``elsewhere``, to the standard error.
 
@@ -156,7 +160,7 @@ def one_clear_message(*, elsewhere: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError, RankError) as error:
         if isinstance(error, ModuleNotFoundError) and "pip install" not in str(error):
             raise
         print(f"error: {error}", flush=True, file=sys.stderr if elsewhere else sys.stdout)

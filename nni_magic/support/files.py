@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["atomic_file", "read_json", "write_json", "write_picture", "write_table"]
+from .kinds import fits, in_words
+
+__all__ = [
+    "atomic_file", "check_record", "file_digest", "make_folder", "read_json", "read_record",
+    "write_json", "write_picture", "write_table",
+]  # fmt: skip
 
 
 @contextmanager
@@ -89,20 +96,103 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
     return None
 
 
+def make_folder(name: str, path: Path) -> Path:
+    """Make a folder with its parents, unless it is there, and give it.
+
+    Parameters
+    ----------
+    name
+        Of the setting that it is given as.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made, or not be written into.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        problem = None if os.access(path, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        problem = error.strerror
+    if problem is not None:
+        raise ValueError(
+            f"{name} is {str(path)!r}; accepted are folders to write into: {problem}"
+        )
+    return path
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; ``None`` if it is not there.
 
     Raises
     ------
     ValueError
-        Naming the file, if it is no JSON.
+        Naming the file, if it is no JSON, holds only ``null``, or a key twice.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} is damaged, or no JSON at all: {error}") from error
+    if found is None:
+        raise ValueError(f"{str(path)!r} is damaged: it holds null")
+    return found
+
+
+def _once_each(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return found
+
+
+def read_record(path: Path, **kinds: Any) -> dict[str, Any] | None:
+    """Read a JSON file that holds values by name; ``None`` if it is not there.
+
+    Parameters
+    ----------
+    path
+        The file.
+    **kinds
+        Types of the values that it must hold; see :func:`nni_magic.support.kinds.fits`.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, and what it lacks or holds of another type.
+    """
+    record = read_json(path)
+    if record is not None:
+        check_record(path, record, **kinds)
+    return record
+
+
+def check_record(path: Path, record: Any, **kinds: Any) -> None:
+    """Make sure that what was read of a file holds values of some types, by name.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_record`.
+    """
+    name = f"{str(path)!r} is damaged"
+    if not isinstance(record, dict):
+        raise ValueError(f"{name}: it holds {record!r}; accepted are mappings")
+    for key, kind in kinds.items():
+        if key not in record:
+            raise ValueError(f"{name}: it lacks {key!r}")
+        if not fits(record[key], kind):
+            raise ValueError(
+                f"{name}: its {key!r} is {record[key]!r}; accepted are {in_words(kind)}"
+            )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -40,7 +40,9 @@ def check_kinds(settings: Any) -> None:
     kind: type = type(settings)
     for name, hint in _hints(kind).items():
         if not fits(value := getattr(settings, name), hint):
-            raise ValueError(f"{name} is {value!r}; accepted are {in_words(hint)}")
+            is_huge = isinstance(value, Integral) and abs(int(value)) >= 2**63
+            words = f"{in_words(hint)}{' below 2**63' if is_huge else ''}"
+            raise ValueError(f"{name} is {value!r}; accepted are {words}")
 
 
 @cache
@@ -55,7 +57,8 @@ def _hints(kind: type) -> dict[str, Any]:
 def fits(value: Any, hint: Any) -> bool:
     """Tell whether a value is of an annotated type.
 
-    Numbers of numpy are numbers, ``True`` is none, and those that are not finite are none either.
+    Numbers of numpy are numbers, ``True`` is none, and those that are not finite are none either,
+    nor whole ones that do not fit into 64 bits.
     Text is not blank, and where several values are taken there is one at least.
 
     Examples
@@ -76,7 +79,8 @@ def fits(value: Any, hint: Any) -> bool:
     if kind is float:
         return is_finite(value)
     if kind is int:
-        return isinstance(value, Integral) and not isinstance(value, bool)
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        return whole and abs(int(value)) < 2**63
     return isinstance(value, kind) and (kind is not str or value.strip() != "")
 
 

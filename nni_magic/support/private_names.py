@@ -66,6 +66,8 @@ PRIVATE_NAMES = (
                 "likewise"),
     PrivateName("torch._weights_only_unpickler", "_get_user_allowed_globals", ("supernet",),
                 "likewise"),
+    PrivateName("torch.distributed.distributed_c10d", "_get_default_store", ("supernet",),
+                "where ranks leave their errors when their collectives have failed"),
     # Lightning: what its trainer does before it calls a step
     PrivateName("pytorch_lightning.LightningModule", "_on_before_batch_transfer", ("supernet",),
                 "a batch passes the module's hooks as in the trainer"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import platform
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from nni.nas.profiler.pytorch.flops import FlopsParamsProfiler
 from torch import Tensor, nn
 
 from .. import __version__
+from .files import file_digest
 
 __all__ = ["count_flops", "count_params", "provenance"]
 
@@ -50,9 +50,7 @@ def provenance(*, seed: int, checkpoint: str | Path | None = None, **extra: Any)
         },
     }
     if checkpoint is not None:
-        with open(checkpoint, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        record["checkpoint"] = {"name": Path(checkpoint).name, "sha256": sha256}
+        record["checkpoint"] = {"name": Path(checkpoint).name, "sha256": file_digest(checkpoint)}
     return {**record, **extra}
 
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, get_args
 
 from ..strategies.settings import SupernetSettings
-from ..support.errors import check_count, check_number
+from ..support.errors import check_choice, check_count, check_number
 from ..support.kinds import check_kinds
 
 MOST_SEED = 2**32 - 1
 """The largest seed that Lightning takes."""
 MOST_AT_ONCE = 1024
-"""Most threads or processes: above it some machines crash instead of refusing."""
+"""Most threads, processes or devices: above it some machines crash instead of refusing."""
+Precision = Literal[
+    "32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "transformer-engine",
+    "transformer-engine-float16", "64", "32", "16", "bf16",
+]  # fmt: skip
+"""Names that Lightning has for precisions."""
+Distributed = Literal["auto", "ddp_find_unused_parameters_true"]
+"""Those of Lightning's strategies that a supernet can be trained with."""
+MOST_SECONDS = 7 * 24 * 3600
+"""The longest wait, a week."""
 _DEVICES = r"auto|-1|[1-9]\d*|\d+(,\d+)*,|\d+(,\d+)+"
 
 __all__ = ["Machine", "Scoring", "TaskSettings", "Training"]
@@ -96,7 +105,9 @@ class Machine:
     precision
         Precision of numbers, as Lightning takes it, such as ``bf16-mixed``.
     distributed
-        Lightning's strategy for several devices, such as ``ddp_find_unused_parameters_true``.
+        Lightning's strategy; for several devices ``ddp_find_unused_parameters_true``.
+    rank_timeout
+        Seconds that the process of a device waits for another that has stopped, before both end.
     sync_batchnorm
         Take BatchNorm's statistics over the batches of all devices.
     """
@@ -104,18 +115,33 @@ class Machine:
     workers: int = 0
     threads: int = 0
     devices: int | str = "auto"
-    precision: str = "32-true"
-    distributed: str = "auto"
+    precision: Precision = "32-true"
+    distributed: Distributed = "auto"
+    rank_timeout: int = 600
     sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):
             check_count(name, getattr(self, name), at_least=0, at_most=MOST_AT_ONCE)
-        if not re.fullmatch(_DEVICES, str(self.devices)):
+        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("distributed", self.distributed, get_args(Distributed))
+        check_count("rank_timeout", self.rank_timeout, at_most=MOST_SECONDS)
+        if not _is_devices(str(self.devices)):
             raise ValueError(
-                f"devices is {self.devices!r}; accepted are 'auto', a number of devices, -1 for "
-                "all, and their numbers with commas, such as '0,1' or '2,'"
+                f"devices is {self.devices!r}; accepted are 'auto', a number of devices up to "
+                f"{MOST_AT_ONCE}, -1 for all, and their numbers with commas, none of them twice, "
+                "such as '0,1' or '2,'"
             )
+
+
+def _is_devices(text: str) -> bool:
+    named = [int(number) for number in text.split(",") if number.isdecimal()]
+    at_most = [] if "," in text else named
+    return (
+        re.fullmatch(_DEVICES, text) is not None
+        and len(set(named)) == len(named)
+        and all(number <= MOST_AT_ONCE for number in at_most)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

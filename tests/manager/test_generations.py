@@ -170,8 +170,59 @@ def test_search_of_another_space_is_refused(tmp_path):
         opened(tmp_path, space_type=MixedSpace)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "null1", '{"reports": {}}'])
-def test_malformed_search_does_not_start_over(content, tmp_path):
-    (tmp_path / "search.json").write_text(content)
-    with pytest.raises(ValueError, match=r"search.json' (holds no search|is damaged, or no JSON)"):
+WHOLE = {"reports": {}, "population": {"seed": 2, "generation": 0, "scored": []}}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", " is damaged, or no JSON at all: Expecting value"),
+    ("null1", " is damaged, or no JSON at all: Extra data"),
+    ("null", " is damaged: it holds null"),
+    ("[]", r" is damaged: it holds \[\]; accepted are mappings"),
+    ("{}", " is damaged: it lacks 'reports'"),
+    ('{"reports": {}}', " is damaged: it lacks 'population'"),
+    ('{"reports": [], "population": {}}', r" is damaged: its 'reports' is \[\]; accepted are map"),
+    ('{"reports": {}, "reports": {}}', ".*key 'reports' is there twice"),
+    ({**WHOLE, "reports": {"first": {}}}, ": its 'reports' has {} for 'first'; accepted are a gen"),
+    ({**WHOLE, "reports": {"1": 0.5}}, ": its 'reports' has 0.5 for '1'; accepted"),
+    ({**WHOLE, "reports": {"1": {"default": "x"}}}, ": its 'reports' has .* for '1'; accepted"),
+    ({**WHOLE, "reports": {"1": {}}}, ": its 'reports' are of 1 generations, and its 'population'"),
+    ({**WHOLE, "population": {}}, ": the state lacks 'seed'"),
+])  # fmt: skip
+def test_malformed_search_does_not_start_over(content, message, tmp_path):
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / "search.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"search.json'{message}"):
         opened(tmp_path)
+    assert (tmp_path / "search.json").read_text() == text
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "is damaged, or no JSON"),
+    ("{}", "is damaged: it lacks 'digest'"),
+    ('{"digest": "a"}', "is damaged: it lacks 'score'"),
+    ('{"digest": "a", "score": "0.5"}', "is damaged: its 'score' is '0.5'; accepted are finite"),
+    ('{"digest": "a", "score": NaN}', "is damaged: its 'score' is nan; accepted are finite"),
+])  # fmt: skip
+def test_malformed_score_of_a_child_is_not_taken_for_missing(content, message, tmp_path):
+    generations = opened(tmp_path)
+    (tmp_path / "generation_1").mkdir()
+    (tmp_path / "generation_1" / "child_2.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"child_2.json' {message}"):
+        generations.unscored(1, 1)
+
+
+def test_search_made_with_something_else_is_not_continued(tmp_path):
+    generations = Generations(tmp_path, population(), {"checkpoint": "a", "batch_size": 4})
+    generations.complete(1, losses(generations))
+    again = Generations(tmp_path, population(), {"checkpoint": "a", "batch_size": 4})
+    assert again.reports == generations.reports
+    with pytest.raises(ValueError, match=r"search.json' was made with .*: batch_size is 4 there"):
+        Generations(tmp_path, population(), {"checkpoint": "a", "batch_size": 8})
+    assert opened(tmp_path).reports == generations.reports
+
+
+def test_search_that_does_not_tell_what_it_was_made_with_is_not_continued(tmp_path):
+    generations = opened(tmp_path)
+    generations.complete(1, losses(generations))
+    with pytest.raises(ValueError, match=r"search.json' does not record the settings"):
+        Generations(tmp_path, population(), {"checkpoint": "a"})

@@ -149,7 +149,7 @@ def test_killed_training_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("record", ["[]", "{}", '{"report": 1}', '{"report": {"default": "x"}}'])
 def test_malformed_record_of_a_training_is_named(tmp_path, record):
     (tmp_path / "supernet.json").write_text(record)
-    with pytest.raises(ValueError, match=r"supernet.json' holds no report; move it away to train"):
+    with pytest.raises(ValueError, match=r"supernet.json' is damaged: "):
         trial(tmp_path, "supernet", train_supernet=lambda: {"default": 1})
 
 

@@ -36,7 +36,7 @@ def test_strategy_must_be_known_and_given():
         (Search, {"population": 3, "search_children": 2}, "population is 3; accepted are 1 to sea"),
         (Search, {"search_children": 0}, "search_children is 0; accepted are whole numbers of at"),
         (Shrinking, {"n_drop": -1}, "n_drop is -1; accepted are whole numbers of at least 0"),
-        (Shrinking, {"evaluations": 0}, "evaluations is 0; accepted are whole numbers of at leas"),
+        (Shrinking, {"evaluations": 0}, "evaluations is 0; accepted are whole numbers from 1 to 1"),
         (Retraining, {"retrain_epochs": -1}, "retrain_epochs is -1; accepted are whole numbers of"),
         (Retraining, {"retrain_learning_rate": 0.0}, "retrain_learning_rate is 0.0; accepted are"),
         (PipelineRetraining, {"retrain_epochs": 0}, "retrain_epochs is 0; accepted are whole num"),

@@ -198,7 +198,7 @@ def test_create_says_that_a_port_is_busy(environment):
 
 
 def test_missing_experiment_is_named():
-    with pytest.raises(FileNotFoundError, match=r"experiment is 'nowhere.yml'; accepted is the pa"):
+    with pytest.raises(FileNotFoundError, match=r"experiment is 'nowhere.yml'; accepted is a YAML"):
         demo.run(DemoSettings(experiment=Path("nowhere.yml")))
 
 

@@ -127,7 +127,7 @@ def test_flag_is_a_parameter(name):
         ({"strategy": "darts"}, f"strategy is 'darts'; accepted are {NAMES}"),
         ({"lr": 0.1}, r"setting is 'lr'; accepted are .*, learning_rate, "),
         ({"preset": "huge"}, r"preset is 'huge'; accepted are 'base', 'compression', 'analysis', "),
-        ({"population": 0}, r"population is 0; accepted are whole numbers of at least 1"),
+        ({"population": 0}, "population is 0; accepted are whole numbers from 1 to 10"),
         ({"population": 1001}, r"population is 1001; accepted are 1 to search_children, which"),
         ({"search_children": 49}, r"population is 50; accepted are 1 to search_children, .* 49"),
         ({"k": 1.5}, r"k is 1.5; accepted are whole numbers"),
@@ -328,7 +328,8 @@ def test_help_shows_every_option_with_its_default_and_loads_neither_torch_nor_nn
             for name in row.options:
                 assert f"--{name.replace('_', '-')} " in text
         assert "(default: 16 (magic_a, magic_at); 100 (percentile_anchor))" in text
-        assert "(default: runs/cache)" in text
+        assert "(default: runs/cache) (type: Path)" in text
+    assert "<class" not in text
     if words == "train bert":
         assert "Optimizer steps in an epoch (default: 100) (type: int)" in text
 

@@ -113,8 +113,14 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
     assert "error: checkpoint is 'nowhere.ckpt'; accepted is" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("known", [{}, {"known": [1]}])
-def test_record_without_scores_is_named(tmp_path, known):
-    (path := tmp_path / "scored.json").write_text(json.dumps({"made_with": {}, **known}))
-    with pytest.raises(ValueError, match=r"scored.json' holds no scores: its 'known' is .*; move"):
+@pytest.mark.parametrize(("record", "message"), [
+    ({}, "lacks 'known'"),
+    ({"known": [1]}, r"its 'known' is \[1\]; accepted are mappings"),
+    ({"known": {"a": 1}}, "its 'known' has 1 for child 'a'; accepted are a score and a cost"),
+    ({"known": {"a": [1, "x"]}}, r"its 'known' has \[1, 'x'\] for child 'a'"),
+    ({"known": {"a": [1.0]}}, r"its 'known' has \[1.0\] for child 'a'"),
+])  # fmt: skip
+def test_record_without_scores_is_named(tmp_path, record, message):
+    (path := tmp_path / "scored.json").write_text(json.dumps({"made_with": {}, **record}))
+    with pytest.raises(ValueError, match=rf"scored.json' is damaged: (it )?{message}"):
         _known(path, {})

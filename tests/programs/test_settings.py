@@ -14,7 +14,7 @@ from nni_magic.tasks.settings import TaskSettings
     ("given", "message"),
     [
         ({"generations": 0}, "generations is 0; accepted are whole numbers of at least 1"),
-        ({"population": 0}, "population is 0; accepted are whole numbers of at least 1"),
+        ({"population": 0}, "population is 0; accepted are whole numbers from 1 to 10"),
         ({"cost": "time"}, "cost is 'time'; accepted are 'params', 'flops'"),
     ],
 )

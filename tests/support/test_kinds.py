@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 ROWS = [
     (bool, [True, False], [0, 1, None, "true", np.bool_(True)]),
-    (int, [0, -1, 10**400, np.int64(3)], [True, 1.0, "1", None, np.array(1), np.float64(1)]),
+    (int, [0, -1, 2**63 - 1, np.int64(3)],
+     [True, 1.0, "1", None, np.array(1), np.float64(1), 2**63, -(2**63), 10**400]),
     (float, [1, -0.5, np.float32(0.5)], [True, float("nan"), float("inf"), 10**400, "1", 1j]),
     (str, ["a", "\0"], ["", " ", b"a", 1, None, ["a"]]),
     (Path, [Path("a"), Path()], ["a", None]),

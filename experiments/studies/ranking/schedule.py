@@ -33,8 +33,8 @@ from nni_magic.analysis import ranking
 from nni_magic.analysis.ranking import Ranking
 from nni_magic.analysis.resampling import FEWEST_CHILDREN, draws, percentiles, resampled_taus
 from nni_magic.children import samples
-from nni_magic.programs.made_with import check_same
 from nni_magic.support.errors import naming
+from nni_magic.support.made_with import check_same
 
 N_RESAMPLES = 2000
 

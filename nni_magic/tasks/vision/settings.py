@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ Dataset = Literal["digits", "fashion_mnist", "cifar10", "cifar100", "imagefolder
 ProxylessPreset = Literal["imagenet", "cifar", "tiny"]
 """Names in :data:`search_spaces.proxylessnas.PRESETS`."""
 
+MOST_WIDTH = 100
+"""No space has been made wider, and torch cannot say what is wrong with one of 1e300."""
 _UNITS = {"%": 0.01, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -104,7 +107,7 @@ class ProxylessSettings(ImageSettings):
 
     def __post_init__(self) -> None:
         check_choice("preset", self.preset, get_args(ProxylessPreset))
-        check_number("width", self.width, above=0)
+        check_number("width", self.width, above=0, at_most=MOST_WIDTH)
         check_number("dropout", self.dropout, at_least=0, below=1)
         multiply_adds(self.budget, 0, 0)
         super().__post_init__()
@@ -131,9 +134,10 @@ def multiply_adds(budget: str, smallest: float, largest: float) -> float:
     (600000000.0, 175.0)
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([%kMG])", budget) if fits(budget, str) else None
-    if match is None or float(match[1]) == 0:
+    value = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
+    if match is None or not 0 < value < math.inf or (match[2] == "%" and value > 1):
         raise ValueError(
-            f"budget is {budget!r}; accepted are figures above 0 such as 600M, 1.5G and 60%"
+            f"budget is {budget!r}; accepted are figures above 0 such as 600M, 1.5G and 60%, up to "
+            "100%"
         )
-    value = float(match[1]) * _UNITS[match[2]]
     return smallest + value * (largest - smallest) if match[2] == "%" else value

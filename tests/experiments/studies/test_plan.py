@@ -88,7 +88,7 @@ def option_of(supernets, setting):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"epochs": 3}, r"the plan: a setting is 'epochs'; accepted are 'space', 'epoch_steps', 'scor"),
+    ({"epochs": 3}, r"settings: a setting is 'epochs'; accepted are 'space', 'epoch_steps', 'scor"),
     ({"training": {"batch_size": 4}}, r"training: learning_rate is missing; accepted are va"),
     ({"training": None}, r"training: the settings are None; accepted are batch_size, learnin"),
     ({"children": {"n": 8, "steps": 2, "repeated": 9}},
@@ -152,10 +152,25 @@ def test_bad_option_is_named(tmp_path, options, message):
         plan_of(tmp_path, options=options).make_domain(tmp_path)
 
 
-def test_empty_plan_raises(tmp_path):
-    (tmp_path / "empty.yml").write_text("")
-    with pytest.raises(ValueError, match=r"plan .*empty.yml' holds no settings"):
-        Plan.read(tmp_path / "empty.yml")
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "is '.*bad.yml'; accepted is a YAML file of settings, and it holds None"),
+    ("- space", r"is '.*bad.yml'; accepted is a YAML file of settings, and it holds \['space'\]"),
+    ("space: [", "is '.*bad.yml'; accepted is a YAML file of settings, and it is none: while par"),
+    ("space: {a: 1}\nspace: {a: 2}\n", "is '.*bad.yml'.*: key 'space' is there twice"),
+    ("\xff", "is '.*bad.yml'; accepted is a YAML file of settings, and it is none: 'utf-8' codec"),
+    ("supernets: [a]", r"'.*bad.yml': supernets is \['a'\]; accepted are settings by names"),
+    ("supernets: {../a: {}}", "'.*bad.yml': a name of supernets is '../a'; accepted are letters"),
+    ("epochs: 3", "'.*bad.yml': training: the settings are None; accepted are batch_size"),
+])  # fmt: skip
+def test_file_that_is_no_plan_is_named(text, message, tmp_path):
+    (tmp_path / "bad.yml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"plan {message}"):
+        Plan.read(tmp_path / "bad.yml")
+
+
+def test_plan_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"plan is '.*none.yml'; accepted is a YAML file"):
+        Plan.read(tmp_path / "none.yml")
 
 
 def test_plan_without_supernets_is_accepted(tmp_path):

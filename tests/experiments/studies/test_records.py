@@ -8,8 +8,8 @@ from studies import plan_of
 
 from experiments.studies.plan import Plan
 from experiments.studies.records import child_settings, supernet_settings
-from nni_magic.programs.made_with import read_result
 from nni_magic.support.files import read_json, write_json
+from nni_magic.support.made_with import read_result
 
 SAMPLE = {"layer_1": "ffn"}
 
