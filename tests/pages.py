@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
@@ -10,8 +11,8 @@ PAGES = {path.relative_to(ROOT).as_posix(): path for path in FILES}
 """Every page by its path in the repository."""
 
 SNIPPET = re.compile(
-    r"^(?P<fence>```+)(?P<language>\w+)\n(?P<code>.*?)^(?P=fence)\n"
-    r"(?:\n<!-- not run: (?P<why>[^>]+) -->\n)?",
+    r"^(?P<indent> *)(?P<fence>```+)(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)(?P=fence)\n"
+    r"(?:\n? *<!-- not run: (?P<why>[^>]+) -->\n)?",
     re.M | re.S,
 )
 
@@ -27,10 +28,10 @@ class Snippet(NamedTuple):
 
 
 def snippets(*languages):
-    """All snippets in some languages, page by page and in their order."""
+    """All snippets, or those in some languages, page by page and in their order."""
     for page, path in PAGES.items():
         text = path.read_text(encoding="utf-8")
         for found in SNIPPET.finditer(text):
-            if found["language"] in languages:
+            if not languages or found["language"] in languages:
                 line = text[: found.start()].count("\n") + 1
-                yield Snippet(page, line, found["language"], found["code"], found["why"])
+                yield Snippet(page, line, found["language"], dedent(found["code"]), found["why"])
