@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from nni.nas.experiment import NasExperiment
 from pages import PAGES, ROOT, snippets
 from PIL import Image
 
@@ -32,10 +33,20 @@ BY_PAGE = {
 def page_module(monkeypatch, tmp_path):
     """A module in which the snippets of one page run, in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where NNI keeps its experiments
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
+    started, run_it = [], NasExperiment.run
+
+    def run_and_remember(experiment):
+        started.append(experiment)
+        return run_it(experiment)
+
+    monkeypatch.setattr(NasExperiment, "run", run_and_remember)
     before = dict(METHODS)
     yield module
+    for experiment in started:
+        experiment.stop()
     for name in METHODS.keys() - before.keys():
         del METHODS[name]
     fields.strategy_options.cache_clear()
@@ -129,7 +140,7 @@ def write_images(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "write"), [("text", write_text), ("images", write_images)])
-def test_commands_of_a_tutorial_run_at_small_size(name, write, tmp_path, monkeypatch):
+def test_commands_of_a_tutorial_run_at_small_size(name, write, tmp_path, monkeypatch, trial):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / f"my_{name}")
     page = f"docs/tutorials/{name}.md"

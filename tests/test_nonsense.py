@@ -49,7 +49,8 @@ SUPERNET = {
 }  # fmt: skip
 WALK = {"k": whole(1), "lazy": FLAG, "walks": whole(1)}
 ALIGNED = {
-    "alignment_weight": not_negative, "align_every": OPTIONAL_COUNT, "aligned_layers": LAYERS,
+    "alignment_weight": not_negative, "alignment_error": one_of("mse", "relative", "cosine"),
+    "align_every": OPTIONAL_COUNT, "aligned_layers": LAYERS,
     "mask_argument": either(nothing, text), "warmup_epochs": either(nothing, whole(0)),
 }  # fmt: skip
 BEST = {
@@ -57,11 +58,34 @@ BEST = {
     "anchor_gradient": FLAG,
     "anchor_interval": whole(1), "anchor_candidates": whole(1),
 }  # fmt: skip
+TURNS = {"turn_by_turn": FLAG}
+DISTILLED = {**TURNS, "n_random": whole(0), "mask_argument": either(nothing, text)}
+SANDWICH = {**DISTILLED, "temperature": positive}
 STRATEGIES = {
     "spos": SUPERNET,
     "magic_t": {**SUPERNET, **WALK},
     "magic_a": {**SUPERNET, **ALIGNED, **BEST},
     "magic_at": {**SUPERNET, **WALK, **ALIGNED, **BEST},
+    "fairnas": {**SUPERNET, **TURNS},
+    "sandwich": {**SUPERNET, **SANDWICH},
+    "alphanet": {
+        **SUPERNET, **DISTILLED, "alpha_min": number(lambda value: value < 1),
+        "alpha_max": number(lambda value: value > -1), "ratio_clip": positive,
+    },
+    "attentive_nas": {
+        **SUPERNET, **SANDWICH, "draws": whole(1), "pick": one_of("best_up", "worst_up"),
+    },
+    "multi_architecture": {**SUPERNET, **TURNS, "children": whole(1)},
+    "delayed_shrinking": {
+        **SUPERNET, **SANDWICH, "delay": number(lambda value: 0 <= value < 1),
+        "epsilon": number(lambda value: 0 <= value <= 1),
+        "rise": number(lambda value: 0 <= value <= 1),
+    },
+    "shiftnas": {**SUPERNET, "cost_groups": whole(2), "shift_temperature": positive},
+    "prenas": {
+        **SUPERNET, "cost_groups": whole(2), "scored_children": whole(1),
+        "pool_share": number(lambda value: 0 < value <= 1),
+    },
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
         **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,

@@ -43,6 +43,7 @@ from nni_magic.samplers.interleaved import InterleavedSampler
 from nni_magic.search import ChildEvaluator, Evolution, Population, ProgressiveShrinking
 from nni_magic.search.latency import LatencyTable, table_error
 from nni_magic.search.pareto import pareto_search
+from nni_magic.strategies.by_cost import ByCost
 from nni_magic.strategies.registry import METHODS
 from nni_magic.tasks.evaluators import search_evaluator, training_evaluator
 from nni_magic.tasks.language.masking import mask_tokens
@@ -103,9 +104,11 @@ def a_table():
 def _strategies():
     for method in METHODS.values():
         more = {"score_children": either(nothing, function)}
+        more = more if method.name == "percentile_anchor" else {}
+        more = {"cost": nothing} if issubclass(method.load(), ByCost) else more
         yield Row(method.load().__name__, method.load(), {
             **STRATEGIES[method.name], "filter": FILTER, "shrinking": nothing,
-            "mutation_hooks": HOOKS, **(more if method.name == "percentile_anchor" else {}),
+            "mutation_hooks": HOOKS, **more,
         })  # fmt: skip
 
 

@@ -27,12 +27,14 @@ from search_spaces import BertSpace
 # For a short run, where a method has such a setting.
 SHORT = {
     "align_every": 2, "warmup_epochs": 1, "anchor_interval": 3, "anchor_candidates": 4,
-    "n_children": 2, "percentile": 30,
+    "n_children": 2, "percentile": 30, "n_random": 1, "children": 2,
+    "scored_children": 30, "pool_share": 0.3, "cost_groups": 4,
 }  # fmt: skip
-# Those for analysis, and settings that change much of a method; the whole contract takes long, so
+# All others, and settings that change much of a method; the whole contract takes long, so most of
 # theirs is marked slow.
 VARIANTS = {"magic_t_walks": ("magic_t", {"walks": 3})}
-STRATEGIES = [name for name, method in METHODS.items() if not method.for_analysis]
+STRATEGIES = ["spos", "magic_t", "magic_a", "magic_at"]
+OTHERS = [name for name, row in METHODS.items() if not row.for_analysis and name not in STRATEGIES]
 ABLATIONS = [*(name for name in METHODS if name not in STRATEGIES), *VARIANTS]
 ALIGNING = [name for name, m in METHODS.items() if issubclass(m.settings, AlignmentSettings)]
 ANCHORED = [name for name in ALIGNING if "anchor_candidates" in METHODS[name].options]
@@ -42,6 +44,11 @@ EVERY = [
     *STRATEGIES, "twins",
     *(pytest.param(name, marks=pytest.mark.slow) for name in [*ABLATIONS, "twins_by_turn"]),
 ]  # fmt: skip
+# Some refuse a shrinking, which their own tests assert.
+FIXED = ("fairnas", "prenas")
+SHRINKABLE = [
+    each for each in EVERY if (each if isinstance(each, str) else each.values[0]) not in FIXED
+]
 QUIET = {
     "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
     "enable_model_summary": False, "accelerator": "cpu",

@@ -24,15 +24,16 @@ from nni.nas.space import RawFormatModelSpace
 from experiments.benchmarks.turns import HandOver
 from experiments.benchmarks.workloads import WORKLOADS, Workload
 from nni_magic.losses.targets import AnchorTarget
+from nni_magic.samplers import UniformSampler
 from nni_magic.strategies.base import SupernetStrategy
-from nni_magic.strategies.registry import METHODS, method
+from nni_magic.strategies.registry import method
 from nni_magic.support.errors import check_count
 from search_spaces.bert import PRESETS
 
 __all__ = ["TIMED", "Run", "add_run_options", "check_counts", "draw_children", "train"]
 
-TIMED = tuple(name for name, row in METHODS.items() if not row.for_analysis)
-"""Names of our methods to time."""
+TIMED = ("spos", "magic_t", "magic_a", "magic_at")
+"""Names of our methods to time: those whose children can be drawn before a training."""
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, steps: int) -> None:
@@ -122,6 +123,17 @@ class ReplayingOneShot(RandomOneShot):
 
     def configure_oneshot_module(self, training_module: Any) -> ReplayingModule:
         return ReplayingModule(training_module, self.children)
+
+
+class GivenSampler(UniformSampler):
+    """Gives one child after another."""
+
+    def __init__(self, children: Sequence[Sample], seed: int, space: Any) -> None:
+        super().__init__(space, seed=seed)
+        self.given = iter(children)
+
+    def propose(self) -> Sample:
+        return next(self.given)
 
 
 # One run
@@ -215,6 +227,7 @@ def train(
     hand_over: HandOver,
     *,
     callbacks: Sequence[pl.Callback] = (),
+    children: Sequence[Sample] | None = None,
 ) -> Run:
     """Train a supernet and time its steps, in a fresh process.
 
@@ -230,6 +243,8 @@ def train(
         See :class:`Stopwatch`.
     callbacks
         The trainer's, timed with the steps.
+    children
+        Trained one a step, in place of those that the method would draw.
     """
     quiet()
     torch.set_num_threads(settings.threads)
@@ -240,6 +255,8 @@ def train(
         strategy = ReplayingOneShot(children)
     else:
         strategy = make_strategy(side, seed, settings)
+        if children is not None:
+            strategy.make_sampler = partial(GivenSampler, children, seed)
     pl.seed_everything(seed, verbose=False)
     with torch.device(settings.device):  # where a large space is much faster to build
         space = workload.make_space()

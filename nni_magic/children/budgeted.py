@@ -32,7 +32,7 @@ from .constraints import Budget, Constraint, each_of
 from .costs import JOINT_SIZE, CostSum, Summand
 from .samples import Candidates
 
-__all__ = ["BudgetedDraws", "draws_inside"]
+__all__ = ["BudgetedDraws", "Group", "draws_inside", "independent_groups"]
 
 BINS = 2**12
 """Number of bins between the costs of the cheapest and of the dearest child."""
@@ -49,7 +49,7 @@ def draws_inside(constraint: Constraint | None, candidates: Candidates) -> Budge
     """
     for each in each_of(constraint):
         if isinstance(each, Budget) and isinstance(each.profiler, CostSum):
-            groups = _groups(each.profiler, candidates)
+            groups = independent_groups(each.profiler, candidates)
             if groups is not None:
                 low, high = each.min_value, each.max_value
                 bounds = (
@@ -157,8 +157,14 @@ class BudgetedDraws:
         return {label: sample[label] for label in self._labels}
 
 
-def _groups(cost: CostSum, candidates: Candidates) -> list[Group] | None:
-    """Take a cost apart; ``None`` where too many labels hang together."""
+def independent_groups(cost: CostSum, candidates: Candidates) -> list[Group] | None:
+    """Take a cost apart into groups of labels that do not depend on each other.
+
+    Returns
+    -------
+    list of Group or None
+        ``None`` where too many labels hang together.
+    """
     groups: list[tuple[set[str], list[Summand]]] = []
     for summand in cost.summands:
         labels, summands = set(summand.candidates), [summand]

@@ -129,15 +129,43 @@ class CostSum(Profiler):
             ``None`` where too many labels hang together for it to be found. A constraint of the
             space that forbids some children is not known here.
         """
-        smallest, largest = self._best(min), self._best(max)
-        return None if smallest is None or largest is None else (smallest, largest)
+        smallest, largest = self._best(min, self.summands), self._best(max, self.summands)
+        return None if smallest is None or largest is None else (smallest[0], largest[0])
 
-    def _best(self, best: Callable[..., float]) -> float | None:
+    def extreme_sample(self, candidates: Candidates, *, largest: bool) -> Sample | None:
+        """Find the cheapest or the dearest child, exactly, among those of given candidates.
+
+        Of labels that cost nothing it has the first candidates, and so of choices that cost as
+        much.
+
+        Returns
+        -------
+        dict or None
+            ``None`` as for :meth:`extremes`.
+
+        Examples
+        --------
+        >>> kernel = Summand({"kernel": [3, 5, 7]}, lambda sample: sample["kernel"] ** 2)
+        >>> CostSum(1, [kernel]).extreme_sample({"kernel": [3, 5], "op": ["a"]}, largest=True)
+        {'kernel': 5, 'op': 'a'}
+        """
+        left = [
+            Summand({label: candidates[label] for label in summand.candidates}, summand)
+            for summand in self.summands
+        ]
+        found = self._best(max if largest else min, left)
+        if found is None:
+            return None
+        return {label: found[1].get(label, choices[0]) for label, choices in candidates.items()}
+
+    def _best(
+        self, best: Callable[..., Any], summands: Sequence[Summand]
+    ) -> tuple[float, Sample] | None:
         """Choose label by label: with the others fixed, a label matters only to its own summands.
 
         (Elimination of variables, also known as dynamic programming over a tree of labels.)
         """
-        total, summands = self.constant, list(self.summands)
+        total, summands, eliminated = self.constant, list(summands), []
         while summands:
             joined, label = min(_by_label(summands), key=lambda each: _joint_size(each[0]))
             if _joint_size(joined) > JOINT_SIZE:
@@ -147,11 +175,15 @@ class CostSum(Profiler):
             choices = candidates.pop(label)
             assert choices is not None  # the size would be infinite
             compute = partial(_best_of, best, label, choices, joined)
+            eliminated.append((label, choices, joined))
             if candidates:
                 summands.append(Summand(candidates, compute))
             else:
                 total += compute({})
-        return total
+        sample: Sample = {}
+        for label, choices, joined in reversed(eliminated):  # what a label waits for is known then
+            sample[label] = best(choices, key=partial(_with, sample, label, joined))
+        return total, sample
 
 
 def _by_label(summands: Sequence[Summand]) -> list[tuple[list[Summand], str]]:
@@ -167,15 +199,19 @@ def _joint_size(summands: Sequence[Summand]) -> float:
 
 
 def _best_of(
-    best: Callable[..., float],
+    best: Callable[..., Any],
     label: str,
     choices: Sequence[Any],
     summands: Sequence[Summand],
     sample: Sample,
 ) -> float:
-    return best(
-        sum(summand({**sample, label: choice}) for summand in summands) for choice in choices
-    )
+    cost: float = best(_with(sample, label, summands, choice) for choice in choices)
+    return cost
+
+
+def _with(sample: Sample, label: str, summands: Sequence[Summand], choice: Any) -> float:
+    """What some summands cost when a label takes a choice."""
+    return sum(summand({**sample, label: choice}) for summand in summands)
 
 
 def tabulated(profiler: Profiler) -> Profiler:

@@ -14,28 +14,25 @@ from __future__ import annotations
 import abc
 import itertools
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from nni.mutable import LabeledMutable, Mutable, Sample
 from nni.mutable.annotation import MutableAnnotation
-from nni.nas.nn.pytorch import MutableModule
 
 from ..children import samples
 from ..children.budgeted import BudgetedDraws, draws_inside
+from ..children.conditional import is_conditional
 from ..children.constraints import Constraint, as_constraint, check_budgets
 from ..children.samples import Candidates
 from ..supernet.step import Step, Turn
 from ..support.errors import check_choice, check_seed
+from .probe import Probe
 
 __all__ = ["Probe", "Sampler"]
 
 _logger = logging.getLogger(__name__)
-
-Probe = Callable[[Sample], float]
-"""Loss of a child on the present batch, with the weights as they are; it changes nothing."""
-
 
 class Sampler(abc.ABC):
     """A seeded sequence of samples; subclasses implement :meth:`propose`.
@@ -66,8 +63,14 @@ class Sampler(abc.ABC):
         If the seed is negative, or a budget of the filter is of another space.
     """
 
+    children: Sequence[Sample] | None = None
+    """The only children that are trained, where they are counted; others are not scored either."""
+
     watches_gradients = False
     """Whether :meth:`tell` needs ``gradient_norm``, which costs a pass over all gradients."""
+
+    watches_losses = False
+    """Whether :meth:`tell` needs losses that are means over the processes of DDP."""
 
     tries = 1000
     """Proposals rejected in a row after which :meth:`next` gives up."""
@@ -86,7 +89,7 @@ class Sampler(abc.ABC):
         self._draws: tuple[Candidates, BudgetedDraws | None] | None = None
         self.current: Sample | None
         self._space = space if isinstance(space, Mutable) else None
-        self._conditional = _is_conditional(space)
+        self._conditional = is_conditional(space)
         self._active: tuple[Sample, list[str]] = {}, []
         mutables = space.simplify() if isinstance(space, Mutable) else space
         self._annotations = [m for m in mutables.values() if isinstance(m, MutableAnnotation)]
@@ -152,7 +155,7 @@ class Sampler(abc.ABC):
         Parameters
         ----------
         probe
-            Tells how well a child does on the step's first batch; not-a-number if it is skipped.
+            Looks at children on the step's first batch.
         """
         return [Turn(self.next())]
 
@@ -282,19 +285,3 @@ class Sampler(abc.ABC):
         self.current = None if state["current"] is None else dict(state["current"])
         self.candidates = {label: list(choices) for label, choices in state["candidates"].items()}
         self.reseated = state["reseated"]
-
-
-def _is_conditional(space: Mutable | Mapping[str, LabeledMutable]) -> bool:
-    """Tell whether choices sit inside modules that a sample may leave out.
-
-    NNI's modules that use only a part of themselves (LayerChoice, Repeat) say so by a
-    ``check_contains`` of their own.
-    """
-    if not isinstance(space, MutableModule):
-        return False
-    return any(
-        type(module).check_contains is not MutableModule.check_contains
-        and next(iter(module.mutable_descendants()), None) is not None
-        for module in space.modules()
-        if isinstance(module, MutableModule)
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import numpy as np
 from nni.mutable import Mutable, Sample
 
 from .base import Sampler
@@ -39,7 +40,8 @@ class ChildDraws:
     space
         The supernet.
     trained
-        The sampler of the training, whose constraint and candidates hold for these children too.
+        The sampler of the training, whose constraint and candidates hold for these children too;
+        where it trains some children alone, they are drawn from these.
     """
 
     def __init__(self, space: Mutable, trained: Sampler) -> None:
@@ -58,6 +60,9 @@ class ChildDraws:
             Where to begin: the run's seed, what the children are for, and, where it happens again
             and again, when (such as the epoch).
         """
+        if (only := self._trained.children) is not None:
+            order = np.random.default_rng([seed, int(stream), *place]).permutation(len(only))
+            return [dict(only[i]) for i in order[:n]]
         sampler = self._sampler()
         sampler.reset([seed, int(stream), *place])
         drawn: dict[str, Sample] = {}

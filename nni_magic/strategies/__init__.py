@@ -1,4 +1,4 @@
-"""One-shot strategies: SPOS, the baseline, and MAGIC-T, MAGIC-A and MAGIC-AT.
+"""One-shot strategies: SPOS, the baseline, MAGIC-T, MAGIC-A and MAGIC-AT, and others' methods.
 
 An NNI project swaps one in by changing the line that imports its strategy. ``AverageAlignment``
 and ``PercentileAnchor`` are the paper's variants of MAGIC-A, for analysis. The classes are loaded
@@ -10,14 +10,26 @@ from typing import TYPE_CHECKING, Any
 from .registry import METHODS
 
 if TYPE_CHECKING:
+    from .alphanet import AlphaNet
+    from .attentive_nas import AttentiveNAS
     from .average import AverageAlignment
+    from .delayed_shrinking import DelayedShrinking
+    from .fairnas import FairNAS
     from .magic_a import MagicA
     from .magic_at import MagicAT
     from .magic_t import MagicT
+    from .multi_architecture import MultiArchitecture
     from .percentile import PercentileAnchor
+    from .prenas import PreNAS
+    from .sandwich import Sandwich
+    from .shiftnas import ShiftNAS
     from .spos import SPOS
 
-__all__ = ["SPOS", "AverageAlignment", "MagicA", "MagicAT", "MagicT", "PercentileAnchor"]
+__all__ = [
+    "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
+    "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
+    "ShiftNAS",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

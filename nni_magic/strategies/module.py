@@ -178,7 +178,7 @@ class SupernetModule(GuardedModule):
         """Tell the sampler and the terms what was trained, once a batch."""
         if self.step is not None and not self._told:
             self._told = True
-            self.sampler.tell(self.step)
+            self.sampler.tell(self._runner.told(self.step, self.sampler))
             for term in self.terms:
                 term.tell(self.step)
             self.step.calls = []  # hidden states would take memory until the next step

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
+from .drawn_settings import PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
     GradualSettings,
@@ -19,6 +20,14 @@ from .settings import (
     MagicATSettings,
     PercentileAnchorSettings,
     SupernetSettings,
+)
+from .turn_settings import (
+    AlphaNetSettings,
+    AttentiveNASSettings,
+    DelayedShrinkingSettings,
+    MultiArchitectureSettings,
+    SandwichSettings,
+    TurnSettings,
 )
 
 if TYPE_CHECKING:
@@ -113,6 +122,25 @@ for _row in (
            "hidden states are aligned with those of the best child"),
     Method("magic_at", f"{HERE}.magic_at:MagicAT", MagicATSettings, XU,
            "MAGIC-T's child with MAGIC-A's loss"),
+    Method("fairnas", f"{HERE}.fairnas:FairNAS", TurnSettings, "Chu et al., ICCV 2021",
+           "every step trains every candidate once"),
+    Method("sandwich", f"{HERE}.sandwich:Sandwich", SandwichSettings, "Yu et al., ECCV 2020",
+           "every step trains the largest child, which teaches the smallest and random ones"),
+    Method("alphanet", f"{HERE}.alphanet:AlphaNet", AlphaNetSettings, "Wang et al., ICML 2021",
+           "the sandwich rule, distilled with an adaptive α-divergence"),
+    Method("attentive_nas", f"{HERE}.attentive_nas:AttentiveNAS", AttentiveNASSettings,
+           "Wang et al., CVPR 2021",
+           "the sandwich rule, whose random children are picked by their loss on the batch"),
+    Method("multi_architecture", f"{HERE}.multi_architecture:MultiArchitecture",
+           MultiArchitectureSettings, "Liao et al., 2021",
+           "every step trains several children, each on its part of the batch"),
+    Method("delayed_shrinking", f"{HERE}.delayed_shrinking:DelayedShrinking",
+           DelayedShrinkingSettings, "Annavajjala et al., ECCV 2024",
+           "the largest child alone, then the sandwich rule"),
+    Method("shiftnas", f"{HERE}.shiftnas:ShiftNAS", ShiftNASSettings, "Zhang et al., ICCV 2023",
+           "children of all costs, more of those whose loss lags behind"),
+    Method("prenas", f"{HERE}.prenas:PreNAS", PreNASSettings, "Wang et al., ICML 2023",
+           "only the children of every cost that a zero-cost score prefers"),
     Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
            "hidden states are aligned with the average of random children", for_analysis=True),
     Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,

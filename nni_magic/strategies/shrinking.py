@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Shrinking"]
+__all__ = ["Shrinking", "refuse_shrinking"]
 
 
 @runtime_checkable
@@ -22,3 +22,15 @@ class Shrinking(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def refuse_shrinking(shrinking: Shrinking | None, why: str) -> None:
+    """Refuse a shrinking under a method that it would take something necessary from.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if shrinking is not None:
+        raise ValueError(f"shrinking is {shrinking!r}; accepted is None, as {why}")

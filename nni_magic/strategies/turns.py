@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,19 +9,18 @@ from typing import Any
 import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
 import torch
-from nni.mutable import Sample
 from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, nn
 
 from ..losses.term import LossTerm, TrainingSupernet
 from ..samplers.base import Sampler
-from ..scoring.evaluator_state import unnoticed
 from ..supernet.connection import require_automatic_optimization
 from ..supernet.evaluator_steps import call_step, loss_of
-from ..supernet.hidden_states import Call, as_anchor, recorded
-from ..supernet.resume import RandomState, isolated_randomness
-from ..supernet.step import Step, Turn, rows_of
+from ..supernet.hidden_states import Call, recorded
+from ..supernet.resume import RandomState
+from ..supernet.step import Step, Turn, count_rows, parted, rows_of
 from .finite import Part
+from .probing import BatchProbe
 
 __all__ = ["TurnRunner"]
 
@@ -109,10 +107,12 @@ class TurnRunner:
         Raises
         ------
         ValueError
-            If there are none.
+            If there are none, or a part of the training's first batch is empty.
         """
-        if not (turns := sampler.turns(partial(self.probe, inputs))):
+        if not (turns := sampler.turns(BatchProbe(self._module, inputs))):
             raise ValueError(f"turns of {type(sampler).__name__} is []; accepted is at least one")
+        if self._module.trainer.global_step == 0:  # later ones may be an epoch's last, and short
+            _check_parts(turns, inputs[0])
         return turns
 
     def run(self, step: Step, batch: Any, batch_idx: int) -> Any:
@@ -129,7 +129,7 @@ class TurnRunner:
         self._logged = {}
         outputs: list[Any] = []
         losses: list[Tensor] = []
-        self._later = list(step.turns)
+        self._later = list(parted(step.turns, batch))
         while self._later and not (self._turn_by_turn and losses):
             output, loss = self._run(self._later.pop(0), again=bool(outputs))
             outputs.append(output)
@@ -201,32 +201,12 @@ class TurnRunner:
         with recorded(self._module.model, layers) as calls:
             return step(), calls
 
-    def probe(self, inputs: tuple[Any, ...], sample: Sample) -> float:
-        """Loss of a child on a batch, with the weights as they are; it leaves no trace.
-
-        Parameters
-        ----------
-        inputs
-            Arguments of the evaluator's training step.
-        sample
-            The child. The supernet's path is then its path.
-
-        Returns
-        -------
-        float
-            The loss, or not-a-number if the evaluator skips the batch.
-        """
-        module = self._module
-        evaluator, precision = module.training_module, module.trainer.precision_plugin
-        module.router.set(sample)
-        with (
-            isolated_randomness(), torch.no_grad(), precision.train_step_context(),
-            unnoticed(evaluator),
-            as_anchor(list(module.model.modules())),
-        ):  # fmt: skip
-            output = call_step(evaluator.training_step, *inputs)
-        loss = loss_of(output)
-        return math.nan if loss is None else float(loss)
+    def told(self, step: Step, sampler: Sampler) -> Step:
+        """What a sampler is told of a step."""
+        if sampler.watches_losses:
+            strategy = self._module.trainer.strategy
+            step.losses = [strategy.reduce(loss, reduce_op="mean") for loss in step.losses]
+        return step
 
     def _note(self, name: str, value: Tensor) -> None:
         key, value = f"supernet/{name}", value.detach()
@@ -235,3 +215,13 @@ class TurnRunner:
     def _log(self) -> None:
         if self._module.log_is_due:
             self._module.log_dict(self._logged)
+
+
+def _check_parts(turns: Sequence[Turn], batch: Any) -> None:
+    """Make sure that a batch has rows for every part."""
+    most = max((turn.part[1] for turn in turns if turn.part is not None), default=0)
+    if most and (n_rows := count_rows(batch)) < most:
+        raise ValueError(
+            f"the first batch has {n_rows} rows, which {most} children are to share; accepted are "
+            f"batches of at least {most}, so that no part is empty"
+        )

@@ -45,12 +45,17 @@ class Validation:
     def reset(self, panel: Sequence[Sample] = ()) -> None:
         """Draw another panel when it is needed, or take this one."""
         self._panel = list(panel)
+        self._drawn_from = self._module.sampler.children
         self._before = None
 
     @property
     def panel(self) -> list[Sample]:
-        """A few valid children, distinct where the space allows, drawn once by the seed."""
-        if not self._panel:
+        """A few valid children, distinct where the space allows, drawn once by the seed.
+
+        Or once more, where the sampler has chosen the only children that it trains.
+        """
+        if not self._panel or self._drawn_from is not self._module.sampler.children:
+            self._drawn_from = self._module.sampler.children
             self._panel = self._module.draw_children(self._n_children, Stream.PANEL)
         return self._panel
 

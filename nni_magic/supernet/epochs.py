@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["epochs_left"]
+__all__ = ["epochs_left", "progress_of"]
 
 
 def epochs_left(trainer: Any) -> float:
@@ -24,3 +24,20 @@ def epochs_left(trainer: Any) -> float:
         an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         steps = math.ceil(trainer.max_steps / an_epoch)
     return min(epochs, steps) - trainer.current_epoch
+
+
+def progress_of(trainer: Any) -> float:
+    """Share of a training's optimizer steps that are made, from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If neither a number of epochs nor one of steps ends the training.
+    """
+    total = trainer.estimated_stepping_batches
+    if not math.isfinite(total) or total < 1:
+        raise ValueError(
+            f"max_epochs of the trainer is {trainer.max_epochs}, and max_steps "
+            f"{trainer.max_steps}; accepted is an end, by which parts of the training are told"
+        )
+    return min(trainer.global_step / total, 1.0)

@@ -13,7 +13,7 @@ The loss of a step is the sum over turns of ``weight · loss`` and of the terms.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .hidden_states import Call
 
-__all__ = ["Step", "Turn", "rows_of"]
+__all__ = ["Step", "Turn", "count_rows", "parted", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,28 @@ class Turn:
         Factor of the evaluator's loss for this child. With 0 only the terms count.
     rows
         Rows of the batch that this child is trained on; by default all.
+    part
+        Instead, part i of n of the rows of every batch, as ``(i, n)`` with i from 0. The loss then
+        counts by its share of the rows.
     """
 
     child: Sample
     weight: float = 1.0
     rows: slice | None = None
+    part: tuple[int, int] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """The turn in plain types."""
         rows = self.rows and [self.rows.start, self.rows.stop, self.rows.step]
-        return {"child": self.child, "weight": self.weight, "rows": rows}
+        part = self.part and list(self.part)
+        return {"child": self.child, "weight": self.weight, "rows": rows, "part": part}
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Turn:
         """Build a turn from what :meth:`state_dict` gave."""
         rows = state["rows"] and slice(*state["rows"])
-        return cls(state["child"], state["weight"], rows)
+        part = state["part"]
+        return cls(state["child"], state["weight"], rows, part and tuple(part))
 
 
 @dataclass
@@ -78,6 +84,47 @@ class Step:
     losses: list[Tensor] = field(default_factory=list)
     calls: list[list[Call]] = field(default_factory=list)
     gradient_norm: Tensor | None = None
+
+
+def parted(turns: list[Turn], batch: Any) -> list[Turn]:
+    """Give turns their rows of a batch; a batch of fewer rows than parts has turns for some.
+
+    Raises
+    ------
+    ValueError
+        If the number of rows cannot be told.
+    """
+    if all(turn.part is None for turn in turns):
+        return turns
+    n_rows, found = count_rows(batch), []
+    for turn in turns:
+        if turn.part is None:
+            found.append(turn)
+            continue
+        i, n = turn.part
+        rows = slice(i * n_rows // n, (i + 1) * n_rows // n)
+        if size := rows.stop - rows.start:
+            weight = turn.weight * size / n_rows
+            found.append(replace(turn, rows=rows, weight=weight, part=None))
+    return found
+
+
+def count_rows(batch: Any) -> int:
+    """Count the rows of a batch: the first dimension that all its tensors have.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or they have different ones.
+    """
+    sizes = set[int]()
+    apply_to_collection(batch, Tensor, lambda t: sizes.update(t.shape[:1]))
+    if len(sizes) != 1:
+        raise ValueError(
+            f"the first dimensions of the batch's tensors are {sorted(sizes)}; accepted is one, of "
+            "its rows, so that it can be cut into parts"
+        )
+    return sizes.pop()
 
 
 def rows_of(batch: Any, rows: slice | None) -> Any:

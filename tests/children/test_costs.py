@@ -176,3 +176,25 @@ def test_sample_of_another_space_fails_as_with_nni():
         found({"b": 1})
     with pytest.raises(RuntimeError, match="No matching case for z"):
         found({"a": "z"})
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_extreme_sample_has_the_cost_of_the_extreme_among_the_candidates(seed, largest):
+    rng = random.Random(seed)
+    tables = {(a, b): {} for a, b in ("ab", "bc", "ac", "de")}
+    for table in tables.values():
+        table |= {pair: rng.random() for pair in itertools.product(range(3), repeat=2)}
+    cost = CostSum(2, [
+        Summand({a: range(3), b: range(3)}, lambda s, a=a, b=b: tables[a, b][s[a], s[b]])
+        for a, b in tables
+    ])  # fmt: skip
+    candidates = {"a": [0, 2], "b": [0, 1, 2], "c": [1], "d": [0, 1, 2], "e": [2, 0], "f": ["x"]}
+    children = [
+        dict(zip(candidates, choices, strict=True))
+        for choices in itertools.product(*candidates.values())
+    ]
+    found = cost.extreme_sample(candidates, largest=largest)
+    assert list(found) == list(candidates)
+    assert found in children
+    assert cost(found) == pytest.approx((max if largest else min)(map(cost, children)))

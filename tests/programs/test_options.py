@@ -15,7 +15,7 @@ from nni_magic.strategies.registry import METHODS
 from nni_magic.tasks.language.settings import BertSettings
 from nni_magic.tasks.registry import TASKS
 
-NAMES = "'spos', 'magic_t', 'magic_a', 'magic_at', 'average_alignment', 'percentile_anchor'"
+NAMES = ", ".join(map(repr, METHODS))
 
 
 def train(*words, task="bert"):
@@ -45,14 +45,17 @@ def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
                 "lazy": True, "anchor": {"layer_1": "ffn"}, "mask_argument": "padding",
                 "anchor_gradient": True, "not_finite": "skip"}  # fmt: skip
     for option in row.options:
-        value = texts.get(option, "7")
+        default = getattr(row.settings(), option)
+        others = {int: 7, type(None): 7, bool: not default}  # for numbers, what is in all bounds
+        asked = default / 2 if type(default) is float else others.get(type(default), default)
+        value = texts.get(option, str(asked).lower())
         flag = f"--{option.replace('_', '-')}"
         words = ["--strategy", name, "--epochs", "9", flag, *value.split(" ")]
         if option == "anchor":
             words[5:] = [value]
         made = settings_of("train", "bert", words)
         found = getattr(made.supernet.settings_for(made.task), option)
-        assert found == expected.get(option, int(value) if value.isdigit() else None)
+        assert found == expected.get(option, int(value) if value.isdigit() else asked)
         again = replaced(train("--strategy", name, "--epochs", "9"), {option: found})
         assert getattr(again.supernet.settings_for(again.task), option) == found
         assert (option in shared) == (option not in again.supernet.given)

@@ -12,7 +12,7 @@ from nni_magic.samplers.streams import ChildDraws, Stream
 def test_numbers_of_the_streams_never_change():
     """They are part of every seeded run; new ones may be added."""
     assert {stream.name: stream.value for stream in Stream} == {
-        "PANEL": 1, "ANCHOR": 2, "COVERING": 3, "SHRINKING": 4, "PERCENTILE": 5, "AVERAGE": 6,
+        "PANEL": 1, "ANCHOR": 2, "COVERING": 3, "SHRINKING": 4, "PERCENTILE": 5, "AVERAGE": 6, "BASELINES": 7,
     }  # fmt: skip
 
 
@@ -131,3 +131,14 @@ def test_labels_of_a_simplified_space_will_do():
     space = {"op": Categorical(["a", "b"], label="op")}
     found = ChildDraws(space, UniformSampler(space, seed=0))(2, 0, Stream.PANEL)
     assert sorted(child["op"] for child in found) == ["a", "b"]
+
+
+def test_children_are_of_those_that_are_trained_alone():
+    draw, trained = draws()
+    pool = trained.children = by_hand(7, 1)
+    found = draw(3, 5, Stream.PANEL)
+    assert len({key(child) for child in found}) == 3
+    assert all(child in pool and child is not pool[pool.index(child)] for child in found)
+    assert draw(3, 5, Stream.PANEL) == found
+    assert draw(3, 5, Stream.PANEL, 1) != found
+    assert sorted(map(key, draw(9, 5, Stream.PANEL))) == sorted(map(key, pool))

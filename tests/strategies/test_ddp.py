@@ -1,17 +1,12 @@
 """Two processes train one supernet: gloo on the CPU, ranks started by Lightning itself."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from ranks import launch
 from spaces import ConvSpace
 
 from nni_magic.samplers import GradualSampler, UniformSampler
 
-ROOT = Path(__file__).parents[2]
 EPOCHS, BATCHES, IMAGES = 2, 3, 48
 RUNS = ("magic_t", "magic_at", "drawn", "shrunk", "twins")
 
@@ -108,26 +103,8 @@ torch.save(result, Path(sys.argv[1]) / f"rank_{{RANK}}.pt")
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What both ranks recorded."""
-    folder = tmp_path_factory.mktemp("ddp")
-    script = folder / "train.py"
-    script.write_text(SCRIPT.format(epochs=EPOCHS, images=IMAGES))
-    launched = {"LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-    environment = {
-        **{name: value for name, value in os.environ.items() if name not in launched},
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        env=environment,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout
-    return [torch.load(folder / f"rank_{rank}.pt", weights_only=False) for rank in (0, 1)]
+    script = SCRIPT.format(epochs=EPOCHS, images=IMAGES)
+    return launch(script, tmp_path_factory.mktemp("ddp"))
 
 
 every_run = pytest.mark.parametrize("run", RUNS)

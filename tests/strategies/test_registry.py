@@ -16,6 +16,9 @@ from nni_magic.strategies.settings import SupernetSettings
 ROOT = Path(__file__).parents[2]
 EXPECTED = {
     "spos": "SPOS", "magic_t": "MagicT", "magic_a": "MagicA", "magic_at": "MagicAT",
+    "fairnas": "FairNAS", "sandwich": "Sandwich", "alphanet": "AlphaNet",
+    "attentive_nas": "AttentiveNAS", "multi_architecture": "MultiArchitecture",
+    "delayed_shrinking": "DelayedShrinking", "shiftnas": "ShiftNAS", "prenas": "PreNAS",
     "average_alignment": "AverageAlignment", "percentile_anchor": "PercentileAnchor",
 }  # fmt: skip
 

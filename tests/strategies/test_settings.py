@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nni_magic.strategies.base import SupernetStrategy
+from nni_magic.strategies.by_cost import ByCost
 from nni_magic.strategies.registry import METHODS, method
 from nni_magic.strategies.settings import MagicASettings, MagicATSettings, SupernetSettings
 
@@ -21,12 +22,25 @@ ALIGNED = {
     "alignment_weight": 0.5, "alignment_error": "mse", "align_every": None, "aligned_layers": None,
     "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
+TURNS = {"turn_by_turn": False}
+DISTILLED = {**TURNS, "n_random": 2, "mask_argument": "attention_mask"}
+SANDWICH = {**DISTILLED, "temperature": 1.0}
 BEST = {"anchor": None, "anchor_gradient": False, "anchor_interval": 100, "anchor_candidates": 16}
 DEFAULTS = {
     "spos": COMMON,
     "magic_t": {**COMMON, **WALK},
     "magic_a": {**COMMON, **ALIGNED, **BEST},
     "magic_at": {**COMMON, **WALK, **ALIGNED, **BEST},
+    "fairnas": {**COMMON, **TURNS},
+    "sandwich": {**COMMON, **SANDWICH},
+    "alphanet": {
+        **COMMON, **DISTILLED, "alpha_min": -1.0, "alpha_max": 1.0, "ratio_clip": 5.0,
+    },
+    "attentive_nas": {**COMMON, **SANDWICH, "draws": 3, "pick": "best_up"},
+    "multi_architecture": {**COMMON, **TURNS, "children": 4},
+    "delayed_shrinking": {**COMMON, **SANDWICH, "delay": 0.5, "epsilon": 0.1, "rise": 0.1},
+    "shiftnas": {**COMMON, "cost_groups": 8, "shift_temperature": 0.1},
+    "prenas": {**COMMON, "cost_groups": 8, "scored_children": 1000, "pool_share": 0.1},
     "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},
     "percentile_anchor": {
         **COMMON, **ALIGNED, "percentile": 0, "tolerance": 10, "anchor_candidates": 100,
@@ -49,7 +63,7 @@ def test_signature_of_the_strategy_shows_them(name):
     parameters = inspect.signature(method(name).load()).parameters
     shown = {p.name: p.default for p in parameters.values()}
     assert DEFAULTS[name].items() <= shown.items()
-    extra = {"filter", "shrinking", "mutation_hooks", "score_children"}
+    extra = {"filter", "shrinking", "mutation_hooks", "score_children", "cost"}
     assert (
         {"filter", "shrinking", "mutation_hooks"} <= shown.keys() - DEFAULTS[name].keys() <= extra
     )
@@ -61,6 +75,7 @@ def test_signature_of_the_strategy_shows_them(name):
 def test_unknown_setting_is_named_with_those_there_are(name):
     strategy = method(name).load()
     own = ["score_children"] if name == "percentile_anchor" else []
+    own = ["cost"] if issubclass(strategy, ByCost) else own
     known = ["filter", "shrinking", "mutation_hooks", *own, *method(name).options]
     message = f"^{strategy.__name__} has no setting 'warmup'; accepted are {', '.join(known)}$"
     with pytest.raises(TypeError, match=message):

@@ -8,7 +8,7 @@ from spaces import ConvSpace
 from training import Watch, classification, make, train
 
 from nni_magic.search import ProgressiveShrinking
-from nni_magic.strategies.shrinking import Shrinking
+from nni_magic.strategies.shrinking import Shrinking, refuse_shrinking
 
 HOOKS = ["begin", "shrink", "state_dict", "load_state_dict"]
 
@@ -77,3 +77,9 @@ def test_deleted_child_is_not_trained_on_and_its_turns_are_forgotten():
 def test_progressive_shrinking_has_what_the_seam_asks_for(hook):
     asked = inspect.signature(getattr(Shrinking, hook)).parameters
     assert list(inspect.signature(getattr(ProgressiveShrinking, hook)).parameters) == list(asked)
+
+
+def test_shrinking_is_refused_with_the_reason():
+    refuse_shrinking(None, "of a reason")
+    with pytest.raises(ValueError, match=r"^shrinking is <.*; accepted is None, as of a"):
+        refuse_shrinking(FirstCandidates(), "of a reason")

@@ -10,7 +10,7 @@ from shrunk import EPOCHS, STEPS, lightning, run, whole_run
 from spaces import ConvSpace, set_path
 from training import (
     ANCHORED,
-    EVERY,
+    SHRINKABLE,
     Stop,
     Watch,
     anchor_of,
@@ -20,7 +20,7 @@ from training import (
 
 from nni_magic.search import ProgressiveShrinking
 
-every_strategy = pytest.mark.parametrize("name", EVERY)
+every_strategy = pytest.mark.parametrize("name", SHRINKABLE)
 
 
 class Paths(pl.Callback):

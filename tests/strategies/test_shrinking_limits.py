@@ -11,8 +11,8 @@ from scores import Images
 from shrunk import EPOCHS, lightning, run
 from spaces import ConvSpace, FlatSpace
 from training import (
-    EVERY,
     QUIET,
+    SHRINKABLE,
     STRATEGIES,
     Watch,
     bert,
@@ -23,7 +23,7 @@ from training import (
 
 from nni_magic.search import ProgressiveShrinking
 
-every_strategy = pytest.mark.parametrize("name", EVERY)
+every_strategy = pytest.mark.parametrize("name", SHRINKABLE)
 
 
 def different(sample):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from regressions import Regression, X, Y, regression, run
+from regressions import Regression, X, Y, assert_same_weights, regression, run
 from spaces import ConvSpace, FlatSpace, set_path
 from torch import nn
 from training import Watch, bert, classification, dict_evaluator, make, train
@@ -36,11 +36,6 @@ def by_hand(accumulate=1):
         if start // 4 % accumulate == accumulate - 1:
             optimizer.step()
     return net, losses
-
-
-def assert_same_weights(a, b, tolerance=1e-6):
-    for (name, x), y in zip(a.named_parameters(), b.parameters(), strict=True):
-        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance, msg=name)
 
 
 @pytest.mark.parametrize("name", ["twins", "twins_by_turn"])

@@ -93,3 +93,13 @@ def test_check_before_training_takes_no_statistics():
     assert len(watch.validations) == 4  # the check and three epochs
     assert len(watch.steps) == 18
     assert module.validation.panel
+
+
+def test_panel_is_drawn_anew_when_the_children_that_are_trained_are_chosen():
+    module = run()
+    drawn = module.validation.panel
+    pool = module.sampler.children = [module.sampler.next() for _ in range(4)]
+    panel = module.validation.panel
+    assert panel != drawn
+    assert all(child in pool for child in panel)
+    assert module.validation.panel is panel

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nni_magic.supernet.epochs import epochs_left
+from nni_magic.supernet.epochs import epochs_left, progress_of
 
 
 @pytest.mark.parametrize(("settings", "left"), [
@@ -23,3 +23,18 @@ def test_epochs_left(settings, left):
         "accumulate_grad_batches": 1, "current_epoch": 0,
     }  # fmt: skip
     assert epochs_left(SimpleNamespace(**{**trainer, **settings})) == left
+
+
+def test_progress_is_the_share_of_steps_that_are_made():
+    trainer = SimpleNamespace(estimated_stepping_batches=8, global_step=2)
+    assert progress_of(trainer) == 0.25
+    trainer.global_step = 9
+    assert progress_of(trainer) == 1.0
+
+
+@pytest.mark.parametrize("total", [float("inf"), -1])
+def test_training_without_an_end_has_no_progress(total):
+    trainer = SimpleNamespace(estimated_stepping_batches=total, max_epochs=-1, max_steps=-1)
+    message = "max_epochs of the trainer is -1, and max_steps -1; accepted is an end"
+    with pytest.raises(ValueError, match=message):
+        progress_of(trainer)

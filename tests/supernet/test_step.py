@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 import torch
 
-from nni_magic.supernet.step import Step, Turn, rows_of
+from nni_magic.supernet.step import Step, Turn, count_rows, parted, rows_of
 
 CHILD = {"block_1": "conv", "depth": 2, "inputs": [0, 2]}
 
@@ -19,6 +19,7 @@ CHILD = {"block_1": "conv", "depth": 2, "inputs": [0, 2]}
         Turn(CHILD, rows=slice(2, 4)),
         Turn(CHILD, 0.0, slice(None, 3)),
         Turn(CHILD, 1.0, slice(1, None, 2)),
+        Turn(CHILD, part=(1, 3)),
     ],
 )
 def test_turn_comes_back_from_a_file_of_plain_types(turn, tmp_path):
@@ -77,3 +78,31 @@ def test_rows_of_leaves_scalars_and_the_batch_itself():
     assert first.tolist() == [0, 1]
     assert torch.equal(second, scale)
     assert len(batch[0]) == 4
+
+
+@pytest.mark.parametrize("n_rows", range(1, 12))
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
+def test_parts_are_even_cover_the_batch_and_weigh_by_their_rows(n_rows, n_parts):
+    batch = {"ids": torch.arange(2 * n_rows).reshape(n_rows, 2), "scale": torch.tensor(1.0)}
+    turns = [Turn({"n": n}, weight=2.0, part=(n, n_parts)) for n in range(n_parts)]
+    found = parted(turns, batch)
+    assert len(found) == min(n_rows, n_parts)  # no part is empty
+    rows = [rows_of(batch, turn.rows)["ids"][:, 0].tolist() for turn in found]
+    assert sum(rows, []) == batch["ids"][:, 0].tolist()  # noqa: RUF017
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+    assert [turn.weight for turn in found] == [2.0 * len(each) / n_rows for each in rows]
+
+
+def test_turns_without_parts_are_left_as_they_are():
+    turns = [Turn(CHILD), Turn(CHILD, rows=slice(0, 1))]
+    assert parted(turns, batch=None) is turns
+    assert parted([*turns, Turn(CHILD, part=(0, 1))], torch.zeros(4))[:2] == turns
+
+
+@pytest.mark.parametrize(
+    ("batch", "sizes"), [([torch.zeros(4), torch.zeros(3, 2)], r"\[3, 4\]"), ("text", r"\[\]")]
+)
+def test_batch_whose_rows_cannot_be_counted_is_refused(batch, sizes):
+    message = f"first dimensions of the batch's tensors are {sizes}; accepted is one, of its rows"
+    with pytest.raises(ValueError, match=message):
+        count_rows(batch)

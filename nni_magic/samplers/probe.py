@@ -1,0 +1,32 @@
+"""What a sampler may ask of a training before it chooses the children of a step."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from nni.mutable import Sample
+
+__all__ = ["Probe"]
+
+
+class Probe(Protocol):
+    """Looks at children on the step's first batch, with the weights as they are; changes nothing.
+
+    Under DDP the answers are means over the processes, so that all choose alike.
+
+    Attributes
+    ----------
+    progress : float
+        Share of the training's optimizer steps that are made, from 0 to 1.
+    """
+
+    @property
+    def progress(self) -> float: ...
+
+    def __call__(self, child: Sample) -> float:
+        """Loss of a child; not-a-number if the evaluator skips the batch."""
+        ...
+
+    def saliency(self, child: Sample) -> float:
+        r"""Connection sensitivity of a child, :math:`\sum |w \, \partial L / \partial w|`."""
+        ...

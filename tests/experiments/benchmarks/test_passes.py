@@ -1,0 +1,34 @@
+"""The benchmark of steps against their passes, at its smallest."""
+
+import pytest
+
+from experiments.benchmarks import passes
+from nni_magic.strategies.registry import METHODS
+
+NAMES = ["sandwich", "multi_architecture"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    return passes.main([
+        "--workloads", "cnn", "--methods", *NAMES, "--repetitions", "1", "--steps", "2",
+        "--warmup", "1", "--turn", "1", "--batch-size", "8", "--threads", "1", "--device", "cpu",
+        "--hardware", "here", "--cache", str(folder / "cache"), "--output", str(folder),
+    ])  # fmt: skip
+
+
+def test_step_is_compared_with_its_passes(results):
+    entries = results["measurements"]["cnn"]["methods"]
+    assert list(entries) == NAMES
+    assert [(each["children"], each["passes"]) for each in entries.values()] == [(4, 4), (4, 1)]
+    for entry in entries.values():
+        [step], [one] = entry["step"], entry["pass"]
+        ratio = entry["summary"]["ratio"]["median"]
+        assert ratio == pytest.approx(step / (one * entry["passes"]))
+        assert one > 0
+
+
+def test_every_method_of_other_papers_is_timed_but_the_one_of_two_phases():
+    others = {name for name, row in METHODS.items() if not row.for_analysis}
+    assert others - set(passes.METHODS) == {"magic_t", "magic_a", "magic_at", "delayed_shrinking"}
