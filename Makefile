@@ -13,7 +13,8 @@ install: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs,nlp,onnx,pareto,plots,test]"
+	$(BIN)/pip install --quiet --constraint constraints.txt \
+	    --editable ".[docs,huggingface,nlp,onnx,pareto,plots,test]"
 	touch $@
 
 demo: install

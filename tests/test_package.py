@@ -91,7 +91,7 @@ def environment(fresh, tmp_path):
     return {"PATH": f"{fresh}:{os.environ['PATH']}", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
 
-GROUPS = ("always", "nlp", "pareto", "onnx", "plots", "docs", "test")
+GROUPS = ("always", "nlp", "huggingface", "pareto", "onnx", "plots", "docs", "test")
 
 
 def requirements(groups=GROUPS):
@@ -139,7 +139,8 @@ def test_direct_imports_are_declared():
     everything = for_users | declared("docs", "test")
     for package in ("nni_magic", "search_spaces"):
         assert imported(package, at_once=False) - for_users == set()
-    assert imported("nni_magic", at_once=True) - always <= {"tokenizers", "pymoo"}  # of extras
+    of_extras = {"tokenizers", "transformers", "huggingface-hub", "pymoo"}
+    assert imported("nni_magic", at_once=True) - always <= of_extras
     assert imported("experiments", at_once=False) - everything == set()
     assert imported("tests", at_once=False) - everything == set()
 

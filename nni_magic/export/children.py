@@ -5,8 +5,8 @@ Every child has a folder of its own, ``<rank>_<digest>``, which is complete or n
 ====================  =======================================================================
 file                  content
 ====================  =======================================================================
-``child.json``        sample, digest, rank, score, params, FLOPs, provenance, and what hinders a
-                      child built anew to load the weights, if anything does
+``child.json``        sample, space, digest, rank, score, params, FLOPs, provenance, and what
+                      hinders a child built anew to load the weights, if anything does
 ``weights.pt``        state dict: ``torch.load(path, weights_only=True)``
 ``child.pt2``         the child in evaluation mode: ``torch.export.load(path).module()``
 ``child.onnx``        the same for ONNX runtimes; weights above 2 GB lie in a file beside it
@@ -14,7 +14,8 @@ file                  content
 ====================  =======================================================================
 
 ``child.pt2`` and ``child.onnx`` take batches of any size, and are compared with the child before
-the folder appears. ``weights.pt`` has the names of the child that NNI builds anew, to train on::
+the folder appears. ``weights.pt`` has the names of the child that NNI builds anew, to train on:
+``nni_magic.load(folder)`` does it where ``child.json`` knows the arguments of the space, or::
 
     sample = in_space(json.load(open("1_<digest>/child.json"))["sample"], candidates(Space(...)))
     with nni.nas.space.model_context(sample):
@@ -27,37 +28,34 @@ This is tried when the child is written. Where a space does not build the same c
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.util
-import json
 import logging
 import math
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
-from ..children.json_samples import in_space, json_form
+from ..children.json_samples import in_space
 from ..children.samples import candidates, digest
 from ..scoring.scored import ScoredChild
 from ..supernet.calibration import tracking_norms
-from ..support.records import count_flops, count_params
+from ..support.files import replacing_folder
 from .inherited import inherited_child
 from .pictures import draw_architecture
 from .programs import Inputs, example_inputs, write_programs
 from .rebuilding import weights_to_load
+from .record import described, shapes, write_record
 
-__all__ = ["FORMATS", "export_child", "export_children"]
+__all__ = ["FORMATS", "check_formats", "export_child", "export_children"]
 
 _logger = logging.getLogger(__name__)
 
@@ -147,6 +145,9 @@ def export_child(
     rank: int = 1,
     formats: Collection[str] = tuple(FORMATS),
     tolerance: float = 1e-4,
+    any_size: Collection[int] = (),
+    onnx_names: Sequence[str] | None = None,
+    beside: Callable[[Path], None] | None = None,
 ) -> Path:
     """Export one child, for instance one whose BatchNorm statistics were calibrated.
 
@@ -166,7 +167,8 @@ def export_child(
         Where the child comes from, see :func:`nni_magic.support.records.provenance`.
     args, kwargs
         Example inputs of the child's ``forward``, all tensors. Their first dimension is the batch,
-        of at least 2; what is written accepts any batch, but only the same other dimensions.
+        of at least 2; what is written accepts any batch, but only the same other dimensions, unless
+        ``any_size`` has them.
     rank
         Place of the child, from 1.
     formats
@@ -174,6 +176,13 @@ def export_child(
     tolerance
         Largest difference, relative and absolute, between the outputs of what was written and the
         child's.
+    any_size
+        Dimensions besides the batch that may have any size up to the example's, such as 1 where
+        inputs are ``(batch, seq)``.
+    onnx_names
+        Names of the inputs in ``child.onnx``, in order; by default those in ``forward``.
+    beside
+        Writes more into the folder, such as how inputs are made, before it appears.
 
     Returns
     -------
@@ -195,7 +204,7 @@ def export_child(
     sample = _own_sample(space, sample)
     folder, name = Path(folder), digest(sample)
     _check_target(folder, name, score)
-    _check_formats(formats)
+    check_formats(formats)
     inputs = example_inputs(args, kwargs or {})
     # A copy, because freezing leaves the chosen candidates shared with the supernet.
     child = copy.deepcopy(child).cpu().eval().requires_grad_(False)
@@ -204,26 +213,20 @@ def export_child(
     weights, problem = weights_to_load(child, space, sample, inputs)
     if problem is not None:
         _logger.warning("Child %s: %s", name, problem)
-    with _replacing(target) as new:
+    with replacing_folder(target) as new:
         torch.save(weights, new / "weights.pt")
-        record = {
-            "sample": json_form(sample),
-            "digest": name,
-            "rank": rank,
-            "metric": metric,
-            "score": float(score),
-            "params": count_params(child),
-            "flops": count_flops(child, *inputs),
-            "inputs": _shapes(inputs),
-            "rebuild_problem": problem,
-            "provenance": provenance,
-        }
-        text = json.dumps(record, indent=2, default=_plain)  # the folder appears whole, below
-        (new / "child.json").write_text(text + "\n", encoding="utf-8")
+        origin = {"rank": rank, "metric": metric, "score": float(score), "provenance": provenance}
+        known = described(child, space, sample, inputs)
+        write_record(new, {**known, **origin, "rebuild_problem": problem})
+        if beside is not None:
+            beside(new)
         if "picture" in formats:
             draw_architecture(space, sample, new / "architecture.png")
         try:
-            write_programs(child, inputs, new, formats, tolerance=tolerance)
+            write_programs(
+                child, inputs, new, formats,
+                tolerance=tolerance, any_size=any_size, onnx_names=onnx_names,
+            )  # fmt: skip
         except RuntimeError as error:
             raise RuntimeError(
                 f"child {name}: {error}; without this format its weights.pt can be written"
@@ -244,7 +247,16 @@ def _check_target(folder: Path, name: str, score: float) -> None:
         raise ValueError(f"folder is {str(folder)!r}, a file; accepted are folders, old or new")
 
 
-def _check_formats(formats: Collection[str]) -> None:
+def check_formats(formats: Collection[str]) -> None:
+    """Make sure that formats are known, and that what they need is installed.
+
+    Raises
+    ------
+    ValueError
+        Naming what is no format.
+    ModuleNotFoundError
+        Naming the extra that is needed.
+    """
     if isinstance(formats, str) or not set(formats) <= FORMATS.keys():
         names = ", ".join(map(repr, FORMATS))
         raise ValueError(f"formats is {formats!r}; accepted are lists of some of {names}")
@@ -264,33 +276,5 @@ def _check_accepts(child: nn.Module, name: str, inputs: Inputs) -> None:
             child(*args, **kwargs)
     except Exception as error:  # whatever the user's model raises
         raise ValueError(
-            f"child {name} does not accept the example inputs of shapes {_shapes(inputs)}: {error}"
+            f"child {name} does not accept the example inputs of shapes {shapes(inputs)}: {error}"
         ) from error
-
-
-def _shapes(inputs: Inputs) -> dict[str, Any]:
-    args, kwargs = tree_map(lambda tensor: list(tensor.shape), inputs)
-    return {"args": list(args), "kwargs": kwargs}
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of ``target`` when the block has succeeded."""
-    new, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
-    for leftover in (new, old):  # of an export that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        yield new
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _plain(value: Any) -> Any:
-    """Turn numpy's numbers into Python's for JSON, and everything else into text."""
-    return value.item() if isinstance(value, np.generic) else str(value)

@@ -12,8 +12,8 @@ wants of this trial::
         retrain=lambda child: ...,           # trains it from scratch, gives its metric
     )
 
-The trials of an experiment share a folder. What they did lies there as JSON, every file whole or
-not there at all:
+The trials of an experiment share a folder, on whichever machines they run. What they did lies there
+as JSON, every file whole or not there at all:
 
 ============================  ==================================================================
 file                          content
@@ -50,10 +50,11 @@ from ..support.errors import is_finite
 from ..support.files import read_record, write_json
 from ..support.locks import sole_writer
 from .generations import Generations, Report
+from .shared_folder import check_shared, on_many_machines, pipeline_folder
 from .stages import Task
 from .trial import ManagedTrial
 
-__all__ = ["Pipeline", "experiment_folder"]
+__all__ = ["Pipeline"]
 
 
 class Pipeline:
@@ -64,7 +65,14 @@ class Pipeline:
     trial
         The line to the manager.
     folder
-        Where the trials of the experiment share files; by default :func:`experiment_folder`.
+        Where the trials of the experiment share files; by default see
+        :func:`~nni_magic.manager.shared_folder.experiment_folder`, which only those of one machine
+        share.
+
+    Raises
+    ------
+    ValueError
+        If the trial may run on any of several machines, and no folder is given.
 
     Attributes
     ----------
@@ -75,10 +83,16 @@ class Pipeline:
     points = 5
     """How many points the curve of a generation has."""
 
+    patience = 120
+    """Seconds to wait on a training of a machine that was lost.
+
+    NNI ends its trials after 30, and NFS gives up the locks of a dead machine after 90.
+    """
+
     def __init__(self, trial: ManagedTrial, folder: str | os.PathLike[str] | None = None) -> None:
         self.trial = trial
         self.task = Task.parse(trial.parameters)
-        self.folder = experiment_folder() if folder is None else Path(folder)
+        self.folder = pipeline_folder(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def run(
@@ -120,6 +134,8 @@ class Pipeline:
             done by this program or with the files that are there.
         """
         task = self.task
+        if task.stage != "supernet":
+            check_shared(self.folder)
         if task.stage == "supernet":
             report = self._once("supernet", {}, train_supernet)
         elif task.baseline is not None:
@@ -147,21 +163,27 @@ class Pipeline:
             train()
             return {}
         with self._alone(file.with_suffix(".lock")):
-            given = train()
+            if (kept := _kept(file, about.get("digest"))) is not None:  # by whom it waited for
+                return kept
+            report = self._checked(train())
+            write_json(file, {**about, "report": report})
+        return report
+
+    def _checked(self, given: Mapping[str, float]) -> Report:
         report = {key: float(value) for key, value in given.items()}
         if "default" not in report or not all(map(math.isfinite, report.values())):
             raise ValueError(
                 f"the training of {self.task} gave {report}; "
                 "accepted are finite numbers, one of them named 'default'"
             )
-        write_json(file, {**about, "report": report})
         return report
 
     @contextlib.contextmanager
     def _alone(self, lock: Path) -> Iterator[None]:
         """Refuse a training that another trial does now."""
         lock.touch()
-        with sole_writer(lock, f"the lock of {self.task}"):
+        patience = self.patience if on_many_machines() else 0
+        with sole_writer(lock, f"the lock of {self.task}", patience=patience):
             try:
                 yield
             finally:
@@ -251,18 +273,3 @@ def _kept(file: Path, child: str | None) -> Report | None:
     if "default" not in report:
         raise ValueError(f"{str(file)!r} is damaged: its 'report' lacks 'default'")
     return report if child is None or record["digest"] == child else None
-
-
-def experiment_folder() -> Path:
-    """Folder in NNI's folder of the experiment that its trials share.
-
-    Raises
-    ------
-    ValueError
-        If this process is not a trial of an experiment.
-    """
-    experiment = os.environ.get("NNI_EXP_ID")
-    for parent in Path(os.environ.get("NNI_OUTPUT_DIR", "")).parents:
-        if parent.name == experiment:
-            return parent / "pipeline"
-    raise ValueError("this is not a trial of an nnictl experiment; give the pipeline a folder")

@@ -69,6 +69,8 @@ PROGRAMS: dict[str, Program] = {
                             prints=True),
     "score": Program("score:run_trial", settings.ScoreSettings,
                      "a trial that scores the child that one of NNI's tuners chose"),
+    "export": Program("export:run", settings.ExportSettings,
+                      "write an exported child for Hugging Face's transformers, or with INT8"),
     "pareto": Program("pareto:run", settings.ParetoSettings,
                       "find the children that trade loss and cost off best"),
 }  # fmt: skip

@@ -164,7 +164,7 @@ class Stages:
             rank=rank,
             space=self.domain.make_space(),
             metric="test_loss",
-            args=(self.domain.example(),),
+            **self.domain.export_options(),
             provenance=provenance(
                 seed=self.domain.settings.seed,
                 checkpoint=checkpoint,
@@ -196,6 +196,7 @@ def run_trial(task: Task, settings: PipelineSettings) -> None:
             "example, and start it with nnictl create"
         )
     trial = ManagedTrial()
-    pipeline = Pipeline(trial)
+    shared = settings.shared_folder
+    pipeline = Pipeline(trial, shared and shared.absolute() / os.environ["NNI_EXP_ID"])
     output = Path(os.environ["NNI_OUTPUT_DIR"])
     Stages(task.load()(settings.task), settings, trial, pipeline.folder, output).run(pipeline)

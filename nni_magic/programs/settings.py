@@ -19,11 +19,12 @@ from ..tasks.settings import TaskSettings
 from .concerns import MOST_CHILDREN, PipelineRetraining, Retraining, Search, Shrinking, Supernet
 
 __all__ = [
-    "Cost", "DemoSettings", "ExampleSettings", "ParetoSettings", "PipelineSettings",
-    "ScoreSettings", "SearchSpaceSettings", "TrainSettings",
+    "Cost", "DemoSettings", "ExampleSettings", "ExportSettings", "Form", "ParetoSettings",
+    "PipelineSettings", "ScoreSettings", "SearchSpaceSettings", "TrainSettings",
 ]  # fmt: skip
 
 Cost = Literal["params", "flops"]
+Form = Literal["huggingface", "int8"]
 
 
 def _check_training(task: TaskSettings, supernet: Supernet, retraining: Retraining) -> None:
@@ -74,12 +75,16 @@ class PipelineSettings:
         See there.
     population
         Children of a generation.
+    shared_folder
+        Folder that all machines of the experiment share, under which the experiment has one of its
+        own; by default NNI's, which only the trials of one machine share.
     """
 
     task: TaskSettings
     supernet: Supernet
     retraining: PipelineRetraining
     population: int = Search.population
+    shared_folder: Path | None = None
 
     def __post_init__(self) -> None:
         check_count("population", self.population, at_most=MOST_CHILDREN)
@@ -173,6 +178,29 @@ class ExampleSettings:
     folder: Path = field(default=Path(), metadata={"positional": True})
 
     def __post_init__(self) -> None:
+        check_kinds(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Settings of :mod:`nni_magic.programs.export`.
+
+    Parameters
+    ----------
+    child
+        Folder of an exported child.
+    to
+        ``huggingface``: a folder for ``from_pretrained``; ``int8``: its ONNX file, quantized.
+    output
+        Where to write; by default inside the child's folder.
+    """
+
+    child: Path
+    to: Form = "huggingface"
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("to", self.to, get_args(Form))
         check_kinds(self)
 
 

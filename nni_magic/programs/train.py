@@ -196,7 +196,7 @@ def _run(
         checkpoint = where / f"{digest(best['sample'])}.ckpt"
         _, found["retrained"] = train_child(
             domain, settings.retraining, best["sample"], trial, checkpoint, where, timed[1:],
-            devices=1, strategy="auto",
+            devices=1, num_nodes=1, strategy="auto",
         )  # fmt: skip
     results = {
         "settings": {**plain(flat(settings)), "output": str(folder)},

@@ -18,10 +18,12 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import RawFormatModelSpace, model_context
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from ..manager.trial import ManagedTrial, ReportValidation
 from ..search import ProgressiveShrinking
+from ..search.processes import check_processes
 from ..strategies.base import SupernetStrategy
 from ..strategies.registry import method
 from ..supernet.checkpoint import AtomicCheckpointIO
@@ -38,8 +40,8 @@ from .options import plain
 _logger = logging.getLogger(__name__)
 
 UNTRAINED = {
-    "cache", "corpus", "data", "devices", "distributed", "download", "not_finite", "rank_timeout",
-    "threads", "workers",
+    "cache", "corpus", "data", "devices", "distributed", "download", "nodes", "not_finite",
+    "processes", "rank_timeout", "threads", "workers",
 }  # fmt: skip
 """Settings that change nothing in a training, or may change when it goes on; data have digests."""
 
@@ -182,6 +184,7 @@ def _evaluator(
     **trainer_kwargs: Any,
 ) -> Lightning:
     settings = domain.settings
+    check_nodes(settings.nodes)
     evaluator = domain.evaluator(
         total_steps=epochs * settings.epoch_steps,
         batch_size=settings.batch_size,
@@ -197,6 +200,7 @@ def _evaluator(
             "limit_val_batches": settings.validation_batches,
             "accumulate_grad_batches": settings.accumulate,
             "devices": settings.devices,
+            "num_nodes": settings.nodes,
             "precision": settings.precision,
             "strategy": _distributed(settings),
             "sync_batchnorm": settings.sync_batchnorm,
@@ -217,12 +221,28 @@ def _evaluator(
             **trainer_kwargs,
         },
     )  # fmt: skip
+    check_processes(settings.processes, evaluator.trainer.strategy.root_device)
     check_epoch(evaluator, settings.epoch_steps, settings.batch_size, settings.accumulate)
     if trial.is_first_rank:
         _keep_metrics(logs)
     if checkpoint.exists():
         evaluator.fit_kwargs = {"ckpt_path": str(checkpoint), "weights_only": True}
     return evaluator
+
+
+def check_nodes(nodes: int) -> None:
+    """Make sure that something starts the processes of several machines.
+
+    Raises
+    ------
+    ValueError
+        If nothing does: Lightning would wait for the other machines.
+    """
+    if nodes > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect()):
+        raise ValueError(
+            f"nodes is {nodes}; accepted is 1 where neither torchrun nor srun has started the "
+            "program, on every machine"
+        )
 
 
 def _distributed(settings: TaskSettings) -> Any:

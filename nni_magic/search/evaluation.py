@@ -12,10 +12,8 @@ call of the model is answered with what was computed before.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from nni.mutable import Sample
@@ -25,10 +23,10 @@ from torch import nn
 
 from ..children.json_samples import in_space
 from ..samplers.uniform import UniformSampler
-from ..scoring.scorer import Metric, Scorer, Value
+from ..scoring.scorer import Metric, Scorer
 from ..scoring.user_hooks import warn_of_callbacks
 from ..supernet.calibration import Calibrator
-from ..supernet.chain import ChangedInPlace, answering, chain_of, single_step
+from ..supernet.chain import chain_of
 from ..supernet.connection import (
     as_supernet,
     callbacks_of,
@@ -39,16 +37,15 @@ from ..supernet.connection import (
     training_data,
 )
 from ..supernet.evaluator_hooks import EvaluatorHooks
-from ..supernet.resume import isolated_randomness, seed_generators
+from ..supernet.resume import isolated_randomness
 from ..support.errors import check_count
 from ..support.modes import Mode
-from .execution import ChainRunner, prefix_tree
-from .norms import share_norms
-from .observation import Observer, canonical
+from .child_runs import ChildRuns
+from .execution import prefix_tree
+from .observation import canonical
+from .processes import check_processes
 
 __all__ = ["ChildEvaluator", "ChildScores"]
-
-_logger = logging.getLogger(__name__)
 
 
 class ChildScores:
@@ -65,28 +62,30 @@ class ChildScores:
     memory
         Bytes of hidden states and outputs held at once, at least those of one child; children
         that do not fit wait. What operators allocate inside comes on top.
+    processes
+        See :class:`ChildEvaluator`.
 
     Attributes
     ----------
     mode : str
         ``min`` or ``max``.
-    calls : int
-        Steps of children computed so far; see :meth:`needed_calls`.
     """
 
-    def __init__(self, scorer: Scorer, *, memory: int = 2**28) -> None:
+    def __init__(self, scorer: Scorer, *, memory: int = 2**28, processes: int = 1) -> None:
         check_count("n_batches", scorer.n_batches)
         check_count("memory", memory)
         self.mode = scorer.mode
-        self.calls = 0
         self._scorer = scorer
         self._model: ModelSpace = scorer.module.training_module.model
         self._space = UniformSampler(self._model, seed=0)
-        self._whole = single_step(self._model)
-        self._memory = memory
-        self._prepared: _Prepared | None = None
+        self._runs = ChildRuns(scorer, self._space, memory=memory, processes=processes)
         self._known: dict[str, float] = {}
         self._version: Any = None
+
+    @property
+    def calls(self) -> int:
+        """Steps of children computed so far; see :meth:`needed_calls`."""
+        return self._runs.calls
 
     def _attach(self) -> None:
         """Take over the supernet from whoever has used it meanwhile."""
@@ -114,7 +113,7 @@ class ChildScores:
             precision = self._scorer.module.trainer.precision_plugin
             with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
                 with precision.val_step_context():
-                    values = self._values(children)
+                    values = self._runs(children)
             self._known.update(zip(missing, self._scorer.reduce(values), strict=True))
         return [self._known[name] for name in names]
 
@@ -139,77 +138,6 @@ class ChildScores:
         children = [canonical(self._space, sample) for sample in own]
         return prefix_tree(chain_of(self._model), children).n_calls if children else 0
 
-    def _values(self, children: list[Sample]) -> list[Value]:
-        if self._prepared is None:
-            self._prepared = self._prepare(children[0])
-        runner, batches = self._prepared
-        if runner is None:
-            return [self._alone(child, batches) for child in children]
-        try:
-            return self._shared(runner, children, batches)
-        except ChangedInPlace as error:
-            self._warn(error)
-            self._prepared = _Prepared(None, batches)
-            return self._values(children)
-
-    def _shared(
-        self, runner: ChainRunner, children: list[Sample], batches: list[Any]
-    ) -> list[Value]:
-        """Score children whose outputs are computed together."""
-        values: dict[int, Value] = {}
-        before = runner.n_calls
-        for index, outputs in runner.outputs(children):
-            answers = iter(outputs)
-            with answering(self._model, lambda *args, answers=answers, **kwargs: next(answers)):
-                values[index] = self._validate(batches)
-        self.calls += runner.n_calls - before
-        return [values[index] for index in range(len(children))]
-
-    def _alone(self, child: Sample, batches: list[Any]) -> Value:
-        """Score a child by the evaluator's own calls of the model."""
-        self._whole[0].route(child)
-        with self._scorer.statistics():
-            return self._validate(batches)
-
-    def _validate(self, batches: list[Any]) -> Value:
-        """Validate with the same random numbers for every child, if any are drawn."""
-        seed_generators(0)
-        return self._scorer.validate(batches)
-
-    # What is found out once: the calls to run, and whether the chain gives what the model gives
-
-    def _prepare(self, child: Sample) -> _Prepared:
-        batches = [self._scorer.on_device(held) for held in self._scorer.held_out()]
-        observer = Observer(self._model, self._space, self._scorer.validate, child, batches)
-        if observer.calls is None:
-            _logger.info(
-                "Every child is run alone: validation_step does not call the model once a batch, "
-                "or not with the same inputs for every child, or differentiates its outputs, or "
-                "the model writes into its inputs"
-            )
-            return _Prepared(None, batches)
-        steps = chain_of(self._model)
-        runner = partial(ChainRunner, memory=self._memory, probe=child)
-        if problem := observer.difference(partial(runner, steps)):
-            self._warn(problem)
-            steps = self._whole
-            if observer.difference(partial(runner, steps)):  # in validation the model is another
-                return _Prepared(None, batches)
-        calibration = [] if self._scorer.calibrator is None else self._scorer.calibrator.calls()
-        if calibration and share_norms(steps, observer.children, observer.calls[0]):
-            _logger.info(
-                "Every child is run alone: steps of %s share a BatchNorm, which has one set of "
-                "statistics in a child", type(self._model).__name__,
-            )  # fmt: skip
-            steps = self._whole
-        return _Prepared(runner(steps, observer.calls, calibration), batches)
-
-    def _warn(self, problem: object) -> None:
-        _logger.warning(
-            "stem, layers and head of %s do not give what its forward gives (%s): every child "
-            "is run alone", type(self._model).__name__, problem,
-        )  # fmt: skip
-
 
 class ChildEvaluator(ChildScores):
     """Scores children on the same held-out batches with the weights that they inherit.
@@ -229,7 +157,17 @@ class ChildEvaluator(ChildScores):
         Training batches on which a child's BatchNorm statistics are taken anew; with 0 the
         supernet's are used as they are, which fit no child. It has no effect without BatchNorm.
     memory
-        See :class:`ChildScores`.
+        See :class:`ChildScores`; with several processes each may hold as much.
+    processes
+        Forks of this process, with one thread of torch each, that share the children of a call
+        among them; a Linux process on the CPU can. Scores are those of one process, to the bit
+        where an operator gives a row of a batch the same whatever else is in it; those of MKL do
+        from four rows on. What the evaluator's hooks do beside logging happens in the forks.
+
+    Raises
+    ------
+    RuntimeError
+        Naming the child, if one cannot be scored in another process.
 
     Examples
     --------
@@ -249,11 +187,14 @@ class ChildEvaluator(ChildScores):
         n_batches: int = 4,
         calibration_batches: int = 4,
         memory: int = 2**28,
+        processes: int = 1,
     ) -> None:
+        check_count("processes", processes)
         check_evaluator(evaluator)
         module = EvaluatorHooks(evaluator.module)
         self._connection = module, as_supernet(supernet), evaluator
         prepare(*self._connection)
+        check_processes(processes, evaluator.trainer.strategy.root_device)
         warn_of_callbacks(callbacks_of(module))
         loaders = held_out_data(evaluator)
         scorer = Scorer(
@@ -263,7 +204,7 @@ class ChildEvaluator(ChildScores):
                 module, lambda: training_data(evaluator), calibration_batches
             ),
         )  # fmt: skip
-        super().__init__(scorer, memory=memory)
+        super().__init__(scorer, memory=memory, processes=processes)
 
     @staticmethod
     def in_training(scorer: Scorer, *, memory: int = 2**28) -> ChildScores:
@@ -273,11 +214,6 @@ class ChildEvaluator(ChildScores):
     def _attach(self) -> None:
         connect(*self._connection)
         super()._attach()
-
-
-class _Prepared(NamedTuple):
-    runner: ChainRunner | None
-    batches: list[Any]
 
 
 def _fingerprint(model: nn.Module) -> tuple[Any, ...]:

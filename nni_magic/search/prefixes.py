@@ -88,3 +88,22 @@ class PrefixTree:
         for index, node in zip(self.order.tolist(), self.node[:, step].tolist(), strict=True):
             children[node].append(index)
         return children
+
+    def shares(self, n: int) -> list[list[int]]:
+        """Indices of the children in n shares of about as much work; none is empty.
+
+        Those that begin alike stay together, so that hardly a step is run twice. A child's score
+        counts as one step.
+
+        Examples
+        --------
+        >>> PrefixTree.of([("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]).shares(2)
+        [[0, 2], [1, 3]]
+        """
+        new = np.diff(self.node, axis=0, prepend=-1) > 0
+        done = (1 + (new & (self.code > 0)).sum(axis=1)).cumsum()
+        cut = np.arange(1, n)
+        ends = np.searchsorted(done, done[-1] * cut / n) + 1
+        ends = np.maximum.accumulate(ends - cut) + cut
+        ends = np.minimum(ends, len(self.order) - n + cut)
+        return [share.tolist() for share in np.split(self.order, ends)]

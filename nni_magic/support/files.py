@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from .kinds import fits, in_words
 
 __all__ = [
     "atomic_file", "check_record", "file_digest", "make_folder", "read_json", "read_record",
-    "write_json", "write_picture", "write_table",
+    "replacing_folder", "write_json", "write_picture", "write_table",
 ]  # fmt: skip
 
 
@@ -94,6 +95,24 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Give a new folder that takes the place of ``target`` when the block has succeeded."""
+    new, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
+    for leftover in (new, old):  # of a writer that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def make_folder(name: str, path: Path) -> Path:

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import nni_bootstrap  # noqa: F401
 import pytorch_lightning as pl
@@ -37,6 +38,12 @@ class GroundTruth(NamedTuple):
     key: str
     name: str
     unit: str
+
+
+class Preprocessing(Protocol):
+    """Makes inputs, and writes itself beside a child; see :mod:`nni_magic.tasks.exported`."""
+
+    def write(self, folder: Path) -> None: ...
 
 
 class Domain(ABC):
@@ -115,6 +122,14 @@ class Domain(ABC):
         """Two rows of input."""
 
     @abstractmethod
+    def preprocessing(self) -> Preprocessing:
+        """How inputs are made of texts or images, for who uses a child."""
+
+    def export_options(self) -> dict[str, Any]:
+        """What :func:`nni_magic.export.export_child` needs to know of the data."""
+        return {"args": (self.example(),), "beside": self.preprocessing().write}
+
+    @abstractmethod
     def evaluator(self, **settings: Any) -> Lightning:
         """Make an evaluator that trains.
 
@@ -189,7 +204,7 @@ class Domain(ABC):
         )  # fmt: skip
         return ChildEvaluator(
             supernet, evaluator, n_batches=settings.validation_batches,
-            calibration_batches=settings.calibration_batches,
+            calibration_batches=settings.calibration_batches, processes=settings.processes,
         )  # fmt: skip
 
     def versions(self) -> dict[str, str]:

@@ -100,8 +100,12 @@ class Machine:
         Processes that load data.
     threads
         Threads of torch on the CPU; with 0 torch chooses.
+    processes
+        Processes in which a search scores children on the CPU, with a thread each.
     devices
         How many devices or which ones, as Lightning takes them.
+    nodes
+        Machines with as many devices each, on which torchrun or srun starts the program.
     precision
         Precision of numbers, as Lightning takes it, such as ``bf16-mixed``.
     distributed
@@ -114,7 +118,9 @@ class Machine:
 
     workers: int = 0
     threads: int = 0
+    processes: int = 1
     devices: int | str = "auto"
+    nodes: int = 1
     precision: Precision = "32-true"
     distributed: Distributed = "auto"
     rank_timeout: int = 600
@@ -123,6 +129,8 @@ class Machine:
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):
             check_count(name, getattr(self, name), at_least=0, at_most=MOST_AT_ONCE)
+        for name in ("processes", "nodes"):
+            check_count(name, getattr(self, name), at_most=MOST_AT_ONCE)
         check_choice("precision", self.precision, get_args(Precision))
         check_choice("distributed", self.distributed, get_args(Distributed))
         check_count("rank_timeout", self.rank_timeout, at_most=MOST_SECONDS)

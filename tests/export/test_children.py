@@ -112,7 +112,8 @@ def test_record_tells_the_child_its_cost_and_origin(conv):
     record = json.loads((folders[0] / "child.json").read_text())
     assert record.pop("flops") > 64 * (9 * 4 + 2 * 9 * 16 + 16)
     assert record == {
-        "sample": CONV, "digest": digest(CONV), "rank": 1, "metric": "val_loss", "score": 0.25,
+        "sample": CONV, "space": {"class": "tests.spaces:ConvSpace", "args": [], "kwargs": {}},
+        "digest": digest(CONV), "rank": 1, "metric": "val_loss", "score": 0.25,
         "params": params, "inputs": {"args": [[3, 1, 8, 8]], "kwargs": {}},
         "provenance": {"seed": 3}, "rebuild_problem": None,
     }  # fmt: skip

@@ -124,7 +124,7 @@ def test_a_program_that_computes_something_else_is_rejected(form, file, tmp_path
     export, wrong = programs._export, Linear()
     with torch.no_grad():
         wrong.linear.bias.add_(0.01)
-    monkeypatch.setattr(programs, "_export", lambda child, inputs: export(wrong, inputs))
+    monkeypatch.setattr(programs, "_export", lambda child, *more: export(wrong, *more))
     inputs = example_inputs([X], {})
     with pytest.raises(RuntimeError, match=f"^its {file} does not compute what it does: Tensor"):
         write_programs(Linear(), inputs, tmp_path, [form], tolerance=1e-3)
@@ -135,7 +135,7 @@ def test_a_program_that_is_right_for_one_batch_size_only_is_rejected():
     child = Linear()
     with pytest.raises(AssertionError):
         programs._check_agreement(
-            lambda x: child(x[:2]), child, example_inputs([X], {}), tolerance=1e-3
+            lambda x: child(x[:2]), child, example_inputs([X], {}), tolerance=1e-3, any_size=()
         )
 
 
@@ -163,3 +163,52 @@ def test_inputs_without_a_common_batch_are_rejected(args, kwargs, shapes):
 def test_inputs_that_are_no_tensors_are_rejected():
     with pytest.raises(TypeError, match="hold ndarray, int; accepted are tensors only"):
         example_inputs([np.ones((2, 4))], {"n": 3})
+
+
+class Sequences(nn.Module):
+    """Sums of a masked sequence of at most six numbers, and its length."""
+
+    def forward(self, x, mask):
+        return {"total": (x * mask).sum(1), "each": x * mask}
+
+
+SEQUENCES = ((), {"x": torch.arange(12.0).reshape(2, 6), "mask": torch.ones(2, 6)})
+
+
+def test_a_dimension_of_any_size_up_to_the_examples(tmp_path):
+    write_programs(
+        Sequences(), example_inputs(*SEQUENCES), tmp_path, tolerance=1e-5, any_size=(1,),
+        onnx_names=("numbers", "kept"),
+    )  # fmt: skip
+    program = torch.export.load(tmp_path / "child.pt2").module()
+    session = onnxruntime.InferenceSession(tmp_path / "child.onnx")
+    assert [node.name for node in session.get_inputs()] == ["numbers", "kept"]
+    for rows, length in ((1, 1), (3, 4), (2, 6)):
+        x, mask = torch.rand(rows, length), (torch.rand(rows, length) > 0.3).float()
+        expected = Sequences()(x, mask)
+        torch.testing.assert_close(program(x=x, mask=mask), expected)
+        found = session.run(None, {"numbers": x.numpy(), "kept": mask.numpy()})
+        np.testing.assert_allclose(found[0], expected["total"], rtol=1e-6)
+    with pytest.raises(AssertionError, match="Guard failed"):
+        program(x=torch.rand(2, 7), mask=torch.ones(2, 7))
+
+
+def test_a_program_that_is_right_for_one_length_only_is_rejected():
+    child = Sequences()
+    with pytest.raises(AssertionError):
+        programs._check_agreement(
+            lambda x, mask: {**child(x, mask), "total": (x * mask).sum(1) + (x.shape[1] < 6)},
+            child, example_inputs(*SEQUENCES), tolerance=1e-3, any_size=(1,),
+        )  # fmt: skip
+    programs._check_agreement(
+        child, child, example_inputs(*SEQUENCES), tolerance=1e-3, any_size=(1,)
+    )
+
+
+def test_outputs_have_the_names_that_are_given(tmp_path):
+    programs.write_onnx(
+        Linear(), example_inputs([X], {}), tmp_path / "a.onnx", tolerance=1e-5,
+        output_names=["logits"],
+    )  # fmt: skip
+    [output] = onnxruntime.InferenceSession(tmp_path / "a.onnx").get_outputs()
+    assert output.name == "logits"

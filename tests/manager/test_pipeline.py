@@ -4,11 +4,13 @@ import itertools
 import json
 import math
 import random
+import threading
+import time
 
 import pytest
 from spaces import FlatSpace
 
-from nni_magic.manager.pipeline import Pipeline, experiment_folder
+from nni_magic.manager.pipeline import Pipeline
 from nni_magic.manager.stages import Task
 from nni_magic.search import Population
 
@@ -356,21 +358,26 @@ def test_child_beyond_an_exhausted_space_reports_the_best(tmp_path):
 # Where and what
 
 
-def test_folder_is_the_experiments_own(monkeypatch, tmp_path):
-    monkeypatch.setenv("NNI_EXP_ID", "abc")
-    output = tmp_path / "abc" / "environments" / "local-env" / "trials" / "xyz"
-    monkeypatch.setenv("NNI_OUTPUT_DIR", str(output))
-    assert experiment_folder() == tmp_path / "abc" / "pipeline"
-    pipeline = Pipeline(FakeTrial({"stage": "supernet"}))
-    assert pipeline.folder == tmp_path / "abc" / "pipeline"
-    assert pipeline.folder.is_dir()
+def test_training_of_a_lost_machine_is_waited_for_and_its_result_taken(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNI_PLATFORM", "remote")
+    lost = Pipeline(FakeTrial({"stage": "supernet"}), tmp_path)
+    work = {"population": dict, "score": list, "retrain": dict}
 
+    def train():
+        again = threading.Thread(target=run_again)
+        again.start()
+        time.sleep(1)
+        waiting.append(again)
+        return {"default": 3.0}
 
-def test_process_outside_an_experiment_needs_a_folder(monkeypatch):
-    monkeypatch.delenv("NNI_EXP_ID", raising=False)
-    monkeypatch.delenv("NNI_OUTPUT_DIR", raising=False)
-    with pytest.raises(ValueError, match="not a trial of an nnictl experiment; give the pipeline"):
-        experiment_folder()
+    def run_again():
+        trial = FakeTrial({"stage": "supernet", "attempt": 2})
+        found.append(Pipeline(trial, tmp_path).run(train_supernet=pytest.fail, **work))
+
+    waiting, found = [], []
+    assert lost.run(train_supernet=train, **work) == {"default": 3.0}
+    waiting[0].join(30)
+    assert found == [{"default": 3.0}]
 
 
 def test_trial_of_another_tuner_is_refused(tmp_path):

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 import torch
-from nni.nas.space import model_context
 from reading import domain_of, settings_of
 
+import nni_magic
 from nni_magic.children.samples import distance
 from nni_magic.export import FORMATS, export_child
 from nni_magic.manager.pipeline import Pipeline
@@ -71,8 +71,10 @@ def test_stages_follow_each_other_to_the_final_table(work, tmp_path):
     assert (record["params"], record["flops"], record["score"]) == (
         found["params"], found["flops"], found["default"],
     )  # fmt: skip
-    tokens = torch.randint(5, 100, (3, 64))
-    assert torch.export.load(child / "child.pt2").module()(tokens).shape[:2] == (3, 64)
+    read = nni_magic.load(child)
+    batch = read.preprocess(["abc def", "ab"])
+    program = torch.export.load(child / "child.pt2").module()
+    torch.testing.assert_close(program(**batch), read.model(**batch))
     table = pipeline_table(tmp_path / "shared")
     assert "found, rank 1" in table
     assert "baseline bert" in table
@@ -119,7 +121,7 @@ def test_random_baseline_of_no_number_is_named(work, name):
         ),
         ("--preset huge", "preset is 'huge'; accepted are 'base', 'compression', 'analysis', 'ti"),
         ("--population many", "population is 'many'; accepted are whole numbers"),
-        ("--population 0", "population is 0; accepted are whole numbers of at least 1"),
+        ("--population 0", "population is 0; accepted are whole numbers from 1 to 1000000"),
         ("--retrain-epochs 0 --warmup-steps 0", "retrain_epochs is 0; accepted are whole numbers"),
         ("--retrain-epochs 1 --warmup-steps 5", "warmup_steps is 5; accepted are 0 to 4, because "),
         ("--n-drop 12", "unrecognized arguments: --n-drop 12"),
@@ -180,13 +182,13 @@ def test_stages_on_images_follow_each_other_to_the_final_table(
     record = json.loads((folder / "child.json").read_text())
     assert (record["params"], record["score"]) == (found["params"], found["default"])
     assert record["provenance"]["data"]["unreadable"] == []
-    with model_context(record["sample"]):
-        child = work.domain.make_space()
-    child.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    models = [child.eval()]
+    read = nni_magic.load(folder)
+    models = [read.model]
     if formats:
         models.append(torch.export.load(folder / "child.pt2").module())
     images, labels = work.domain.data.test.__getitems__(range(360))
+    raw = work.domain.data.test.source.images[torch.as_tensor(work.domain.data.test.indices)]
+    assert torch.equal(read.preprocess(list(raw)), images)
     for model in models:
         hits = (model(images).argmax(1) == labels).float().mean().item()
         assert found["accuracy"] == pytest.approx(hits, abs=1 / 360)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from reading import domain_of, settings_of
 
-from nni_magic.programs.training import make_strategy, train_child
+from nni_magic.programs.training import check_nodes, make_strategy, train_child
 from nni_magic.strategies.registry import METHODS
 
 SMALL = (
@@ -160,3 +160,13 @@ def test_checkpoint_is_continued_when_other_images_were_found_unreadable(train, 
     assert len(domain.describe()["unreadable"]) == 1
     train(domain)
     train(of_folder(folder, 65))
+
+
+def test_several_machines_without_a_launcher_are_refused(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    check_nodes(1)
+    with pytest.raises(ValueError, match="nodes is 2; accepted is 1 where neither torchrun nor sr"):
+        check_nodes(2)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    check_nodes(2)

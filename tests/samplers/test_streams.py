@@ -12,7 +12,8 @@ from nni_magic.samplers.streams import ChildDraws, Stream
 def test_numbers_of_the_streams_never_change():
     """They are part of every seeded run; new ones may be added."""
     assert {stream.name: stream.value for stream in Stream} == {
-        "PANEL": 1, "ANCHOR": 2, "COVERING": 3, "SHRINKING": 4, "PERCENTILE": 5, "AVERAGE": 6, "BASELINES": 7,
+        "PANEL": 1, "ANCHOR": 2, "COVERING": 3, "SHRINKING": 4, "PERCENTILE": 5, "AVERAGE": 6,
+        "BASELINES": 7,
     }  # fmt: skip
 
 

@@ -96,3 +96,27 @@ def test_first_is_the_place_of_a_nodes_first_child(keys):
         for node, place in enumerate(tree.first(step)):
             members = np.flatnonzero(tree.node[:, step] == node)
             assert place == members.min()
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@every_case
+def test_shares_are_of_all_children_and_hardly_more_steps(keys, n):
+    n = min(n, len(keys))
+    tree = PrefixTree.of(keys)
+    shares = tree.shares(n)
+    assert [index for share in shares for index in share] == tree.order.tolist()
+    assert len(shares) == n
+    assert all(shares)
+    calls = [PrefixTree.of([keys[index] for index in share]).n_calls for share in shares]
+    assert tree.n_calls <= sum(calls) <= tree.n_calls + (n - 1) * len(keys[0])
+
+
+def test_shares_have_about_as_much_work():
+    keys = [row for seed in range(10) for row in random_keys(seed, n=30, choices=2)]
+    keys += [("b", "c", n, n, n) for n in range(100)]  # alike until they are not
+    shares = PrefixTree.of(keys).shares(4)
+    work = [
+        len(share) + PrefixTree.of([keys[index] for index in share]).n_calls for share in shares
+    ]
+    assert max(work) < 1.05 * min(work)
+    assert max(map(len, shares)) > 1.1 * min(map(len, shares))

@@ -14,6 +14,7 @@ import pytest
 from nni_magic.support.files import (
     atomic_file,
     read_json,
+    replacing_folder,
     write_json,
     write_picture,
     write_table,
@@ -188,3 +189,24 @@ def test_picture_is_written_in_the_format_of_its_name(tmp_path, name, begin):
     write_picture(figure, tmp_path / name, dpi=50)
     assert (tmp_path / name).read_bytes().startswith(begin)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_appears_whole_and_takes_the_place_of_the_old_one(tmp_path):
+    target = tmp_path / "folder"
+    for content in ("old", "new"):
+        with replacing_folder(target) as new:
+            (new / content).write_text(content)
+            assert not (target / content).exists()
+        assert [path.name for path in target.iterdir()] == [content]
+        assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path):
+    target = tmp_path / "folder"
+    target.mkdir()
+    (tmp_path / ".folder.new").mkdir()  # of a writer that was killed
+    (tmp_path / ".folder.new" / "half").write_text("")
+    with pytest.raises(RuntimeError, match="full"), replacing_folder(target) as new:
+        assert list(new.iterdir()) == []
+        raise RuntimeError("full")
+    assert list(tmp_path.iterdir()) == [target]

@@ -41,3 +41,16 @@ def test_lock_ends_with_an_error(tmp_path):
         raise RuntimeError("stop")
     with sole_writer(tmp_path, "output"):
         pass
+
+
+def test_patient_writer_waits_for_the_end_of_another(tmp_path):
+    command = [sys.executable, "-c", HOLDS.replace("60", "2"), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(ValueError, match="into which another run writes"),
+            sole_writer(tmp_path, "output", patience=0.2),
+        ):
+            pass
+        with sole_writer(tmp_path, "output", patience=60):
+            assert other.wait(30) == 0

@@ -45,6 +45,9 @@ class Small(Domain):
     def example(self):
         return torch.zeros(2, 1, 8, 8)
 
+    def preprocessing(self):
+        return "beside"
+
     def evaluator(self, **settings):
         raise NotImplementedError
 

@@ -73,6 +73,13 @@ def test_devices_that_are_none_are_refused(devices):
         TaskSettings(devices=devices)
 
 
+@pytest.mark.parametrize("name", ["processes", "nodes"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2", 10**6])
+def test_processes_and_nodes_are_counted(name, value):
+    with pytest.raises(ValueError, match=f"{name} is .*; accepted are whole numbers from 1 to"):
+        TaskSettings(**{name: value})
+
+
 def test_every_setting_has_its_type():
     with pytest.raises(ValueError, match="sync_batchnorm is 1; accepted are true and false"):
         TaskSettings(sync_batchnorm=1)

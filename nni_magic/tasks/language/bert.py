@@ -18,6 +18,7 @@ from search_spaces.bert import PRESETS
 from ..domain import Domain
 from .mlm import mlm_evaluator, mlm_search_evaluator
 from .mlm_data import MlmData, prepare
+from .preprocessing import TextPreprocessing
 from .settings import BertSettings
 
 __all__ = ["Bert"]
@@ -55,6 +56,21 @@ class Bert(Domain):
     def example(self) -> torch.Tensor:
         """Two rows of token ids."""
         return torch.zeros(2, self.data.max_length, dtype=torch.long)
+
+    def preprocessing(self) -> TextPreprocessing:
+        return TextPreprocessing(self.data.tokenizer, self.data.max_length)
+
+    def export_options(self) -> dict[str, Any]:
+        """Inputs with a mask, of any length; ONNX has the names of Hugging Face's tokenizers."""
+        length = self.data.max_length
+        token_ids = torch.arange(2 * length).reshape(2, length) % self.data.vocab_size
+        mask = torch.arange(length) < torch.tensor([[length], [max(1, length // 4)]])
+        return {
+            "kwargs": {"token_ids": token_ids, "attention_mask": mask.long()},
+            "any_size": (1,),
+            "onnx_names": ("input_ids", "attention_mask"),
+            "beside": self.preprocessing().write,
+        }
 
     def baseline(self) -> Sample:
         """Attention and feed-forward layers in turns, as in BERT."""

@@ -15,6 +15,7 @@ from nni.nas.evaluator.pytorch import DataLoader, Lightning
 from ..domain import Domain
 from . import images
 from .classification import image_evaluator, image_search_evaluator
+from .preprocessing import ImagePreprocessing
 from .settings import ImageSettings
 from .sources import FolderImages, ImageSource, MemoryImages
 
@@ -61,6 +62,13 @@ class ImageDomain(Domain):
         """Two images."""
         size = self.data.resolution
         return torch.zeros(2, self.data.channels, size, size)
+
+    def preprocessing(self) -> ImagePreprocessing:
+        data = self.data
+        return ImagePreprocessing(
+            channels=data.channels, resolution=data.resolution, classes=data.classes,
+            **images.STATISTICS[data.name]._asdict(),
+        )  # fmt: skip
 
     def evaluator(self, **settings: Any) -> Lightning:
         return image_evaluator(

@@ -31,6 +31,7 @@ from torchvision.transforms import v2
 from ...support.errors import check_choice, check_count, check_number
 from ..settings import MOST_SEED
 from .parts import ImageData, Images, Statistics, as_it_is
+from .preprocessing import SMALL, to_resolution
 from .settings import ImageSettings
 from .sources import (
     FolderImages,
@@ -43,9 +44,6 @@ from .sources import (
 )
 
 __all__ = ["NAMES", "ImageData", "Images", "Statistics", "as_it_is", "prepare", "stratified"]
-
-SMALL = 64
-"""Up to this resolution, in pixels, images are held in memory and cropped with padding."""
 
 STATISTICS = {
     "digits": Statistics((0.3053,), (0.3763,)),
@@ -179,10 +177,7 @@ def _in_memory(source: Any, resolution: int, left_out: list[str]) -> MemoryImage
     """Images in memory at a resolution; the paths of those that cannot be read go to a list."""
     if isinstance(source, MemoryImages) and source.images.shape[-1] == resolution:
         return source
-    resize = v2.Compose(
-        [v2.ToImage(), v2.Resize(resolution), v2.CenterCrop(resolution), v2.ToPureTensor()]
-    )
-    images = source.read(range(len(source.labels)), resize)
+    images = source.read(range(len(source.labels)), to_resolution(resolution))
     if isinstance(source, FolderImages):
         left_out += source.names()
     return MemoryImages(*images)
@@ -198,6 +193,5 @@ def _transforms(name: str, resolution: int) -> tuple[Transform, Transform]:
     as_tensor = [v2.ToImage(), v2.ToPureTensor()]
     # As ProxylessNAS trains on ImageNet [Cai2019]; no cutout, no mixup.
     colours = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
-    plain = [v2.Resize(round(resolution * 8 / 7)), v2.CenterCrop(resolution)]
     augmented = [v2.RandomResizedCrop(resolution, scale=(0.08, 1.0)), *flip, colours]
-    return v2.Compose([*plain, *as_tensor]), v2.Compose([*augmented, *as_tensor])
+    return to_resolution(resolution), v2.Compose([*augmented, *as_tensor])

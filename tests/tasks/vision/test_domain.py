@@ -1,6 +1,7 @@
 """Domains of images: what they record, their digest, their evaluators and test data."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -141,3 +142,14 @@ def test_test_data_are_the_test_set_in_order(digits):
 def test_torchvision_is_among_the_versions(digits):
     assert list(digits.versions())[-1] == "torchvision"
     assert (digits.row, digits.accuracy, digits.loss) == ("image", "val_acc", "val_loss")
+
+
+def test_exports_carry_the_transforms_and_the_classes(digits, tmp_path):
+    options = digits.export_options()
+    assert options["args"][0].shape == (2, 1, 8, 8)
+    options["beside"](tmp_path)
+    settings = json.loads((tmp_path / "preprocessing.json").read_text())
+    assert settings == {
+        "kind": "images", "channels": 1, "resolution": 8, "mean": [0.3053], "std": [0.3763],
+        "classes": list("0123456789"),
+    }  # fmt: skip

@@ -1,0 +1,42 @@
+"""Children of the BERT space as models of Hugging Face's ``transformers``.
+
+Importing this package makes them known to ``AutoConfig``, ``AutoModel...`` and, with them, to
+``pipeline`` and ``Trainer``::
+
+    import nni_magic.tasks.language.hugging_face
+    from transformers import pipeline
+
+    pipeline("fill-mask", model="children/1_<digest>/hugging_face")("Monday comes after <mask>.")
+"""
+
+import importlib.util
+
+import nni_bootstrap  # noqa: F401
+
+if importlib.util.find_spec("transformers") is None:
+    raise ModuleNotFoundError(
+        "nni_magic.tasks.language.hugging_face needs transformers: "
+        "pip install nni-magic[huggingface]"
+    )
+
+from .configuration import MagicBertConfig
+from .conversion import from_child
+from .folder import read_folder, write_folder
+from .heads import (
+    MagicBertForMaskedLM,
+    MagicBertForPreTraining,
+    MagicBertForQuestionAnswering,
+    MagicBertForSequenceClassification,
+)
+from .modeling import MagicBertModel
+from .onnx import export_onnx
+from .registration import register
+from .tokenizer import wrapped_tokenizer
+
+__all__ = [
+    "MagicBertConfig", "MagicBertForMaskedLM", "MagicBertForPreTraining",
+    "MagicBertForQuestionAnswering", "MagicBertForSequenceClassification", "MagicBertModel",
+    "export_onnx", "from_child", "read_folder", "wrapped_tokenizer", "write_folder",
+]  # fmt: skip
+
+register()

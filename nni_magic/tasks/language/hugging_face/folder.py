@@ -1,0 +1,101 @@
+"""A child's folder as a folder of Hugging Face, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nni_bootstrap  # noqa: F401
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+
+from search_spaces import BertSpace
+
+from ....support.files import read_json, replacing_folder, write_json
+from ...exported import load
+from ..preprocessing import TextPreprocessing
+from ..tokenization import special_ids
+from .configuration import MagicBertConfig
+from .conversion import from_child
+from .model_card import model_card
+from .registration import AUTO_CLASSES
+from .tokenizer import wrapped_tokenizer
+
+__all__ = ["read_folder", "write_folder"]
+
+
+def write_folder(child: str | Path, target: str | Path | None = None) -> Path:
+    """Write an exported child for ``from_pretrained``: configuration, weights, tokenizer and card.
+
+    Parameters
+    ----------
+    child
+        A folder ``<rank>_<digest>`` of an exported child of :class:`search_spaces.BertSpace`.
+    target
+        Where to write; by default a folder ``hugging_face`` inside. One that was written before is
+        replaced.
+
+    Returns
+    -------
+    Path
+        The target, which is complete or not there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``child`` is no such folder.
+    ValueError
+        If it is a child of another space, or the target is something else.
+    """
+    child = Path(child)
+    target = child / "hugging_face" if target is None else Path(target)
+    loaded = load(child)
+    if not isinstance(loaded.model, BertSpace) or not isinstance(
+        loaded.preprocess, TextPreprocessing
+    ):
+        raise ValueError(
+            f"child is {str(child)!r}, a {type(loaded.model).__name__}; accepted are folders of "
+            "children of BertSpace with their tokenizer"
+        )
+    _check_target(target)
+    tokenizer = wrapped_tokenizer(loaded.preprocess.tokenizer, loaded.preprocess.max_length)
+    special = special_ids(loaded.preprocess.tokenizer)
+    model = from_child(loaded.model, loaded.record["sample"], special)
+    card = model_card(
+        loaded.record, max_length=loaded.preprocess.max_length, mask_token=tokenizer.mask_token
+    )
+    with replacing_folder(target) as new:
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        (new / "README.md").write_text(card, encoding="utf-8")
+        write_json(new / "child.json", dict(loaded.record))
+    return target
+
+
+def read_folder(folder: str | Path) -> tuple[PreTrainedModel, Any]:
+    """Read the model that a folder was saved from, and its tokenizer.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another kind of model.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    kinds = {kind.__name__: kind for kind in AUTO_CLASSES.values()}
+    [name] = config.architectures or ["none"]
+    if name not in kinds:
+        raise ValueError(
+            f"folder is {str(folder)!r}, which holds a {name}; accepted are {', '.join(kinds)}"
+        )
+    return kinds[name].from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def _check_target(target: Path) -> None:
+    """Refuse to replace what was not written here."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    config = read_json(target / "config.json") if target.is_dir() else None
+    if config is None or config.get("model_type") != MagicBertConfig.model_type:
+        raise ValueError(
+            f"target is {str(target)!r}, which is there and holds something else; accepted are new "
+            "and empty folders, and those that were written here before"
+        )

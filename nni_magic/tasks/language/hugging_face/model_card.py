@@ -1,0 +1,97 @@
+"""The model card of a child: what it is, what it costs, where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+import nni_bootstrap  # noqa: F401
+from huggingface_hub import ModelCardData
+
+__all__ = ["model_card"]
+
+_TEXT = """\
+---
+{data}
+---
+
+# Child {digest}
+
+A BERT-like language model that [nni-magic](https://pypi.org/project/nni-magic) found by neural
+architecture search. Its {n_layers} layers are, first to last: {layers}.
+
+| | |
+|---|---|
+| {metric} | {score:.4f} |
+| parameters | {params:,} |
+| FLOPs of one sequence of {length} tokens, as multiply-adds | {flops} |
+| search strategy | {strategy} |
+| seed | {seed} |
+
+## Use
+
+```python
+import nni_magic.tasks.language.hugging_face  # pip install nni-magic[huggingface]
+from transformers import pipeline
+
+pipeline("fill-mask", model="path/to/this/folder")("A text with a {mask} in it.")
+```
+
+`AutoModelForMaskedLM`, `AutoModelForSequenceClassification`, `AutoModelForQuestionAnswering`,
+`AutoModelForPreTraining` (replaced tokens) and `AutoModel` load it, for texts of up to {length}
+tokens.
+
+## Provenance
+
+What is known of its search and training, as in `child.json`:
+
+```json
+{provenance}
+```
+"""
+
+
+def model_card(record: Mapping[str, Any], *, max_length: int, mask_token: str) -> str:
+    """Write ``README.md``.
+
+    Parameters
+    ----------
+    record
+        What ``child.json`` says.
+    max_length
+        Longest sequence, in tokens.
+    mask_token
+        What stands for a token to predict.
+    """
+    provenance, flops = record["provenance"], record["flops"]
+    data = ModelCardData(
+        library_name="transformers", pipeline_tag="fill-mask",
+        tags=["nni-magic", "neural-architecture-search"],
+    )  # fmt: skip
+    return _TEXT.format(
+        data=data.to_yaml(),
+        digest=record["digest"],
+        n_layers=len(record["sample"]),
+        layers=_layers(record["sample"].values()),
+        metric=record["metric"].replace("_", " "),
+        score=record["score"],
+        params=record["params"],
+        flops="not counted" if flops is None else f"{flops:,}",
+        strategy=provenance.get("settings", {}).get("strategy", "not recorded"),
+        seed=provenance.get("seed", "not recorded"),
+        length=max_length,
+        mask=mask_token,
+        provenance=json.dumps(provenance, indent=2),
+    )
+
+
+def _layers(names: Any) -> str:
+    """Operators in short: equal neighbours are counted.
+
+    >>> _layers(["ffn", "ffn", "conv3"])
+    '2 x ffn, conv3'
+    """
+    runs = [(name, len(list(run))) for name, run in groupby(names)]
+    return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in runs)

@@ -1,0 +1,58 @@
+"""A small child of text: its weights, its tokenizer, and the folder that an export writes."""
+
+from functools import cache
+
+import torch
+from nni.nas.space import model_context
+from tokenizers import Tokenizer
+
+from nni_magic.export import export_child
+from nni_magic.tasks.language.preprocessing import TextPreprocessing
+from nni_magic.tasks.language.tokenization import train_tokenizer
+from search_spaces import BertSpace
+
+CANDIDATES = ("mha2", "ffn24", "conv3", "sepconv5")
+SAMPLE = {f"layer_{n}": name for n, name in enumerate(CANDIDATES, start=1)}
+LENGTH = 12
+TEXTS = ["the cat sat on the mat", "a dog ran", "the dog sat on the cat and the mat"]
+PROVENANCE = {"seed": 3, "settings": {"strategy": "magic_at"}, "versions": {"nni": "3.0"}}
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(TEXTS * 3, vocab_size=300)
+
+
+def space(**options):
+    sizes = {"n_layers": 4, "hidden": 16, "embedding_size": 8, "max_length": LENGTH}
+    return BertSpace(**{**sizes, "vocab_size": tokenizer().get_vocab_size(), "dropout": 0.1,
+                        "candidates": CANDIDATES, **options})  # fmt: skip
+
+
+def child(**options):
+    """A child with weights that are not the initial ones, in evaluation mode."""
+    torch.manual_seed(0)
+    with model_context(SAMPLE):
+        made = space(**options).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return made.requires_grad_(False)
+
+
+def exported(folder, **options):
+    """Write the child's folder, by default without programs."""
+    inputs = {"token_ids": torch.ones(2, LENGTH, dtype=torch.long),
+              "attention_mask": torch.ones(2, LENGTH, dtype=torch.long)}  # fmt: skip
+    options = {"kwargs": inputs, "formats": (), "metric": "test_loss", "provenance": PROVENANCE,
+               "beside": TextPreprocessing(tokenizer(), LENGTH).write, **options}  # fmt: skip
+    return export_child(child(), SAMPLE, 2.5, folder, space=space(), **options)
+
+
+def batch(length=LENGTH, padded=True):
+    """Ids and a mask, ``(3, length)``, two rows of which have padding."""
+    generator = torch.Generator().manual_seed(length)
+    ids = torch.randint(5, tokenizer().get_vocab_size(), (3, length), generator=generator)
+    ends = torch.tensor([[length], [max(1, length // 2)], [1]])
+    mask = torch.arange(length) < ends if padded else torch.ones(3, length, dtype=torch.bool)
+    return ids, mask.long()
