@@ -3,18 +3,19 @@
 # make test    run the tests
 # make faults kill, fill, damage and confuse what there is, and print what became of it
 # make lint    ruff and mypy
+# make docs    build the site of the documentation into site/
 # make install build .venv with every extra, at the tested versions
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo compare test slow faults lint
+.PHONY: install demo compare test slow faults lint docs
 
 install: $(BIN)/.installed
 
 $(BIN)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt \
-	    --editable ".[huggingface,nlp,onnx,pareto,plots,test]"
+	    --editable ".[docs,huggingface,nlp,onnx,pareto,plots,test]"
 	touch $@
 
 demo: install
@@ -37,3 +38,6 @@ faults: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -75,9 +75,3 @@ def test_readme_has_the_table_of_the_registry():
         name = row.strategy.partition(":")[2]
         line = f"| `{row.name}` | `{name}` | {what} | {row.source} | {own} |"
         assert line in (DOCS.parent / "README.md").read_text().splitlines()
-
-
-def test_links_of_the_docs_lead_somewhere():
-    for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"

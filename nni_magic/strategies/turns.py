@@ -111,7 +111,8 @@ class TurnRunner:
         """
         if not (turns := sampler.turns(BatchProbe(self._module, inputs))):
             raise ValueError(f"turns of {type(sampler).__name__} is []; accepted is at least one")
-        if self._module.trainer.global_step == 0:  # later ones may be an epoch's last, and short
+        # Later batches may be an epoch's last, and short.
+        if any(turn.part for turn in turns) and self._module.trainer.global_step == 0:
             _check_parts(turns, inputs[0])
         return turns
 
@@ -219,8 +220,8 @@ class TurnRunner:
 
 def _check_parts(turns: Sequence[Turn], batch: Any) -> None:
     """Make sure that a batch has rows for every part."""
-    most = max((turn.part[1] for turn in turns if turn.part is not None), default=0)
-    if most and (n_rows := count_rows(batch)) < most:
+    most = max(turn.part[1] for turn in turns if turn.part is not None)
+    if (n_rows := count_rows(batch)) < most:
         raise ValueError(
             f"the first batch has {n_rows} rows, which {most} children are to share; accepted are "
             f"batches of at least {most}, so that no part is empty"

@@ -181,9 +181,11 @@ def _halves(numbers: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     A child is in the half of its number, whichever others are finished. The best half is told by
     the ground truth. A half of which too few are finished is left out.
 
-    >>> halves = _halves(np.array([0, 1, 2, 4]), np.array([0.4, 0.1, 0.2, 0.3]))
-    >>> halves["first half"].tolist(), halves["best half"].tolist()
-    ([True, False, True, True], [False, True, True, False])
+    >>> halves = _halves(np.array([0, 1, 2, 4, 6]), np.array([0.4, 0.1, 0.2, 0.3, 0.5]))
+    >>> halves["first half"].tolist()
+    [True, False, True, True, True]
+    >>> halves["best half"].tolist()
+    [False, True, True, True, False]
     """
     parts = {
         "all": np.full(len(numbers), True),

@@ -130,7 +130,8 @@ def test_mistake_ends_the_program_with_one_line(monkeypatch, trial, capsys, tmp_
     with pytest.raises(SystemExit) as ended:
         rank_trial.main()
     assert ended.value.code == 1
-    assert capsys.readouterr().out.startswith("error: [Errno 2] No such file or directory: ")
+    accepted = f"error: plan is {words[2]!r}; accepted is a YAML file of settings\n"
+    assert capsys.readouterr().out == accepted
 
 
 def test_shipped_experiment_compares_the_supernets_of_its_plan():
