@@ -110,7 +110,8 @@ def test_costs_are_told_by_the_row_of_the_task():
 def test_missing_checkpoint_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["pareto", "bert", "--checkpoint", "nowhere.ckpt", "--output", str(tmp_path)])
-    assert "error: checkpoint is 'nowhere.ckpt', which is not a file; accepted is" in capsys.readouterr().out
+    expected = "error: checkpoint is 'nowhere.ckpt', which is not a file; accepted is"
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("record", "message"), [
