@@ -8,6 +8,7 @@ which is read off the functions that are being called. All hooks are Python's an
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import resource
 import signal
@@ -146,7 +147,7 @@ def is_write(event: str, arguments: Sequence[Any], folder: str) -> bool:
 
 def _stage() -> str | None:
     """The innermost stage whose function is being called."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         if (stage := _stage_of(frame.f_code)) is not None:
             return stage

@@ -13,7 +13,7 @@ from experiments.faults.runs import train, words_of, write_corpus
 from experiments.studies.plan import Plan
 from nni_magic.manager.generations import Generations
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.programs.pareto import _known
+from nni_magic.programs.pareto import known_scores
 from nni_magic.search import Population
 from nni_magic.supernet.checkpoint import AtomicCheckpointIO, read_checkpoint
 from nni_magic.support.files import write_json
@@ -106,7 +106,7 @@ READERS = {
         Reader("search.json", _search),
         Reader("child's score", _child),
         Reader("trial's report", _report),
-        Reader("pareto scores", lambda path: _known(path, SCORED_WITH)),
+        Reader("pareto scores", lambda path: known_scores(path, SCORED_WITH)),
         Reader("study's result", lambda path: read_result(path, MADE_WITH)),
         Reader("plan", lambda path: Plan.read(path)),
     )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from nni_magic.programs.main import PROGRAMS, Program
-from nni_magic.programs.options import _options, read
+from nni_magic.programs.options import read, settings_options
 from nni_magic.tasks.registry import TASKS, Task
 from nni_magic.tasks.settings import TaskSettings
 
@@ -34,7 +34,7 @@ def settings_from(program: Program, task: Task | None, words: Sequence[str]) -> 
 
 def options_of(program: Program, task: Task | None) -> Mapping[str, Any]:
     """Options of a program by name."""
-    return _options(program.settings, TaskSettings if task is None else task.settings)
+    return settings_options(program.settings, TaskSettings if task is None else task.settings)
 
 
 def needed_by(options: Mapping[str, Any], but: str) -> list[str]:

@@ -22,7 +22,7 @@ from ..tasks.settings import TaskSettings
 from .concerns import Supernet
 from .fields import Option, own_options, strategy_options
 
-__all__ = ["flat", "plain", "read", "replaced", "typed", "typed_settings"]
+__all__ = ["flat", "plain", "read", "replaced", "settings_options", "typed", "typed_settings"]
 
 Settings = TypeVar("Settings")
 _Options = Mapping[str, Option]
@@ -54,7 +54,7 @@ def read(
     ValueError
         If an option is unknown or its value is not accepted, or one is missing.
     """
-    options = _options(kind, task)
+    options = settings_options(kind, task)
     positional = [f"[{option.name}]" for option in options.values() if option.positional]
     usage = " ".join([prog, *positional, "[--option value ...]"])
     parser = _parser(options.values(), prog=prog, usage=usage, description=description)
@@ -87,7 +87,7 @@ def replaced(settings: Settings, parameters: Mapping[str, Any]) -> Settings:
         If a parameter is no setting or not of its type, or a value is not accepted.
     """
     task = getattr(settings, "task", None)
-    given = typed(parameters, _options(type(settings), type(task)))
+    given = typed(parameters, settings_options(type(settings), type(task)))
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         part = getattr(settings, field.name)
@@ -123,7 +123,7 @@ def typed(values: Mapping[str, Any], options: _Options) -> dict[str, Any]:
 
 def typed_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """Make settings of one concern, such as a task's, from values by name; see :func:`typed`."""
-    return kind(**typed(values, _options(kind, kind)))
+    return kind(**typed(values, settings_options(kind, kind)))
 
 
 def flat(settings: Any) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _options(kind: type, task: type) -> dict[str, Option]:
+def settings_options(kind: type, task: type) -> dict[str, Option]:
     """All options of a program by name, in the order of its concerns."""
     found: dict[str, Option] = {}
     for name, hint in _parts(kind, task).items():

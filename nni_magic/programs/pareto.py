@@ -36,7 +36,7 @@ from ..tasks.registry import Task
 from .made_with import scored_with
 from .settings import Cost, ParetoSettings
 
-__all__ = ["run", "search"]
+__all__ = ["known_scores", "run", "search"]
 
 UNITS = {"params": 1e3, "flops": 1e6}
 
@@ -73,7 +73,7 @@ def search(domain: Domain, settings: ParetoSettings) -> ParetoFront:
     """Search, keeping what is scored; gives the front."""
     record = settings.output / "scored.json"
     made_with = {"cost": settings.cost, **scored_with(domain, settings.checkpoint)}
-    known = _known(record, made_with)
+    known = known_scores(record, made_with)
     space = domain.make_space()
     profiler = FlopsParamsProfiler(space, (domain.example(),))
     check_nothing_deleted(settings.checkpoint, space)
@@ -98,7 +98,7 @@ def search(domain: Domain, settings: ParetoSettings) -> ParetoFront:
     return front
 
 
-def _known(record: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
+def known_scores(record: Path, made_with: Mapping[str, Any]) -> dict[str, Any]:
     """Scores and costs that are there already, by the digests of children."""
     found = read_result(record, made_with, known=Mapping) or {"known": {}}
     known: dict[str, Any] = found["known"]

@@ -9,7 +9,7 @@ from reading import domain_of, settings_of
 
 from nni_magic.programs import train
 from nni_magic.programs.main import main
-from nni_magic.programs.pareto import _known, title
+from nni_magic.programs.pareto import known_scores, title
 from nni_magic.search import ChildEvaluator
 from nni_magic.tasks.language.bert import Bert
 from nni_magic.tasks.vision.proxyless import Proxyless
@@ -124,4 +124,4 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
 def test_record_without_scores_is_named(tmp_path, record, message):
     (path := tmp_path / "scored.json").write_text(json.dumps({"made_with": {}, **record}))
     with pytest.raises(ValueError, match=rf"scored.json' is damaged: (it )?{message}"):
-        _known(path, {})
+        known_scores(path, {})

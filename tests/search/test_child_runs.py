@@ -4,9 +4,9 @@ import subprocess
 import sys
 import textwrap
 
-import psutil
 import pytest
 import torch
+from forks import no_process_is_left, processes_before  # noqa: F401 (a fixture)
 from nni.nas.evaluator.pytorch import DataLoader
 from scores import Images, Rows, images, lightning, population, rows, trained
 from spaces import CellSpace, ChainSpace, ConvSpace, MixedSpace, NestedSpace, small_mobilenet
@@ -39,7 +39,7 @@ def test_scores_are_those_of_one_process_to_the_bit(kind, processes):
     one, several = both(net, make_evaluator, processes, calibration_batches=0)
     children = population(net)
     assert several(children) == one(children)
-    assert psutil.Process().children() == []
+    assert no_process_is_left()
 
 
 def test_statistics_and_metrics_are_those_of_one_process():
@@ -97,7 +97,7 @@ def test_error_of_an_evaluator_names_the_child(monkeypatch):
     with pytest.raises(ProcessRaisedException) as error:
         evaluate(children[1:])
     assert f"RuntimeError: the child {child} cannot be scored: no such logits" in str(error.value)
-    assert psutil.Process().children() == []
+    assert no_process_is_left()
     monkeypatch.setattr(Fails, "failing", None)
     assert evaluate(children) == ChildEvaluator(net, lightning(Fails()), calibration_batches=0)(
         children
@@ -126,7 +126,7 @@ def test_layer_that_begins_to_write_into_arguments_has_all_children_run_alone(ca
     net.written = True
     assert several(children) == one(children)
     assert caplog.text.count("every child is run alone") == 2
-    assert psutil.Process().children() == []
+    assert no_process_is_left()
 
 
 class Scaled(Images):

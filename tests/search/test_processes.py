@@ -8,15 +8,12 @@ import time
 import psutil
 import pytest
 import torch
+from forks import no_process_is_left, processes_before  # noqa: F401 (a fixture)
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from nni_magic.search.processes import check_processes, in_processes
 
 CPU = torch.device("cpu")
-
-
-def no_process_is_left():
-    return psutil.Process().children() == []
 
 
 def test_calls_run_in_forks_of_one_thread_and_come_back_in_order():
