@@ -2,8 +2,10 @@
 
 A collective of torch tells only that its peers are gone or late: after an error of one rank the
 others would end with that, and after a rank has stopped, none could say which. So every rank whose
-training fails leaves its error in the store by which the ranks have found each other, lets go of
-the collectives that others wait in, and reads what these have left.
+training fails leaves its error in the store by which the ranks have found each other, and reads what
+the others have left. Where not all have failed at the same time, it lets go of the collectives that
+the others wait in; then the process group is gone. Where all have, as when a setting is refused, it
+stays, and the same processes may train something else.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,7 +27,13 @@ from ..support.errors import RankError
 __all__ = ["ending_together"]
 
 GRACE = 15.0
-"""Seconds in which the other ranks are expected to end, too."""
+"""Seconds in which the other ranks are expected to end, too, once nothing holds them."""
+
+TOGETHER = 8.0
+"""Seconds within which ranks that fail at the same place fail."""
+
+_failures = count()
+"""Numbers the failures, so that each has keys of its own in the store."""
 
 NO_ERROR = "-"
 """Left by a rank that knows only that the connection to others was lost."""
@@ -71,7 +80,7 @@ def _end(error: Exception, trainer: pl.Trainer) -> None:
     """Tell the others of an error; raise theirs if it says only that they are gone or late."""
     rank, size = dist.get_rank(), dist.get_world_size()
     own = NO_ERROR if _is_lost(error) else f"{type(error).__name__}: {error}"
-    told = _within(GRACE + 5, lambda: _exchanged(rank, size, own)) or {rank: own}
+    told = _within(TOGETHER + GRACE + 5, lambda: _exchanged(rank, size, own)) or {rank: own}
     missing = [other for other in range(size) if other not in told]
     if missing and rank == 0:
         _end_stopped(trainer)
@@ -98,26 +107,30 @@ def _is_lost(error: BaseException) -> bool:
 def _exchanged(rank: int, size: int, own: str) -> dict[int, str]:
     """Leave an error, release whoever waits for this rank, and give what the ranks have left."""
     store = dist.distributed_c10d._get_default_store()
-    keys = {other: f"nni_magic/end/{other}" for other in range(size)}
+    failure = next(_failures)
+    keys = {other: f"nni_magic/end/{failure}/{other}" for other in range(size)}
     store.set(keys[rank], own)
-    dist.destroy_process_group()
 
     def present(named: dict[int, str]) -> list[int]:
         return [other for other, key in named.items() if store.check([key])]
 
-    _until(lambda: len(present(keys)) == size, GRACE)
+    if not _until(lambda: len(present(keys)) == size, TOGETHER):
+        dist.destroy_process_group()
+        _until(lambda: len(present(keys)) == size, GRACE)
     found = {other: store.get(keys[other]).decode() for other in present(keys)}
-    read = {other: f"nni_magic/read/{other}" for other in found}
+    read = {other: f"nni_magic/read/{failure}/{other}" for other in found}
     store.set(read[rank], "")
     if rank == 0:  # the store ends with this process
         _until(lambda: len(present(read)) == len(read), GRACE / 3)
     return found
 
 
-def _until(condition: Callable[[], bool], seconds: float) -> None:
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for a condition; gives whether it holds."""
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not (holds := condition()) and time.monotonic() < end:
         time.sleep(0.1)
+    return holds
 
 
 def _within(seconds: float, function: Callable[[], Any]) -> Any:

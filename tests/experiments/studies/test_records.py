@@ -39,7 +39,11 @@ def numbers(path):
     return name, int(seed)
 
 
-@pytest.mark.parametrize("folder", sorted(RECORDS.iterdir()), ids=lambda folder: folder.name)
+# Those of the floor have no plan, see experiments/studies/floor/trainings.py.
+PLANNED = sorted(folder for folder in RECORDS.iterdir() if folder.name != "floor")
+
+
+@pytest.mark.parametrize("folder", PLANNED, ids=lambda folder: folder.name)
 def test_committed_records_are_accepted_for_the_same_training(folder, tmp_path):
     plan = Plan.read(RECORDS.parent / "plans" / f"{folder.name}.yml")
     domain = plan.make_domain(tmp_path)

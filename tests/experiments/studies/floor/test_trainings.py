@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments.studies.floor import spaces, trainings
 from experiments.studies.floor.trainings import VARIANTS, read_scores, train_missing
 
+RECORDS = Path(__file__).parents[4] / "experiments" / "records" / "floor"
 SHORT = {"spos": VARIANTS["spos"], "magic_a": VARIANTS["magic_a"]}
 
 
@@ -44,6 +46,15 @@ def test_what_is_there_is_not_trained_again(tmp_path, plain_cnn_alone, monkeypat
     monkeypatch.setattr(trainings, "train", None)  # calling it would fail
     train_missing(tmp_path, {"spos": VARIANTS["spos"]}, range(1))
     assert path.read_text() == "{}"
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
+def test_committed_records_are_those_of_a_variant(path):
+    record = json.loads(path.read_text())
+    space, strategy, settings = (record[key] for key in ("space", "strategy", "settings"))
+    name = path.stem.removeprefix(f"{space}_").removesuffix(f"_seed{record['seed']}")
+    assert VARIANTS[name] == (strategy, settings)
+    assert len(record["scores"]) == trainings.N_CHILDREN
 
 
 def test_unknown_setting_of_a_variant_is_named(tmp_path):
