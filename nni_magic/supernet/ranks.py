@@ -1,11 +1,11 @@
 """How the ranks of a distributed training end: together, and with the error that was the first.
 
 A collective of torch tells only that its peers are gone or late: after an error of one rank the
-others would end with that, and after a rank has stopped, none could say which. So every rank whose
-training fails leaves its error in the store by which the ranks have found each other, and reads what
-the others have left. Where not all have failed at the same time, it lets go of the collectives that
-the others wait in; then the process group is gone. Where all have, as when a setting is refused, it
-stays, and the same processes may train something else.
+others would end with that, and after a rank has stopped, none could say which. So every rank
+whose training fails leaves its error in the store by which the ranks have found each other, and
+reads what the others have left. Where not all have failed at the same time, it lets go of the
+collectives that the others wait in; then the process group is gone. Where all have, as when a
+setting is refused, it stays, and the same processes may train something else.
 """
 
 from __future__ import annotations
