@@ -15,7 +15,7 @@ from .. import __version__
 from ..support.errors import check_choice, one_clear_message
 from ..tasks.registry import TASKS
 from ..tasks.registry import task as task_named
-from . import settings
+from . import settings, text_settings
 from .options import read
 
 __all__ = ["PROGRAMS", "Program", "main"]
@@ -71,6 +71,8 @@ PROGRAMS: dict[str, Program] = {
                      "a trial that scores the child that one of NNI's tuners chose"),
     "export": Program("export:run", settings.ExportSettings,
                       "write an exported child for Hugging Face's transformers, or with INT8"),
+    "pretrain": Program("pretrain:run", text_settings.PretrainSettings,
+                        "pre-train a found child in full, by masked tokens or as ELECTRA"),
     "pareto": Program("pareto:run", settings.ParetoSettings,
                       "find the children that trade loss and cost off best"),
 }  # fmt: skip
