@@ -73,6 +73,10 @@ PROGRAMS: dict[str, Program] = {
                       "write an exported child for Hugging Face's transformers, or with INT8"),
     "pretrain": Program("pretrain:run", text_settings.PretrainSettings,
                         "pre-train a found child in full, by masked tokens or as ELECTRA"),
+    "fine-tune": Program("fine_tune:run_trial", text_settings.FineTuneSettings,
+                         "a run or trial that fine-tunes a child on a task of GLUE, or on SQuAD"),
+    "fine-tune-table": Program("fine_tune_table:run", text_settings.FineTuneTableSettings,
+                               "print the scores of fine-tuned children, medians over seeds"),
     "pareto": Program("pareto:run", settings.ParetoSettings,
                       "find the children that trade loss and cost off best"),
 }  # fmt: skip
@@ -117,7 +121,7 @@ def _start(name: str, program: Program, words: Sequence[str]) -> None:
 
 def _overview() -> str:
     rows = [
-        f"  {name + (' TASK' if program.takes_task else ''):<14} {program.summary}"
+        f"  {name + (' TASK' if program.takes_task else ''):<15} {program.summary}"
         for name, program in PROGRAMS.items()
     ]
     return "\n".join(
@@ -127,5 +131,5 @@ def _overview() -> str:
 
 
 def _tasks() -> str:
-    rows = [f"  {task.name:<14} {task.summary}" for task in TASKS.values()]
+    rows = [f"  {task.name:<15} {task.summary}" for task in TASKS.values()]
     return "\n".join(["tasks:", *rows])

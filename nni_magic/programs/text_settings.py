@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from ..support.errors import check_choice, check_count, check_number
 from ..support.kinds import check_kinds
 
-__all__ = ["PretrainSettings"]
+__all__ = ["FineTuneSettings", "FineTuneTableSettings", "PretrainSettings"]
 
 Objective = Literal["mlm", "electra"]
 Start = Literal["scratch", "inherited"]
@@ -95,3 +95,84 @@ class PretrainSettings:
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneSettings:
+    """Settings of :mod:`nni_magic.programs.fine_tune`.
+
+    Parameters
+    ----------
+    model
+        Folder of a pre-trained child.
+    data
+        Folder of all data sets, each in a folder of its name.
+    dataset
+        One of GLUE's tasks, such as ``RTE``, ``SQuAD-1.1`` or ``SQuAD-2.0``.
+    output
+        Folder of all results; each run has one of its own in it.
+    mnli
+        A classifier that was fine-tuned on MNLI, with which MRPC, RTE and STS-B begin.
+    learning_rate
+        The highest one, after a linear rise; then it falls to 0.
+    batch_size
+        Texts a step and device.
+    epochs
+        Passes through the training data.
+    warmup_share
+        Share of the steps in which the learning rate rises.
+    weight_decay
+        Of AdamW.
+    stride
+        Tokens that neighbouring windows of a context share.
+    n_best
+        Answers that are kept of each question.
+    longest_answer
+        In tokens.
+    precision
+        Of the forward pass.
+    seed
+        Of the head, the order and dropout.
+    """
+
+    model: Path
+    data: Path
+    dataset: str = "RTE"
+    output: Path = Path("runs/fine_tuned")
+    mnli: Path | None = None
+    learning_rate: float = 2e-5
+    batch_size: int = 16
+    epochs: int = 10
+    warmup_share: float = 0.06
+    weight_decay: float = 0.1
+    stride: int = 64
+    n_best: int = 20
+    longest_answer: int = 30
+    precision: TrainerPrecision = "32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
+        check_choice("precision", self.precision, get_args(TrainerPrecision))
+        for name in ("batch_size", "epochs", "stride", "n_best", "longest_answer"):
+            check_count(name, getattr(self, name))
+        check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("warmup_share", self.warmup_share, at_least=0, at_most=1)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneTableSettings:
+    """Settings of :mod:`nni_magic.programs.fine_tune_table`.
+
+    Parameters
+    ----------
+    output
+        Folder of the results of nni-magic fine-tune; the tables are written into it.
+    """
+
+    output: Path = FineTuneSettings.output
+
+    def __post_init__(self) -> None:
+        check_kinds(self)

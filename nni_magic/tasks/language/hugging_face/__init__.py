@@ -22,6 +22,7 @@ if importlib.util.find_spec("transformers") is None:
 from .configuration import MagicBertConfig
 from .conversion import from_child
 from .electra import MagicBertForElectra
+from .fine_tuning import glue_metrics, glue_rows, to_answer, to_classify
 from .folder import read_folder, write_folder
 from .heads import (
     MagicBertForMaskedLM,
@@ -35,14 +36,16 @@ from .pretraining import HeldOutRows, Masking, PretrainingTrainer, TrainingRows
 from .registration import register
 from .resuming import check_settings, train
 from .source import read_source, to_pretrain
+from .squad_windows import answers, windows
 from .tokenizer import wrapped_tokenizer
 
 __all__ = [
     "HeldOutRows", "MagicBertConfig", "MagicBertForElectra", "MagicBertForMaskedLM",
     "MagicBertForPreTraining", "MagicBertForQuestionAnswering",
     "MagicBertForSequenceClassification", "MagicBertModel", "Masking", "PretrainingTrainer",
-    "TrainingRows", "check_settings", "export_onnx", "from_child", "read_folder", "read_source",
-    "to_pretrain", "train", "wrapped_tokenizer", "write_folder",
+    "TrainingRows", "answers", "check_settings", "export_onnx", "from_child", "glue_metrics",
+    "glue_rows", "read_folder", "read_source", "to_answer", "to_classify", "to_pretrain", "train",
+    "windows", "wrapped_tokenizer", "write_folder",
 ]  # fmt: skip
 
 register()
