@@ -32,7 +32,7 @@ import nni_bootstrap  # noqa: F401
 import torch
 
 from ..manager.trial import ManagedTrial
-from ..support.errors import check_choice
+from ..support.errors import check_choice, check_count, naming
 from ..support.files import file_digest, make_folder, read_json, write_json
 from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
@@ -200,11 +200,10 @@ def _check_finite(settings: FineTuneSettings, losses: Mapping[str, float]) -> No
 def _squad(run: _Run, version: str) -> dict[str, Any]:
     settings, source = run.settings, run.source
     length = source.config.max_position_embeddings
-    if settings.stride > length - 16:
-        raise ValueError(
-            f"stride is {settings.stride}; accepted are whole numbers from 1 to {length - 16}, as "
-            f"the model takes {length} tokens"
-        )
+    if length <= 16:
+        raise ValueError(f"model takes {length} tokens; accepted for SQuAD are those of 17 or more")
+    with naming(f"a model of {length} tokens"):  # a question and a part of its context need room
+        check_count("stride", settings.stride, at_most=length - 16)
     files = {part: run.data / f"{part}-v{version}.json" for part in ("train", "dev")}
     train, dev = (read_squad(path) for path in files.values())
     run.begin(files)

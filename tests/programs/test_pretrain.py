@@ -66,7 +66,7 @@ def test_killed_run_ends_as_an_undisturbed_one(objective, given, tmp_path):
     command = [sys.executable, "-m", "nni_magic.programs"]
 
     def start(output):
-        return subprocess.Popen([*command, *words(given, output, steps=60, **more)], cwd=ROOT,
+        return subprocess.Popen([*command, *words(given, output, steps=30, **more)], cwd=ROOT,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
     assert start(tmp_path / "whole").wait() == 0
