@@ -87,8 +87,10 @@ def _train(
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     first = arguments.process_index == 0
     given = {k: v for k, v in plain(asdict(settings)).items() if k not in _PLACES}
-    made_with = {**given, "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
-                 "operators": source.config.operators, "processes": arguments.world_size}  # fmt: skip
+    made_with = {
+        **given, "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
+        "operators": source.config.operators, "processes": arguments.world_size,
+    }  # fmt: skip
     if first:
         package.check_settings(folder, made_with)
     model = package.to_pretrain(

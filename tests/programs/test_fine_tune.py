@@ -20,7 +20,8 @@ CONTEXT = "the dog sat on the mat and the cat ran"
 def squad(n, version):
     def one(i):
         impossible = version == "2.0" and i % 2 == 0
-        found = [] if impossible else [{"text": "the mat", "answer_start": CONTEXT.index("the mat")}]
+        mat = {"text": "the mat", "answer_start": CONTEXT.index("the mat")}
+        found = [] if impossible else [mat]
         asked = {"id": str(i), "question": "where?", "answers": found,
                  "is_impossible": impossible}  # fmt: skip
         return {"context": CONTEXT, "qas": [asked]}
@@ -59,7 +60,10 @@ def settings(given, output, **more):
 
 def test_task_becomes_a_classifier_in_a_pipeline(given, tmp_path, trial, monkeypatch):
     reported = []
-    monkeypatch.setattr(program.ManagedTrial, "report_final", lambda _, score: reported.append(score))
+    def report(_, score):
+        reported.append(score)
+
+    monkeypatch.setattr(program.ManagedTrial, "report_final", report)
     main(["fine-tune", "--model", str(given / "model"), "--data", str(given), "--dataset", "RTE",
           "--output", str(tmp_path), "--epochs", "1", "--seed", "3"])  # fmt: skip
     folder = tmp_path / "RTE/lr2e-05_b16_s3"
@@ -78,7 +82,7 @@ def test_finished_run_is_read_and_one_of_other_data_refused(given, tmp_path):
     assert program.fine_tune(chosen) == first
     with open(tmp_path / "data/RTE/train.tsv", "a") as file:
         file.write("9\tone\tother\tentailment\n")
-    with pytest.raises(ValueError, match="made with other settings: digests.train is"):
+    with pytest.raises(ValueError, match=r"made with other settings: digests\.train is"):
         program.fine_tune(chosen)
 
 
@@ -137,7 +141,7 @@ def test_checkpoint_of_another_tokenizer_is_told(given, tmp_path):
     texts = [f"cat {n} purrs" for n in range(300)] * 2
     size = hugging.tokenizer().get_vocab_size()
     train_tokenizer(texts, size).save(str(other / "tokenizer.json"))
-    with pytest.raises(ValueError, match="mnli is '.*', which has another tokenizer; accepted"):
+    with pytest.raises(ValueError, match=r"mnli is '.*', which has another tokenizer; accepted"):
         program.fine_tune(settings(given, tmp_path / "out", dataset="STS-B", mnli=other))
 
 

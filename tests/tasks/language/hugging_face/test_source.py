@@ -20,10 +20,10 @@ def folder(tmp_path):
 
 
 def test_folder_without_a_file_is_refused(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="model is 'nowhere', without config.json; accep"):
+    with pytest.raises(FileNotFoundError, match="model is 'nowhere', without config"):
         read_source("nowhere")
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(FileNotFoundError, match="without tokenizer.json; accepted are folders"):
+    with pytest.raises(FileNotFoundError, match=r"without tokenizer\.json; accepted are"):
         read_source(folder)
 
 

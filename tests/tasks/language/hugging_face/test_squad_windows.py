@@ -1,6 +1,7 @@
 """Windows cover a context, places are those of answers, and the best answers come back."""
 
 import logging
+from itertools import pairwise
 
 import hugging
 import numpy as np
@@ -33,7 +34,7 @@ def test_windows_overlap_and_cover_the_context(tokenizer):
     parts = [[at for at in window.offsets if at is not None] for window in found]
     covered = {place for part in parts for at in part for place in range(*at)}
     assert {n for n, one in enumerate(CONTEXT) if one != " "} <= covered
-    for one, next_one in zip(parts, parts[1:], strict=False):
+    for one, next_one in pairwise(parts):
         assert one[-6:] == next_one[:6]
 
 
@@ -48,7 +49,7 @@ def test_place_is_that_of_the_answer_where_it_is_whole(answer, tokenizer):
         if (first, last) != (0, 0):
             whole += 1
             assert CONTEXT[window.offsets[first][0] : window.offsets[last][1]] == answer
-    assert 0 < whole
+    assert whole > 0
 
 
 def test_no_answer_is_at_the_first_token(tokenizer):
