@@ -28,17 +28,24 @@ CHILDREN_SEED = 12345
 
 Variant = tuple[str, Mapping[str, Any]]
 
-VARIANTS: dict[str, Variant] = {
-    name: (name, {}) for name in ("spos", "magic_t", "magic_a", "magic_at")
-}
-"""Strategy and settings by the name of a row: the four methods with their defaults, ..."""
+VARIANTS: dict[str, Variant] = {"spos": ("spos", {}), "magic_t": ("magic_t", {})}
+"""Strategy and settings by the name of a row: the methods without alignment, ..."""
 VARIANTS |= {
     f"magic_a_{error}{'_gradient' * gradient}": (
         "magic_a", {"alignment_error": error, "anchor_gradient": gradient},
     )
     for error in ("mse", "relative", "cosine") for gradient in (False, True)
 }  # fmt: skip
-"""... and MAGIC-A with each error of hidden states, with and without gradient for the anchor."""
+"""... MAGIC-A with each error of hidden states, with and without gradient for the anchor, ..."""
+VARIANTS |= {
+    f"magic_at_{error}": ("magic_at", {"alignment_error": error}) for error in ("mse", "cosine")
+}
+"""... MAGIC-AT with two of them, ..."""
+VARIANTS |= {
+    "magic_t_walks_4": ("magic_t", {"walks": 4}),
+    "magic_at_cosine_walks_4": ("magic_at", {"alignment_error": "cosine", "walks": 4}),
+}
+"""... and four walks in turn, to tell the harm of a walk's memory from that of alignment."""
 
 
 def train_missing(runs: Path, variants: Mapping[str, Variant], seeds: range) -> None:

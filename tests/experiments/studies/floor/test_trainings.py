@@ -10,7 +10,7 @@ from experiments.studies.floor import spaces, trainings
 from experiments.studies.floor.trainings import VARIANTS, read_scores, train_missing
 
 RECORDS = Path(__file__).parents[4] / "experiments" / "records" / "floor"
-SHORT = {"spos": VARIANTS["spos"], "magic_a": VARIANTS["magic_a"]}
+SHORT = {name: VARIANTS[name] for name in ("spos", "magic_a_mse")}
 
 
 @pytest.fixture
