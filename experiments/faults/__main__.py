@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
         with _folder(settings.folder) as folder:
             campaign = Campaign(folder, settings.seed, settings.short, settings.workers)
             print(f"{name}: {PARTS[name].summary}", file=sys.stderr, flush=True)
-            found[name] = PARTS[name].run(campaign)
+            found[name] = [each.without(folder) for each in PARTS[name].run(campaign)]
         seconds[name] = round(time.monotonic() - begin)
     wrong = [each for those in found.values() for each in those if each.wrong]
     report = _report(found, seconds, wrong)
