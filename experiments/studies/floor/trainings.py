@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from nni_magic.programs.options import typed_settings
 from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator
 from nni_magic.strategies.registry import method
-from nni_magic.support.files import read_json, write_json
+from nni_magic.support.files import read_record, write_json
 
 __all__ = ["VARIANTS", "read_scores", "train_missing"]
 
@@ -79,10 +79,12 @@ def train(space: str, strategy: str, settings: Mapping[str, Any], seed: int) -> 
             "metric": small.metric, "scores": evaluate(children)}  # fmt: skip
 
 
-def read_scores(runs: Path, space: str, name: str, seeds: range) -> Iterator[list[float]]:
-    """Scores of the children, seed by seed."""
-    for seed in seeds:
-        yield read_json(_file(runs, space, name, seed))["scores"]
+def read_scores(runs: Path, space: str, name: str, seeds: range) -> dict[int, list[float]]:
+    """Scores of the children by the seeds whose supernets are trained."""
+    records = {
+        seed: read_record(_file(runs, space, name, seed), scores=list[float]) for seed in seeds
+    }
+    return {seed: record["scores"] for seed, record in records.items() if record is not None}
 
 
 def _file(runs: Path, space: str, name: str, seed: int) -> Path:
