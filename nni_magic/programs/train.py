@@ -34,8 +34,8 @@ from ..search import ChildEvaluator, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
 from ..support.files import make_folder, write_json
+from ..support.flops import count_params
 from ..support.locks import sole_writer
-from ..support.records import count_params
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
 from .clock import Clock, TimedEpochs
