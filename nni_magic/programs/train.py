@@ -33,7 +33,7 @@ from ..scoring.scored import ScoredChild
 from ..search import ChildEvaluator, Population, ProgressiveShrinking
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
-from ..support.files import make_folder, write_json
+from ..support.files import filled_folder, write_json
 from ..support.flops import count_params
 from ..support.locks import sole_writer
 from ..tasks.domain import Domain
@@ -163,9 +163,12 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
     ValueError
         If another run writes into the folder.
     """
-    folder = make_folder("output", settings.output or _default_folder(domain))
-    make_folder("cache", settings.task.cache)
-    with sole_writer(folder, "output") if trial.is_first_rank else nullcontext():
+    output = settings.output or _default_folder(domain)
+    with (
+        filled_folder("output", output) as folder,
+        filled_folder("cache", settings.task.cache),
+        sole_writer(folder, "output") if trial.is_first_rank else nullcontext(),
+    ):
         return _run(domain, settings, trial, folder)
 
 
