@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import timedelta
@@ -208,7 +209,7 @@ def _evaluator(
             "sync_batchnorm": settings.sync_batchnorm,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
-            "enable_progress_bar": False,
+            "enable_progress_bar": sys.stdout.isatty(),  # not in the logs of trials
             "logger": CSVLogger(logs, name="", version=""),
             "plugins": [AtomicCheckpointIO()],
             "callbacks": [
