@@ -27,6 +27,7 @@ from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
 from ..children.samples import digest
+from ..export.children import FORMATS, check_formats
 from ..manager.generations import Generations
 from ..manager.trial import ManagedTrial
 from ..scoring.scored import ScoredChild
@@ -40,6 +41,7 @@ from ..tasks.domain import Domain
 from ..tasks.registry import Task
 from .clock import Clock, TimedEpochs
 from .concerns import Search
+from .exporting import write_child
 from .made_with import scored_with
 from .options import flat, plain, replaced
 from .settings import TrainSettings
@@ -176,6 +178,8 @@ def _run(
     domain: Domain, settings: TrainSettings, trial: ManagedTrial, folder: Path
 ) -> dict[str, Any]:
     space = domain.make_space()
+    if settings.export:
+        check_formats(FORMATS)
     if settings.retraining.retrain_epochs:
         check_retraining(domain, settings.retraining)
     clock = Clock(folder / "seconds.json")
@@ -194,13 +198,16 @@ def _run(
     found = search(domain, settings.search, space, folder, clock, survivor)
     best = found["best_child"]
     write_json(folder / "best_child.json", best)
+    child = None
     if settings.retraining.retrain_epochs:
         where = folder / "retrained"
         checkpoint = where / f"{digest(best['sample'])}.ckpt"
-        _, found["retrained"] = train_child(
+        child, found["retrained"] = train_child(
             domain, settings.retraining, best["sample"], trial, checkpoint, where, timed[1:],
             devices=1, num_nodes=1, strategy="auto",
         )  # fmt: skip
+    if settings.export:
+        found["exported"] = str(_exported(domain, settings, space, folder, found, child))
     results = {
         "settings": {**plain(flat(settings)), "output": str(folder)},
         "versions": domain.versions(),
@@ -212,6 +219,29 @@ def _run(
     write_json(folder / "results.json", results)
     report(trial, found)
     return results
+
+
+def _exported(
+    domain: Domain,
+    settings: TrainSettings,
+    supernet: ModelSpace,
+    folder: Path,
+    found: dict[str, Any],
+    trained: ModelSpace | None,
+) -> Path:
+    """Export the best child: as it was trained from scratch, or with the weights it inherits."""
+    sample = found["best_child"]["sample"]
+    if trained is None:
+        child = domain.child_evaluator(supernet).child(sample)
+        score, metric = found["best_child"]["val_loss"], "val_loss"
+        checkpoint = folder / "supernet.ckpt"
+    else:
+        child, score, metric = trained, found["retrained"]["loss"], "test_loss"
+        checkpoint = folder / "retrained" / f"{digest(sample)}.ckpt"
+    return write_child(
+        domain, settings, child, sample, score, folder / "children",
+        metric=metric, checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def _default_folder(domain: Domain) -> Path:
