@@ -84,9 +84,7 @@ class LogChildren(pl.Callback):
 
     def _write(self, writer: Any, pl_module: Any, step: int) -> None:
         for label, counts in self._trained.items():
-            edges = np.arange(len(self._choices[label]) + 1) - 0.5
-            numbers = np.array(list(counts.elements()))
-            writer.add_histogram(f"candidates/{label}", numbers, step, bins=edges)
+            _add_counts(writer, f"candidates/{label}", counts, len(self._choices[label]), step)
         if ranked := pl_module.leaderboard.ranked():
             scores = np.array([child.score for child in ranked])
             writer.add_histogram("children/scores", scores, step)
@@ -102,6 +100,16 @@ class LogChildren(pl.Callback):
             self._shown[name] = number
             rows = [f"| {label} | {choice} |" for label, choice in child.items()]
             writer.add_text(name, "\n".join([f"| {number} | |", "|---|---|", *rows]), step)
+
+
+def _add_counts(writer: Any, name: str, counts: Counter[int], n: int, step: int) -> None:
+    """Write a histogram with a bar for each of n numbers, as wide where it was never counted."""
+    numbers = np.array(list(counts.elements()))
+    writer.add_histogram_raw(
+        name, min=-0.5, max=n - 0.5, num=len(numbers), sum=numbers.sum(),
+        sum_squares=(numbers**2).sum(), bucket_limits=[number + 0.5 for number in range(n)],
+        bucket_counts=[counts[number] for number in range(n)], global_step=step,
+    )  # fmt: skip
 
 
 def _writers(trainer: pl.Trainer) -> list[Any]:
