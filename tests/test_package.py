@@ -21,8 +21,10 @@ import yaml
 from nnictl import free_port
 from packaging.requirements import Requirement
 
+import nni_magic
+
 ROOT = Path(__file__).parents[1]
-NOT_COPIED = (".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "runs")
+NOT_COPIED = (".git", ".venv*", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "runs")
 
 
 def run(*command, cwd, **environment):
@@ -160,8 +162,15 @@ def test_the_archive_holds_what_its_tests_need(unpacked):
         kept = {path for path in ours if path.suffix not in {".pyc", ".ckpt", ".lock"}}
         kept = {path for path in kept if path.parts[:2] != ("experiments", "runs")}
         assert kept - theirs == set()
-    for name in ("nni_bootstrap.py", "README.md", "LICENSE", "Makefile", "constraints.txt"):
+    for name in ("nni_bootstrap.py", "README.md", "LICENSE", "Makefile", "constraints.txt",
+                 "CITATION.cff", "mkdocs.yml"):  # fmt: skip
         assert (unpacked / name).is_file()
+
+
+def test_changelog_and_citation_are_of_this_version():
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert heading[1] == citation["version"] == nni_magic.__version__
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
