@@ -37,6 +37,7 @@ from ..support.files import file_digest, make_folder, read_json, write_json
 from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
 from ..tasks.language.squad import Question, best_threshold, read_squad, scores
+from ..tasks.language.tokenization import load_tokenizer, tokenizer_digest
 from .options import plain, replaced
 from .text_settings import FineTuneSettings
 
@@ -84,6 +85,7 @@ class _Run:
                 fp16=settings.precision == "fp16", save_strategy="epoch", save_total_limit=2,
                 logging_strategy="epoch", report_to=[], disable_tqdm=True,
                 logging_nan_inf_filter=False, dataloader_pin_memory=torch.cuda.is_available(),
+                use_cpu=not torch.cuda.is_available(),
                 **arguments,
             ),
             train_dataset=train, data_collator=DataCollatorWithPadding(self.source.tokenizer),
@@ -171,21 +173,21 @@ def _defined(value: float) -> float | None:
 
 def _mnli(run: _Run, task: GlueTask) -> Path | None:
     """The classifier to begin with, whose tokenizer must be the model's."""
-    start = run.settings.mnli
+    settings, start = run.settings, run.settings.mnli
     if start is None or task.starts_from != "MNLI":
         return None
-    theirs = run.package.read_source(start)
-    if theirs.tokenizer.backend_tokenizer.to_str() != _text_of(run.source):
+    theirs, ours = (_tokenizer(run.package.read_source(each)) for each in (start, settings.model))
+    if theirs != ours:
         raise ValueError(
             f"mnli is {str(start)!r}, which has another tokenizer; accepted are models with the "
-            f"tokenizer of {str(run.source.folder)!r}"
+            f"tokenizer of {str(settings.model)!r}"
         )
     return start
 
 
-def _text_of(source: Any) -> str:
-    text: str = source.tokenizer.backend_tokenizer.to_str()
-    return text
+def _tokenizer(source: Any) -> str:
+    """Digest of a tokenizer without truncation and padding, which a run may have left in it."""
+    return tokenizer_digest(load_tokenizer(source.folder / "tokenizer.json"))
 
 
 def _check_finite(settings: FineTuneSettings, losses: Mapping[str, float]) -> None:

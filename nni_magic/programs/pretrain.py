@@ -77,7 +77,7 @@ def _arguments(settings: PretrainSettings, folder: Path) -> Any:
         dataloader_num_workers=settings.workers, dataloader_pin_memory=torch.cuda.is_available(),
         report_to=[], remove_unused_columns=False, logging_nan_inf_filter=False,
         disable_tqdm=True, label_names=["labels"],
-        average_tokens_across_devices=False,
+        average_tokens_across_devices=False, use_cpu=not torch.cuda.is_available(),
     )  # fmt: skip
 
 

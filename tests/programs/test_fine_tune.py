@@ -1,11 +1,18 @@
 """``nni-magic fine-tune``: tasks of GLUE, SQuAD, and what is refused at the start."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import hugging
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import pipeline
 
 from nni_magic.programs import fine_tune as program
@@ -13,6 +20,7 @@ from nni_magic.programs.main import main
 from nni_magic.programs.text_settings import FineTuneSettings
 from nni_magic.tasks.language.tokenization import train_tokenizer
 
+ROOT = Path(__file__).parents[2]
 ENTAILED = "index\tsentence1\tsentence2\tlabel\n"
 CONTEXT = "the dog sat on the mat and the cat ran"
 
@@ -35,7 +43,7 @@ def given(tmp_path_factory):
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("given")
     hugging.written(folder / "model")
-    for name in ("RTE", "STS-B", "SQuAD-1.1", "SQuAD-2.0"):
+    for name in ("RTE", "MNLI", "STS-B", "SQuAD-1.1", "SQuAD-2.0"):
         (folder / name).mkdir()
     for part, n in (("train", 8), ("dev", 6)):
         rows = [f"{i}\tthe cat\t{'a dog' * (i % 2)}\t{'not_' * (i % 2)}entailment\n"
@@ -44,6 +52,11 @@ def given(tmp_path_factory):
         rows = [f"the cat\ta dog{' ran' * (i % 3)}\t{i % 5}.0\n" for i in range(n)]
         text = "sentence1\tsentence2\tscore\n" + "".join(rows)
         (folder / f"STS-B/{part}.tsv").write_text(text)
+        for name in ["train"] if part == "train" else ["dev_matched", "dev_mismatched"]:
+            rows = [f"the cat\ta dog{' ran' * (i % 2)}\t{('entailment', 'neutral')[i % 2]}\n"
+                    for i in range(n)]  # fmt: skip
+            text = "sentence1\tsentence2\tgold_label\n" + "".join(rows)
+            (folder / f"MNLI/{name}.tsv").write_text(text)
         for version in ("1.1", "2.0"):
             path = folder / f"SQuAD-{version}/{part}-v{version}.json"
             path.write_text(squad(n, version))
@@ -86,9 +99,16 @@ def test_finished_run_is_read_and_one_of_other_data_refused(given, tmp_path):
         program.fine_tune(chosen)
 
 
-def test_rated_texts_may_begin_with_mnli(given, tmp_path):
-    result = program.fine_tune(settings(given, tmp_path, dataset="STS-B", mnli=given / "model"))
-    assert set(result["metrics"]["dev"]) == {"pearson", "spearman", "score"}
+def test_rated_texts_begin_with_the_classifier_of_mnli(given, tmp_path):
+    mnli = program.fine_tune(settings(given, tmp_path, dataset="MNLI"))
+    parts = mnli["metrics"]
+    assert set(parts) == {"dev_matched", "dev_mismatched"}
+    assert mnli["score"] == sum(part["accuracy"] for part in parts.values()) / 2
+    [start] = (tmp_path / "MNLI").glob("*/model")
+    rated = settings(given, tmp_path, dataset="STS-B", mnli=start)
+    assert set(program.fine_tune(rated)["metrics"]["dev"]) == {"pearson", "spearman", "score"}
+    with pytest.raises(ValueError, match=r"made with other settings: digests\.mnli is"):
+        program.fine_tune(settings(given, tmp_path, dataset="STS-B"))
 
 
 @pytest.mark.parametrize("version", [pytest.param("1.1", marks=pytest.mark.slow), "2.0"])
@@ -149,3 +169,45 @@ def test_model_without_room_for_questions_is_told(tmp_path, given):
     short = hugging.written(tmp_path / "short", length=12)
     with pytest.raises(ValueError, match="model takes 12 tokens; accepted for SQuAD are those of"):
         program.fine_tune(settings(given, tmp_path / "o", model=short, dataset="SQuAD-1.1"))
+
+
+@pytest.mark.slow
+def test_killed_run_ends_as_an_undisturbed_one(given, tmp_path):
+    def start(output):
+        words = ["fine-tune", "--model", given / "model", "--data", given, "--dataset", "RTE",
+                 "--output", output, "--epochs", 12, "--batch-size", 4]  # fmt: skip
+        command = [sys.executable, "-m", "nni_magic.programs", *map(str, words)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)  # fmt: skip
+
+    assert start(tmp_path / "whole").wait() == 0
+    run = start(tmp_path / "killed")
+    while not list((tmp_path / "killed").glob("RTE/*/checkpoint-*/complete.json")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    [folder] = (tmp_path / "killed/RTE").iterdir()
+    assert not (folder / "result.json").exists()
+    assert start(tmp_path / "killed").wait() == 0
+    other = tmp_path / "whole/RTE" / folder.name
+    one, two = (load_file(each / "model/model.safetensors") for each in (folder, other))
+    assert all(one[name].equal(two[name]) for name in one)
+    assert (folder / "result.json").read_text() == (other / "result.json").read_text()
+
+
+@pytest.mark.slow
+def test_found_child_is_exported_pretrained_and_fine_tuned(given, tmp_path, trial):
+    child = hugging.exported(tmp_path / "children")
+    (tmp_path / "text").mkdir()
+    for number in range(8):
+        (tmp_path / f"text/{number}.txt").write_text(f"cat {number} sat on the mat. " * 20)
+    main(["export", "--child", str(child)])
+    full, tuned = tmp_path / "full", tmp_path / "tuned"
+    main(["pretrain", "--model", str(child / "hugging_face"), "--output", str(full), "--corpus",
+          str(tmp_path / "text"), "--cache", str(tmp_path / "cache"), "--steps", "2",
+          "--warmup-steps", "1"])  # fmt: skip
+    main(["fine-tune", "--model", str(full / "model"), "--data", str(given), "--output", str(tuned),
+          "--epochs", "1"])  # fmt: skip
+    [model] = tuned.glob("RTE/*/model")
+    assert pipeline("text-classification", model=str(model))("the cat")[0]["score"] > 0
