@@ -74,6 +74,7 @@ def _arguments(settings: PretrainSettings, folder: Path) -> Any:
         fp16=settings.precision == "fp16", eval_strategy="steps",
         eval_steps=settings.evaluate_every, logging_steps=settings.evaluate_every,
         save_steps=settings.save_every, save_total_limit=2, seed=settings.seed,
+        data_seed=settings.seed,
         dataloader_num_workers=settings.workers, dataloader_pin_memory=torch.cuda.is_available(),
         report_to=[], remove_unused_columns=False, logging_nan_inf_filter=False,
         disable_tqdm=True, label_names=["labels"],

@@ -60,21 +60,27 @@ def test_training_that_diverges_is_told(given, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["mlm", "electra"])
-def test_killed_run_ends_as_an_undisturbed_one(objective, given, tmp_path):
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("objective", "processes"), [("mlm", 1), ("electra", 1), ("mlm", 2)])
+def test_killed_run_ends_as_an_undisturbed_one(objective, processes, given, tmp_path):
     more = {"objective": objective, "whole-words": str(objective == "mlm").lower()}
     command = [sys.executable, "-m", "nni_magic.programs"]
+    if processes > 1:
+        several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command[1:2] = ["-m", *several, "-m"]
 
     def start(output):
-        return subprocess.Popen([*command, *words(given, output, steps=30, **more)], cwd=ROOT,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        return subprocess.Popen(
+            [*command, *words(given, output, steps=30, **more)], cwd=ROOT, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     assert start(tmp_path / "whole").wait() == 0
     run = start(tmp_path / "killed")
     while not list((tmp_path / "killed").glob("checkpoint-*/complete.json")):
         assert run.poll() is None
         time.sleep(0.01)
-    os.kill(run.pid, signal.SIGKILL)
+    os.killpg(run.pid, signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed/model").exists()
     assert start(tmp_path / "killed").wait() == 0

@@ -138,6 +138,8 @@ class PretrainingTrainer(Trainer):
             **more, compute_metrics=perplexity, preprocess_logits_for_metrics=row_sums
         )
         self._masking = masking
+        # Ranks draw masks and dropout of their own; all shuffle by ``data_seed``.
+        torch.manual_seed(self.args.seed + self.args.process_index)
 
     def compute_loss(
         self,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
+from torch import distributed
 from transformers import Trainer, TrainerCallback
 
 from ....support.files import read_json, write_json
@@ -20,6 +21,8 @@ COMPLETE = "complete.json"
 
 class _MarkComplete(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if distributed.is_initialized():  # every rank writes its random generators' state
+            distributed.barrier()
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_json(folder / COMPLETE, {"step": state.global_step})
