@@ -84,6 +84,7 @@ STRATEGIES = {
         **SUPERNET, "cost_groups": whole(2), "scored_children": whole(1),
         "pool_share": number(lambda value: 0 < value <= 1),
     },
+    "pada": {**SUPERNET, "path_importance": flag, "data_importance": flag},
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
         **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,

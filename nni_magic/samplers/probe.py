@@ -18,10 +18,15 @@ class Probe(Protocol):
     ----------
     progress : float
         Share of the training's optimizer steps that are made, from 0 to 1.
+    epoch : int
+        Epochs that are over.
     """
 
     @property
     def progress(self) -> float: ...
+
+    @property
+    def epoch(self) -> int: ...
 
     def __call__(self, child: Sample) -> float:
         """Loss of a child; not-a-number if the evaluator skips the batch."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .magic_at import MagicAT
     from .magic_t import MagicT
     from .multi_architecture import MultiArchitecture
+    from .pada import PADA
     from .percentile import PercentileAnchor
     from .prenas import PreNAS
     from .sandwich import Sandwich
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
+    "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
     "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
     "ShiftNAS",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Settings of the strategies that draw one child a step by its cost."""
+"""Settings of the strategies that draw one child a step, by its cost or by what it has learned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..support.errors import check_count, check_number
 from .settings import SupernetSettings
 
-__all__ = ["CostGroupSettings", "PreNASSettings", "ShiftNASSettings"]
+__all__ = ["CostGroupSettings", "PADASettings", "PreNASSettings", "ShiftNASSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,22 @@ class ShiftNASSettings(CostGroupSettings):
     def __post_init__(self) -> None:
         check_number("shift_temperature", self.shift_temperature, above=0)
         super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PADASettings(SupernetSettings):
+    """Settings of PA&DA; without both it is SPOS.
+
+    Parameters
+    ----------
+    path_importance
+        Whether candidates are drawn by gradient norm.
+    data_importance
+        Whether rows of the training data are drawn by gradient norm.
+    """
+
+    path_importance: bool = True
+    data_importance: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,12 @@ class BatchProbe:
         self._inputs = inputs
 
     @property
+    def epoch(self) -> int:
+        """Epochs that are over."""
+        epoch: int = self._module.trainer.current_epoch
+        return epoch
+
+    @property
     def progress(self) -> float:
         """Share of the optimizer steps that are made.
 
