@@ -85,6 +85,11 @@ STRATEGIES = {
         "pool_share": number(lambda value: 0 < value <= 1),
     },
     "pada": {**SUPERNET, "path_importance": flag, "data_importance": flag},
+    "few_shot": {
+        **SUPERNET, "parts": whole(2), "by": one_of("order", "gradients", "lid"),
+        "split_label": either(nothing, text), "split_children": whole(1),
+        "split_after": number(lambda value: 0 <= value < 1),
+    },
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
         **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,

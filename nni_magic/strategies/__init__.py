@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .average import AverageAlignment
     from .delayed_shrinking import DelayedShrinking
     from .fairnas import FairNAS
+    from .few_shot import FewShot
     from .magic_a import MagicA
     from .magic_at import MagicAT
     from .magic_t import MagicT
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
+    "FewShot",
     "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
     "ShiftNAS",
 ]  # fmt: skip
