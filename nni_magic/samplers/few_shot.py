@@ -111,7 +111,8 @@ class FewShotSampler(UniformSampler):
             raise ValueError(
                 f"parts is {self.n_parts}, and the numbers of candidates are {sizes}; accepted are "
                 "as many parts as a block has candidates at most, so that none is empty"
-                + f", with {MOST_PARTITIONS:,} ways to divide them at most" * measured
+                + f", with {MOST_PARTITIONS:,} ways to divide them at most"
+                * measured
             )
         return blocks
 

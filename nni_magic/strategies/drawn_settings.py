@@ -8,7 +8,9 @@ from typing import Literal, get_args
 from ..support.errors import check_choice, check_count, check_number
 from .settings import SupernetSettings
 
-__all__ = ["CostGroupSettings", "FewShotSettings", "PADASettings", "PreNASSettings", "ShiftNASSettings"]
+__all__ = [
+    "CostGroupSettings", "FewShotSettings", "PADASettings", "PreNASSettings", "ShiftNASSettings",
+]  # fmt: skip
 
 By = Literal["order", "gradients", "lid"]
 """How the parts of few-shot NAS are chosen."""

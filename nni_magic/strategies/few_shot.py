@@ -14,9 +14,10 @@ r"""Few-shot NAS: one supernet for a while, then one for every group of a block'
 What children share disturbs them, as they want different weights: fewer share. With ``by`` the
 groups are neighbours in the order of the space (``order``, of [1]); those between which the shared
 weights' gradients have the least cosine, over all blocks (``gradients``, [2]); or those whose
-profiles of local intrinsic dimension are apart (``lid``, [3]). A step costs one forward and backward
-pass, the steps behind the split are divided among the parts, and the weights take ``parts`` times
-the memory. To measure takes ``split_children`` passes for every candidate of the space, once.
+profiles of local intrinsic dimension are apart (``lid``, [3]). A step costs one forward and
+backward pass, the steps behind the split are divided among the parts, and the weights take
+``parts`` times the memory. To measure takes ``split_children`` passes for every candidate of the
+space, once.
 
 Differences from the papers: the parts are trained in turns, step by step, under one schedule of
 learning rates, where the papers train one after the other, each with a schedule of its own. There

@@ -59,7 +59,7 @@ class _Switch(BaseSuperNetModule):
         return {}
 
 
-class PartedSupernet(ModelSpace, disable_init_wrapper=True):
+class PartedSupernet(ModelSpace, disable_init_wrapper=True):  # type: ignore[call-arg]
     """Copies of a supernet, each with weights of its own.
 
     Until :meth:`split` the first is that of all children, and the others wait.
