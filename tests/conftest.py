@@ -9,6 +9,7 @@ import pytest
 import torch
 from nni.runtime import trial_command_channel
 from nni.runtime.trial_command_channel.standalone import StandaloneTrialCommandChannel
+from ranks import LAUNCHED
 
 from nni_magic.manager.trial import ManagedTrial
 
@@ -28,6 +29,14 @@ def corpus(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def nothing_looks_launched():
+    """Take away what a distributed training in this process has left for those that it starts."""
+    yield
+    for name in LAUNCHED:
+        os.environ.pop(name, None)
+
+
 @pytest.fixture
 def trial(monkeypatch):
     """The line of a run without a manager."""
@@ -38,7 +47,6 @@ def trial(monkeypatch):
     monkeypatch.setattr(nni.trial, "_params", None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.warns(RuntimeWarning, match="Running trial code without runtime"):
-        yield ManagedTrial()
+    yield ManagedTrial()
     torch.set_num_threads(threads)
     trial_command_channel.set_default_trial_command_channel(previous)

@@ -100,8 +100,8 @@ STRATEGIES = {
 TASK = {
     "seed": whole(0, 2**32 - 1), "epochs": whole(1), "epoch_steps": whole(1),
     "batch_size": whole(1), "accumulate": whole(1), "learning_rate": positive,
-    "warmup_steps": whole(0), "weight_decay": not_negative, "workers": whole(0, 1024),
-    "processes": whole(1, 1024), "nodes": whole(1, 1024),
+    "warmup_steps": either(nothing, whole(0)), "weight_decay": not_negative,
+    "workers": whole(0, 1024), "processes": whole(1, 1024), "nodes": whole(1, 1024),
     "threads": whole(0, 1024),
     "devices": either(whole(1), whole(-1, -1), one_of("1")),
     "precision": one_of("16"), "distributed": one_of("auto"), "sync_batchnorm": flag,
@@ -152,7 +152,7 @@ def _dataclasses() -> Iterator[Row]:
         **RETRAINING, "retrain_epochs": whole(1),
     })  # fmt: skip
     yield Row("TrainSettings", settings.TrainSettings, {
-        **dict.fromkeys(PROGRAM, NEVER), "output": either(nothing, path),
+        **dict.fromkeys(PROGRAM, NEVER), "output": either(nothing, path), "export": flag,
     }, PROGRAM)  # fmt: skip
     yield Row("PipelineSettings", settings.PipelineSettings, {
         **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),

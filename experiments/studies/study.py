@@ -28,7 +28,7 @@ from nni_magic.search import ChildEvaluator
 from nni_magic.supernet.calibration import tracking_norms
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.files import write_json
-from nni_magic.support.records import count_flops, count_params
+from nni_magic.support.flops import count_flops, count_params
 
 __all__ = ["NEVER", "Study"]
 

@@ -59,6 +59,9 @@ class TrainSettings:
         See there.
     output
         Folder of the results; by default the trial's own.
+    export
+        Export the best child beside the results: as it was trained from scratch, or else with the
+        weights that it inherits.
     """
 
     task: TaskSettings
@@ -67,6 +70,7 @@ class TrainSettings:
     search: Search
     retraining: Retraining
     output: Path | None = None
+    export: bool = False
 
     def __post_init__(self) -> None:
         check_kinds(self)

@@ -19,7 +19,8 @@ COMMON = {
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
-    "alignment_weight": 0.5, "alignment_error": "mse", "align_every": None, "aligned_layers": None,
+    "alignment_weight": 0.5, "alignment_error": "cosine", "align_every": None,
+    "aligned_layers": None,
     "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
 TURNS = {"turn_by_turn": False}
