@@ -169,7 +169,8 @@ class Evolution(Strategy):
                 f"{type(self).__name__} got a {type(engine).__name__} and a "
                 f"{type(model_space).__name__}; accepted are a SequentialExecutionEngine and a "
                 "RawFormatModelSpace, which an experiment has with "
-                "NasExperimentConfig('sequential', 'raw', 'local'): children are scored with inherited weights, in this process"
+                "NasExperimentConfig('sequential', 'raw', 'local'): children are scored with "
+                "inherited weights, in this process"
             )
         evaluator = model_space.evaluator
         if not isinstance(evaluator, Lightning):
