@@ -128,7 +128,8 @@ def arguments(name: str, words: Sequence[str]) -> list[Any]:
     chosen, *words = words or [""]
     row = task_named(chosen)
     prog = f"{prog} {chosen}"
-    given = read(program.settings, words, row.settings, prog=prog, description=program.summary)
+    about = program.summary
+    given: Any = read(program.settings, words, row.settings, prog=prog, description=about)
     return [row, given]
 
 
