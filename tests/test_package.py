@@ -317,7 +317,7 @@ def test_a_newcomer_gets_from_an_empty_folder_to_an_exported_child_of_their_text
     """
     last = run(fresh / "python", "-c", code, cwd=tmp_path, **environment).splitlines()[-1]
     batch, length, vocabulary = map(int, last.split())
-    assert (batch, vocabulary) == (1, 8192) and length > 5
+    assert (batch, vocabulary) == (1, 1024) and length > 5
     assert {path.name for path in tmp_path.iterdir()} == {"my_text.txt", "mine", "runs"}
 
 

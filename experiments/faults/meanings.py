@@ -59,6 +59,7 @@ BEST = {
 TURNS = {"turn_by_turn": FLAG}
 DISTILLED = {**TURNS, "n_random": whole(0), "mask_argument": either(nothing, text)}
 SANDWICH = {**DISTILLED, "temperature": positive}
+SEARCH_BY = one_of("evolution", "boosting", "gaussian_process")
 STRATEGIES = {
     "spos": SUPERNET,
     "magic_t": {**SUPERNET, **WALK},
@@ -83,6 +84,12 @@ STRATEGIES = {
     "prenas": {
         **SUPERNET, "cost_groups": whole(2), "scored_children": whole(1),
         "pool_share": number(lambda value: 0 < value <= 1),
+    },
+    "pada": {**SUPERNET, "path_importance": FLAG, "data_importance": FLAG},
+    "few_shot": {
+        **SUPERNET, "parts": whole(2), "by": one_of("order", "gradients", "lid"),
+        "split_label": either(nothing, text), "split_children": whole(1),
+        "split_after": number(lambda value: 0 <= value < 1),
     },
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
@@ -138,7 +145,7 @@ def _dataclasses() -> Iterator[Row]:
     yield Row("Shrinking", concerns.Shrinking, {"n_drop": whole(0), "evaluations": whole(1)})
     yield Row("Search", concerns.Search, {
         # At least as many as the population: that is a matter of both.
-        "search_children": whole(1), "population": whole(1, 1000),
+        "search_children": whole(1), "population": whole(1, 1000), "search_by": SEARCH_BY,
     })  # fmt: skip
     yield Row("Retraining", concerns.Retraining, RETRAINING)
     yield Row("PipelineRetraining", concerns.PipelineRetraining, {
@@ -149,6 +156,7 @@ def _dataclasses() -> Iterator[Row]:
     }, PROGRAM)  # fmt: skip
     yield Row("PipelineSettings", settings.PipelineSettings, {
         **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),
+        "search_by": SEARCH_BY,
         "shared_folder": either(nothing, path),
     }, {**{name: PROGRAM[name] for name in ("task", "supernet")},
         "retraining": concerns.PipelineRetraining()})  # fmt: skip

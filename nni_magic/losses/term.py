@@ -32,6 +32,8 @@ class TrainingSupernet(Protocol):
         All terms of the loss.
     router
         Sets the supernet's path.
+    seed : int
+        Of the run, the same on all ranks.
     sampler, scorer, leaderboard
         Of the training; to score a child also remembers it.
     child : dict or None
@@ -47,6 +49,7 @@ class TrainingSupernet(Protocol):
     trainer: Any
     training_module: Any
     terms: list[LossTerm]
+    seed: int
     sampler: Sampler
     scorer: Scorer
     leaderboard: Leaderboard

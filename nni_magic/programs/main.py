@@ -128,13 +128,15 @@ def arguments(name: str, words: Sequence[str]) -> list[Any]:
         If there is no such program or task, or a setting is not accepted.
     """
     check_choice("program", name, PROGRAMS)
-    program, about = PROGRAMS[name], {"description": PROGRAMS[name].summary}
+    program, prog = PROGRAMS[name], f"nni-magic {name}"
     if not program.takes_task:
-        return [read(program.settings, words, prog=f"nni-magic {name}", **about)]
+        return [read(program.settings, words, prog=prog, description=program.summary)]
     chosen, *words = words or [""]
     row = task_named(chosen)
-    prog = f"nni-magic {name} {chosen}"
-    return [row, read(program.settings, words, row.settings, prog=prog, **about)]
+    prog = f"{prog} {chosen}"
+    about = program.summary
+    given: Any = read(program.settings, words, row.settings, prog=prog, description=about)
+    return [row, given]
 
 
 def _overview() -> str:

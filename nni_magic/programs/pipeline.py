@@ -30,6 +30,7 @@ from ..manager.trial import ManagedTrial
 from ..samplers import UniformSampler
 from ..samplers.streams import Stream
 from ..search import ChildEvaluator, Population
+from ..search.prediction import population_of
 from ..supernet.checkpoint import load_supernet
 from ..support.errors import check_choice, naming
 from ..tasks.domain import Domain
@@ -105,8 +106,8 @@ class Stages:
 
     def population(self) -> Population:
         """The children before the first generation."""
-        return Population(
-            self.domain.make_space(), size=self.settings.population,
+        return population_of(
+            self.settings.search_by, self.domain.make_space(), size=self.settings.population,
             seed=self.domain.settings.seed, filter=self.domain.filter_beside_baseline,
         )  # fmt: skip
 

@@ -31,7 +31,8 @@ from ..export.children import FORMATS, check_formats
 from ..manager.generations import Generations
 from ..manager.trial import ManagedTrial
 from ..scoring.scored import ScoredChild
-from ..search import ChildEvaluator, Population, ProgressiveShrinking
+from ..search import ChildEvaluator, ProgressiveShrinking
+from ..search.prediction import population_of
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
 from ..support.files import filled_folder, write_json
@@ -92,9 +93,13 @@ def search(
     """
     evaluate = domain.child_evaluator(supernet)
     size, seed = settings.population, domain.settings.seed
-    population = Population(supernet, size=size, seed=seed, filter=domain.filter)
+    population = population_of(
+        settings.search_by, supernet, size=size, seed=seed, filter=domain.filter
+    )
     random_children = population.ask()
     made_with = {**scored_with(domain, folder / "supernet.ckpt"), "population": size, "seed": seed}
+    if settings.search_by != "evolution":
+        made_with["search_by"] = settings.search_by
     generations = Generations(folder, population, made_with)
     n = settings.search_children // size if survivor is None else 1
     ranked = _evolved(generations, n, evaluate, domain, clock)
