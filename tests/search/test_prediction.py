@@ -73,7 +73,7 @@ def test_improvement_that_floats_cannot_hold_still_ranks():
 
 
 @pytest.mark.parametrize("predictor", KINDS)
-@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("mode", ["min", pytest.param("max", marks=pytest.mark.slow)])
 def test_best_child_of_a_space_is_found_among_few(predictor, mode):
     sign = 1 if mode == "min" else -1
     ranked = PredictorSearch(
