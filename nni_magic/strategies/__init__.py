@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .attentive_nas import AttentiveNAS
     from .average import AverageAlignment
     from .delayed_shrinking import DelayedShrinking
+    from .differentiable.darts import Darts
+    from .differentiable.gaea import GAEA
     from .fairnas import FairNAS
     from .magic_a import MagicA
     from .magic_at import MagicAT
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
-    "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
-    "ShiftNAS",
+    "GAEA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts", "DelayedShrinking",
+    "FairNAS", "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS",
+    "Sandwich", "ShiftNAS",
 ]  # fmt: skip
 
 

@@ -260,10 +260,11 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     checkpoint = read_checkpoint(path)
     check_space(checkpoint, space)
     space = to_supernet(space)
+    architecture = checkpoint[CHECKPOINT_KEY].get("architecture", {}).get("names", ())
     weights = {
         name.removeprefix(WEIGHTS): value
         for name, value in checkpoint["state_dict"].items()
-        if name.startswith(WEIGHTS)
+        if name.startswith(WEIGHTS) and name.removeprefix(WEIGHTS) not in architecture
     }
     _check_weights(weights, space.state_dict())
     _take_precision(space, weights)

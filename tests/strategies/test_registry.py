@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import nni_magic.strategies
-from nni_magic.strategies.base import SupernetStrategy
 from nni_magic.strategies.registry import METHODS, Method, method, register
+from nni_magic.strategies.seeded import Seeded
 from nni_magic.strategies.settings import SupernetSettings
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +19,7 @@ EXPECTED = {
     "fairnas": "FairNAS", "sandwich": "Sandwich", "alphanet": "AlphaNet",
     "attentive_nas": "AttentiveNAS", "multi_architecture": "MultiArchitecture",
     "delayed_shrinking": "DelayedShrinking", "shiftnas": "ShiftNAS", "prenas": "PreNAS",
+    "gaea": "GAEA", "darts": "Darts",
     "average_alignment": "AverageAlignment", "percentile_anchor": "PercentileAnchor",
 }  # fmt: skip
 
@@ -43,7 +44,7 @@ def test_rows_are_the_methods_in_order():
 def test_row_loads_the_strategy_that_takes_its_settings(name):
     row = method(name)
     strategy = row.load()
-    assert issubclass(strategy, SupernetStrategy)
+    assert issubclass(strategy, Seeded)
     assert strategy is getattr(nni_magic.strategies, EXPECTED[name])
     assert strategy.settings_class is row.settings
     own = strategy(seed=1).settings
@@ -55,7 +56,7 @@ def test_row_loads_the_strategy_that_takes_its_settings(name):
 def test_options_are_all_settings():
     assert method("spos").options == (
         "seed", "metric", "mode", "validation_batches", "calibration_batches",
-        "validation_children", "not_finite",
+        "not_finite", "validation_children",
     )  # fmt: skip
     assert set(method("magic_t").options) - set(method("spos").options) == {"k", "lazy", "walks"}
     both = {*method("magic_t").options, *method("magic_a").options}

@@ -13,10 +13,12 @@ from nni_magic.strategies.registry import METHODS, method
 from nni_magic.strategies.settings import MagicASettings, MagicATSettings, SupernetSettings
 
 # As documented; a change here is a change for every user.
-COMMON = {
+EVERY = {
     "seed": None, "metric": None, "mode": None, "validation_batches": 4, "calibration_batches": 4,
-    "validation_children": 8, "not_finite": "stop",
-}  # fmt: skip
+    "not_finite": "stop",
+}
+COMMON = {**EVERY, "validation_children": 8}
+MIXTURE = {**EVERY, "arc_learning_rate": 0.1, "bilevel": True, "arc_warmup_epochs": 0}  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
     "alignment_weight": 0.5, "alignment_error": "mse", "align_every": None, "aligned_layers": None,
@@ -41,6 +43,8 @@ DEFAULTS = {
     "delayed_shrinking": {**COMMON, **SANDWICH, "delay": 0.5, "epsilon": 0.1, "rise": 0.1},
     "shiftnas": {**COMMON, "cost_groups": 8, "shift_temperature": 0.1},
     "prenas": {**COMMON, "cost_groups": 8, "scored_children": 1000, "pool_share": 0.1},
+    "gaea": {**MIXTURE, "base": "darts", "temperature": 10.0, "final_temperature": 0.1},
+    "darts": {**MIXTURE, "arc_learning_rate": 3e-4},
     "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},
     "percentile_anchor": {
         **COMMON, **ALIGNED, "percentile": 0, "tolerance": 10, "anchor_candidates": 100,
