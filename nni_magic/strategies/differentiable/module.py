@@ -39,7 +39,7 @@ from .architecture import Architecture
 from .progress import resume, save
 from .settings import DifferentiableSettings
 
-__all__ = ["MixtureModule", "TRAIN", "VAL"]
+__all__ = ["TRAIN", "VAL", "MixtureModule", "check_trainer"]
 
 TRAIN, VAL = "train", "val"
 """Parts of a batch of a bilevel training, as NNI names them."""
@@ -237,7 +237,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
 
     def on_fit_start(self) -> None:
         require_automatic_optimization(self.training_module, "the strategy adds its own steps")
-        _check_trainer(self.trainer)
+        check_trainer(self.trainer)
         if not self.replay.pending:
             self.architecture_step = -1
             self.finite.reset()
@@ -264,7 +264,7 @@ class MixtureSteps(FiniteSteps):
         return "the mixture"
 
 
-def _check_trainer(trainer: pl.Trainer) -> None:
+def check_trainer(trainer: pl.Trainer) -> None:
     """Make sure that gradients are those of all data, and not scaled."""
     if trainer.world_size > 1:
         raise ValueError(
