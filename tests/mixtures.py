@@ -2,7 +2,7 @@
 
 import pytorch_lightning as pl
 import torch
-from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule
+from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
 from spaces import CellSpace, ConvSpace, MixedSpace
 from torch.utils.data import TensorDataset
 from training import QUIET, Stop, classification, train
@@ -66,7 +66,7 @@ class Regression(LightningModule):
 def regression(module=None, **trainer):
     return Lightning(
         module or Regression(),
-        pl.Trainer(**{"max_steps": 1, "num_sanity_val_steps": 0, **QUIET, **trainer}),
+        Trainer(**{"max_steps": 1, "num_sanity_val_steps": 0, **QUIET, **trainer}),
         train_dataloaders=DataLoader(TensorDataset(TRAINED), batch_size=8),
         val_dataloaders=DataLoader(TensorDataset(HELD_OUT), batch_size=8),
     )

@@ -73,6 +73,8 @@ class MixtureModule(GuardedModule, DartsLightningModule):
     ----------
     architecture_step : int
         The optimizer step before which the architecture was trained last.
+    logged_before : dict of str to Tensor
+        What was logged before the run was resumed.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         self.finite = MixtureSteps(self, settings.not_finite, self._parts)
         self._before: RandomState | None = None
         self.architecture_step = -1
+        self.logged_before: dict[str, Tensor] = {}
 
     def set_model(self, model: nn.Module) -> None:
         """Train the mixture, whatever NNI takes for the model."""
@@ -243,6 +246,13 @@ class MixtureModule(GuardedModule, DartsLightningModule):
             self.finite.reset()
         rank_zero_info(f"{self.method}: seed {self.seed} begins the architecture parameters")
         return super().on_fit_start()
+
+    def on_fit_end(self) -> None:
+        # A run that is resumed when it is over validates no more, and NNI's evaluators report
+        # their last validation.
+        logged = self.trainer.callback_metrics
+        logged.update({name: v for name, v in self.logged_before.items() if name not in logged})
+        return super().on_fit_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         save(self, checkpoint)

@@ -29,6 +29,9 @@ def save(module: Any, checkpoint: dict[str, Any]) -> None:
         "seed": module.seed,
         "sampler": {"candidates": module.candidates},
         "skipped_steps": module.finite.skipped,
+        "metrics": {
+            name: value.detach().cpu() for name, value in module.trainer.callback_metrics.items()
+        },
         "replay": module.replay.state_dict(module.generators),
         "architecture": {
             "names": module.architecture.names,
@@ -67,4 +70,5 @@ def _load(module: Any, state: Mapping[str, Any]) -> None:
     module.finite.load(state["skipped_steps"])
     module.replay.load_state_dict(state["replay"])
     module.architecture_step = own["step"]
+    module.logged_before = state["metrics"]
     module.arc_optimizer.load_state_dict(own["optimizer"])

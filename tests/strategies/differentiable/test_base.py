@@ -8,6 +8,7 @@ from mixtures import SPACES, VARIANTS, Losses, make, run
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import RawFormatModelSpace, model_context
+from pytorch_lightning.callbacks import ModelCheckpoint
 from spaces import ConstrainedSpace, ConvSpace
 from training import classification, train
 
@@ -44,7 +45,7 @@ def test_stopped_run_goes_on_as_if_it_had_not_stopped(variant, kind, tmp_path):
 
 
 def test_same_seed_gives_the_same_run_and_another_one_another():
-    short = {"max_steps": 4}
+    short = {"epochs": 1}
     first, second, other = (
         run("gaea_gdas", trainer=short, seed=seed)[1].losses for seed in (3, 3, 4)
     )
@@ -54,7 +55,7 @@ def test_same_seed_gives_the_same_run_and_another_one_another():
 
 @pytest.mark.parametrize("variant", ["gaea", "darts"])
 def test_exported_child_has_the_largest_weights(variant):
-    strategy, _ = run(variant, trainer={"max_steps": 6})
+    strategy, _ = run(variant, trainer={"epochs": 1})
     child = strategy.oneshot_module.export()
     for label, theta in strategy.architecture.theta().items():
         assert child[label] == ConvSpace.CANDIDATES[int(theta.argmax())]
@@ -131,8 +132,20 @@ def test_models_before_a_run_are_refused():
 
 
 def test_more_models_than_one_gives_one_and_a_warning(caplog):
-    strategy, _ = run("gaea", trainer={"max_steps": 2})
+    strategy, _ = run("gaea", trainer={"epochs": 1})
     assert len(list(strategy.list_models(limit=3))) == 1
     assert "3 models are requested, but 1 is known" in caplog.text
     with pytest.raises(ValueError, match="sort is False; accepted is True"):
         next(strategy.list_models(sort=False))
+
+
+def test_run_that_was_over_when_it_was_stopped_lists_the_same(tmp_path):
+    path = tmp_path / "over.ckpt"
+    torch.manual_seed(11)
+    first, evaluator = make("gaea"), classification(Losses())
+    evaluator.trainer.callbacks.append(ModelCheckpoint(tmp_path, "over"))
+    train(first, ConvSpace(), evaluator)
+    again, after = run("gaea", checkpoint=path)
+    assert after.losses == []
+    [expected], [found] = first.list_models(), again.list_models()
+    assert (found.sample, found.metric) == (expected.sample, expected.metric)

@@ -22,7 +22,8 @@ def by_hand(space, bilevel, rate):
     def loss(x):
         y = x
         for block, mix in zip(space.blocks, theta, strict=True):
-            y = torch.tanh(sum(m * block[name](y) for m, name in zip(mix, block.names, strict=True)))
+            outputs = [block[name](y) for name in block.names]
+            y = torch.tanh(sum(m * each for m, each in zip(mix, outputs, strict=True)))
         return ((y - x) ** 2).mean()
 
     gradients = torch.autograd.grad(loss(HELD_OUT if bilevel else TRAINED), theta)
@@ -62,14 +63,14 @@ def test_accumulated_batches_of_a_single_level_step_are_averaged():
 
 
 def test_architecture_waits_for_the_warm_up():
-    strategy, watch = run("gaea", arc_warmup_epochs=2)
+    _, watch = run("gaea", arc_warmup_epochs=2, arc_learning_rate=5.0)
     uniform = math.log(4)
     assert [s["entropy"] for s in watch.summaries[:12]] == pytest.approx([uniform] * 12)
     assert watch.summaries[-1]["entropy"] < uniform - 1e-4
 
 
 def test_architecture_is_no_weight_of_the_evaluators_optimizer():
-    strategy, _ = run("darts", bilevel=False, trainer={"max_steps": 1})
+    strategy, _ = run("darts", bilevel=False, trainer={"epochs": 1})
     [optimizer] = strategy.oneshot_module.trainer.optimizers
     own = {id(each) for each in strategy.architecture.parameters}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -162,6 +163,6 @@ def test_trainers_that_scale_gradients_or_have_several_devices_are_refused():
 
 
 def test_validation_does_not_move_what_training_draws():
-    often = run("gaea_gdas", trainer={"val_check_interval": 2, "max_steps": 6})[1]
-    seldom = run("gaea_gdas", trainer={"max_steps": 6})[1]
+    often = run("gaea_gdas", trainer={"val_check_interval": 2, "epochs": 1})[1]
+    seldom = run("gaea_gdas", trainer={"epochs": 1})[1]
     assert often.losses == seldom.losses
