@@ -30,7 +30,7 @@ from nni_magic.analysis import figures
 from nni_magic.strategies.differentiable.simplex import ExponentiatedGradient
 from nni_magic.support.errors import check_count
 
-__all__ = ["exponentiated", "markdown", "measured", "projected", "steps_needed"]
+__all__ = ["exponentiated", "markdown", "measured", "projected", "random_signs", "steps_needed"]
 
 STIFFNESS = 4.0
 NEAR = 0.1
@@ -101,7 +101,7 @@ def measured(sizes: Sequence[int], seeds: int) -> list[dict[str, Any]]:
     """Median steps over seeds of every method and size, by theory's rate and by the best one."""
     rows = []
     for k in sizes:
-        draws = [_signs(k, seed) for seed in range(seeds)]
+        draws = [random_signs(k, seed) for seed in range(seeds)]
         for name, (step, allowed) in METHODS.items():
             by_theory = [steps_needed(step, signs, allowed(k)) for signs in draws]
             best = [_best(step, signs) for signs in draws]
@@ -112,7 +112,8 @@ def measured(sizes: Sequence[int], seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _signs(k: int, seed: int) -> np.ndarray:
+def random_signs(k: int, seed: int) -> np.ndarray:
+    """Draw u, ``(k,)``."""
     signs = np.random.default_rng([seed, k]).choice([-1.0, 1.0], size=k)
     signs[0] = 0
     return signs
@@ -151,7 +152,8 @@ def draw(rows: Sequence[dict[str, Any]], stem: Any) -> None:
     for i, (name, kind) in enumerate((m, kind) for kind in ("theory", "best") for m in METHODS):
         own = [row for row in rows if row["method"] == name]
         medians = [_median(row[kind]) for row in own]
-        panel.plot([row["k"] for row in own], medians, label=f"{name}, {kind}", **figures.style(i))
+        look = {key: value for key, value in figures.style(i).items() if key != "capsize"}
+        panel.plot([row["k"] for row in own], medians, label=f"{name}, {kind}", **look)
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
     figures.tidy(panel)
@@ -179,9 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = markdown(rows)
     print(text)
     program = "experiments.studies.simplex"
-    path = write_report("simplex", settings, arguments, {"rows": rows}, text, program=program)
-    if path is not None:
-        draw(rows, path)
+    path, _ = write_report("simplex", settings, arguments, {"rows": rows}, text, program=program)
+    draw(rows, path.with_suffix(""))
 
 
 if __name__ == "__main__":
