@@ -71,6 +71,10 @@ class Architecture:
         """Label to the weights of its candidates in the mixture, which sum to 1."""
         return {label: self._read(each.detach()) for label, each in self.by_label.items()}
 
+    def weights(self) -> dict[str, list[float]]:
+        """The same in plain types."""
+        return {label: theta.tolist() for label, theta in self.theta().items()}
+
     def summary(self) -> dict[str, Tensor]:
         """Entropy, in nats, and largest weight of a choice, each averaged over the choices."""
         weights = list(self.theta().values())

@@ -21,6 +21,7 @@ from nni.nas.space import RawFormatModelSpace
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ...children.constraints import as_constraint
 from ...children.samples import candidates
 from ...scoring.listing import listed
 from ...scoring.scorer import Scorer
@@ -32,6 +33,7 @@ from ...supernet.replay import batches_done, resumable
 from ..seeded import Seeded
 from .architecture import Architecture
 from .module import TRAIN, VAL, MixtureModule
+from .ordered import check_covers
 from .settings import DifferentiableSettings
 
 __all__ = ["Differentiable"]
@@ -48,8 +50,11 @@ class Differentiable(Seeded, KeptSettings, DARTS):
 
     Parameters
     ----------
-    filter, shrinking
-        Those of other strategies, which a mixture has no place for; accepted is ``None``.
+    filter
+        Constraint on the child that is chosen, as in NNI's ``RandomOneShot``: the most probable one
+        that it allows is taken. The mixture is of all candidates.
+    shrinking
+        That of other strategies, which a mixture has no place for; accepted is ``None``.
     mutation_hooks
         As in NNI's ``OneShotStrategy``.
     **settings
@@ -69,7 +74,8 @@ class Differentiable(Seeded, KeptSettings, DARTS):
     TypeError
         If there is no such setting.
     ValueError
-        If a setting is out of range, or there is a filter or a shrinking.
+        If a setting is out of range, no child is inside a budget of the filter, or there is a
+        shrinking.
     """
 
     settings_class: ClassVar[type[DifferentiableSettings]] = DifferentiableSettings
@@ -78,19 +84,19 @@ class Differentiable(Seeded, KeptSettings, DARTS):
 
     def __init__(
         self,
-        filter: None = None,
+        filter: Any = None,
         *,
         shrinking: None = None,
         mutation_hooks: list[Any] | None = None,
         **settings: Any,
     ) -> None:
-        for name, value in {"filter": filter, "shrinking": shrinking}.items():
-            if value is not None:
-                raise ValueError(
-                    f"{name} is {value!r}; accepted is None, as {type(self).__name__} trains all "
-                    "candidates together"
-                )
+        if shrinking is not None:
+            raise ValueError(
+                f"shrinking is {shrinking!r}; accepted is None, as {type(self).__name__} trains "
+                "all candidates together"
+            )
         super().__init__(mutation_hooks=mutation_hooks)
+        self.filter = as_constraint(filter)
         self._settle(settings)
 
     # What a method says
@@ -124,6 +130,8 @@ class Differentiable(Seeded, KeptSettings, DARTS):
                 f"{type(model).__name__} has no choice that can be mixed; accepted are spaces with "
                 "a LayerChoice, an InputChoice, a Cell, a Repeat or choices of layers' arguments"
             )
+        if self.filter is not None:
+            check_covers(self.architecture.weights(), self._candidates)
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for parameter in self.architecture.parameters:
@@ -145,6 +153,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
             training_module, self.mixture, self.architecture,
             self.make_optimizer(self.architecture.parameters), method=type(self).__name__,
             settings=self.settings, prepare=self.before_step, candidates=self._candidates,
+            allowed=self.filter,
         )  # fmt: skip
         return self._module
 

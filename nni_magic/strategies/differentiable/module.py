@@ -15,7 +15,7 @@ the architecture alone is asked of torch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -36,6 +36,7 @@ from ...supernet.replay import Replay
 from ...supernet.resume import RandomState
 from ..finite import FiniteSteps, GuardedModule, Part
 from .architecture import Architecture
+from .ordered import most_probable
 from .progress import resume, save
 from .settings import DifferentiableSettings
 
@@ -68,6 +69,8 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         Called before every step with the module, such as to draw samples.
     candidates
         Label to its choices, which a checkpoint keeps.
+    allowed
+        Whether a child may be exported; by default all may.
 
     Attributes
     ----------
@@ -88,13 +91,14 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         settings: DifferentiableSettings,
         prepare: Any,
         candidates: dict[str, list[Any]],
+        allowed: Callable[[Sample], bool] | None = None,
     ) -> None:
         super().__init__(training_module)
         assert settings.seed is not None, "the strategy draws one if none is given"
         self.method, self.settings, self.seed = method, settings, settings.seed
         self._mixture = (mixture,)  # the evaluator's module registers it
         self.architecture, self.arc_optimizer = architecture, optimizer
-        self._prepare, self.candidates = prepare, candidates
+        self._prepare, self.candidates, self._allowed = prepare, candidates, allowed
         self.step = None
         self.replay = Replay()
         self._parts: list[Part] = []
@@ -235,8 +239,10 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         return {}
 
     def export(self) -> Sample:
-        """The child of the candidates with the largest weights."""
-        return BaseOneShotLightningModule.export(self)
+        """The child of the candidates with the largest weights, of those that are allowed."""
+        if self._allowed is None:
+            return BaseOneShotLightningModule.export(self)
+        return most_probable(self.architecture.weights(), self.candidates, self._allowed)
 
     def on_fit_start(self) -> None:
         require_automatic_optimization(self.training_module, "the strategy adds its own steps")

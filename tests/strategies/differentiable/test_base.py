@@ -117,10 +117,25 @@ def test_space_without_differentiable_choices_is_refused(space, message):
         make("gaea").mutate_model(space())
 
 
-@pytest.mark.parametrize("name", ["filter", "shrinking"])
-def test_what_a_mixture_has_no_place_for_is_refused(name):
-    with pytest.raises(ValueError, match=f"{name} is 'any'; accepted is None, as GAEA trains all"):
-        make("gaea", **{name: "any"})
+def test_shrinking_has_no_place():
+    with pytest.raises(ValueError, match="shrinking is 'any'; accepted is None, as GAEA trains al"):
+        make("gaea", shrinking="any")
+
+
+def test_filter_holds_for_the_child_that_is_chosen():
+    def allowed(sample):
+        return sample["block_1"] == sample["block_2"] == "skip"
+
+    free, _ = run("gaea", trainer={"epochs": 1})
+    strategy, _ = run("gaea", trainer={"epochs": 1}, filter=allowed)
+    [model], [other] = strategy.list_models(), free.list_models()
+    assert allowed(model.sample) and not allowed(other.sample)
+    assert all(model.sample[label] == other.sample[label] for label in ("block_3", "block_4"))
+
+
+def test_filter_in_a_cell_is_refused():
+    with pytest.raises(ValueError, match="filter is given, and 'cell/op_1_0' has no weight for ea"):
+        make("gaea", filter=bool).mutate_model(SPACES["cell"]())
 
 
 def test_models_before_a_run_are_refused():
