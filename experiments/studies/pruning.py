@@ -4,8 +4,8 @@ Trains mixtures on a small space, and of each keeps, epoch by epoch, the entropy
 the validation accuracy; and at the end the accuracy of the child of its largest weights, with
 inherited weights and BatchNorm statistics of its own::
 
-    python -m experiments.studies.pruning --plan experiments/plans/mixtures/cells.yml \
-        --runs experiments/records/mixtures_cells --threads 1
+    python -m experiments.studies.pruning --plan experiments/plans/mixtures/chain.yml \
+        --runs experiments/records/mixtures_chain --threads 1
 
 Several processes may run it at once; what is in the folder already is not trained again. The
 accuracies are of the validation data, on which architectures are trained, too.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from nni.nas.space import RawFormatModelSpace
+from torch import Tensor, nn
 
 from experiments.benchmarks.reporting import report_parser, table, write_report
 from experiments.studies.cells import cell
 from experiments.studies.claims import claimed
 from experiments.studies.curves import draw_curves
-from experiments.studies.floor.spaces import SMALL_SPACES
+from experiments.studies.floor.spaces import SMALL_SPACES, SmallSpace
 from nni_magic.analysis.intervals import over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
@@ -41,7 +44,50 @@ from nni_magic.support.yaml_files import read_settings
 __all__ = ["Plan", "markdown", "summary", "train", "train_missing"]
 
 _logger = logging.getLogger(__name__)
+WIDTH = 8
 MIXTURES = [name for name, row in METHODS.items() if row.differentiable]
+
+
+class Chain(ModelSpace):
+    """Five blocks of five operators, on digits.
+
+    ``(batch, 1, 8, 8)`` to ``(batch, 10)``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, WIDTH, 3, padding=1)
+        self.blocks = nn.Sequential(*(
+            LayerChoice(
+                OrderedDict(
+                    conv1=_convolution(1), conv3=_convolution(3), conv5=_convolution(5),
+                    pool=nn.AvgPool2d(3, 1, 1), skip=nn.Identity(),
+                ),
+                label=f"block_{n}",
+            )
+            for n in range(1, 6)
+        ))  # fmt: skip
+        self.head = nn.Linear(WIDTH * 16, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the logits."""
+        pooled = nn.functional.max_pool2d(self.blocks(self.stem(images)), 2)
+        logits: Tensor = self.head(pooled.flatten(1))
+        return logits
+
+
+def _convolution(kernel: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(WIDTH, WIDTH, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(WIDTH), nn.ReLU(),
+    )  # fmt: skip
+
+
+SPACES = {
+    "chain": SmallSpace(Chain, SMALL_SPACES["plain_cnn"].make_evaluator, "val_acc", "max"),
+    "cells": SMALL_SPACES["cells"],
+}
+"""Spaces on digits, whose metric is an accuracy."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +97,7 @@ class Plan:
     Parameters
     ----------
     space
-        Name in ``SMALL_SPACES``, whose metric is an accuracy.
+        Name in :data:`SPACES`.
     seeds
         Of weights, data and strategy: two or more.
     variants
@@ -66,8 +112,7 @@ class Plan:
     baseline: str
 
     def __post_init__(self) -> None:
-        accuracies = [name for name, small in SMALL_SPACES.items() if small.metric == "val_acc"]
-        check_choice("space", self.space, accuracies)
+        check_choice("space", self.space, SPACES)
         check_seed("seeds", self.seeds)
         if not isinstance(self.seeds, Sequence) or len(set(self.seeds)) < 2:
             raise ValueError(f"seeds is {self.seeds!r}; accepted are two different ones or more")
@@ -77,7 +122,7 @@ class Plan:
 
     def settings(self, name: str, seed: int) -> Any:
         """Typed settings of a variant."""
-        own, small = dict(self.variants[name]), SMALL_SPACES[self.space]
+        own, small = dict(self.variants[name]), SPACES[self.space]
         strategy = own.pop("strategy", None)
         check_choice("strategy", strategy, MIXTURES)
         given = {"seed": seed, "metric": small.metric, "mode": small.mode, **own}
@@ -117,7 +162,7 @@ class Epochs(pl.Callback):
 
 def train(plan: Plan, name: str, seed: int) -> dict[str, Any]:
     """Train a mixture; gives its curves, its child and the child's accuracy."""
-    small, settings = SMALL_SPACES[plan.space], plan.settings(name, seed)
+    small, settings = SPACES[plan.space], plan.settings(name, seed)
     pl.seed_everything(seed, verbose=False)
     space, evaluator = small.make_space(), small.make_evaluator(seed)
     evaluator.trainer.callbacks.append(epochs := Epochs())

@@ -56,7 +56,7 @@ def by_probability(weights: Weights, candidates: Mapping[str, Sequence[Any]]) ->
     ['yx', 'xx', 'yy', 'xy']
     """
     ranked = {
-        label: sorted(range(len(own)), key=lambda i, own=own: (-own[i], i))
+        label: [i for _, i in sorted((-weight, i) for i, weight in enumerate(own))]
         for label, own in weights.items()
     }
     labels = list(ranked)
