@@ -9,6 +9,7 @@ import pytest
 import torch
 from nni.runtime import trial_command_channel
 from nni.runtime.trial_command_channel.standalone import StandaloneTrialCommandChannel
+from ranks import LAUNCHED
 
 from nni_magic.manager.trial import ManagedTrial
 
@@ -26,6 +27,14 @@ def corpus(tmp_path_factory):
     for number in range(8):
         (folder / f"{number}.txt").write_text(" ".join(rng.choices(words, k=400)))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_looks_launched():
+    """Take away what a distributed training in this process has left for those that it starts."""
+    yield
+    for name in LAUNCHED:
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

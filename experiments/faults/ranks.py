@@ -1,7 +1,8 @@
-"""One of two ranks that train together is killed, or both are; then the run is started again."""
+"""Ranks that train together are killed or stopped, one or two; then the run is started again."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -19,20 +20,30 @@ from experiments.faults.tried import Campaign, Part, Tried
 
 __all__ = ["RANKS"]
 
-RUNS = (("text", "magic_at"), ("shrinking", "spos"))
-KILLED = {"rank 0": (0,), "rank 1": (1,), "both ranks": (0, 1)}
-TIMES = 2
+RUNS = (("text", "magic_at", 2), ("shrinking", "spos", 2), ("shrinking", "magic_at", 4))
+"""Runs with their strategy and number of ranks."""
+
+FAULTS = {
+    "rank 0 killed": (signal.SIGKILL, (0,)),
+    "rank 1 killed": (signal.SIGKILL, (1,)),
+    "ranks 0 and 1 killed": (signal.SIGKILL, (0, 1)),
+    "rank 1 stopped": (signal.SIGSTOP, (1,)),
+}
+TIMES = 1
 """Times that each is done in each run."""
 
-UNTIL_GONE = 60
-"""Seconds within which the rank that is left must have ended."""
+TIME_OUT, UNTIL_GONE = 30, 90
+"""Seconds that ranks wait for each other, and within which those that are left must have ended."""
 
 
 class _Run:
-    """Two processes of the program, on gloo."""
+    """Processes of the program, on gloo."""
 
-    def __init__(self, run: str, strategy: str, data: Path, output: Path) -> None:
-        more = "--devices 2 --distributed ddp_find_unused_parameters_true"
+    def __init__(self, run: str, strategy: str, n_ranks: int, data: Path, output: Path) -> None:
+        more = (
+            f"--devices {n_ranks} --distributed ddp_find_unused_parameters_true "
+            f"--rank-timeout {TIME_OUT}"
+        )
         words = [*words_of(run, strategy, data, output), *more.split()]
         self.command = [sys.executable, "-m", "nni_magic.programs", "train", *words]
         self.log = output.with_suffix(".log")
@@ -54,31 +65,37 @@ class _Run:
         try:
             status = process.wait(timeout=300)
         except psutil.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _end_group(process.pid)
             return "hangs"
-        return f"status {status}: {last_line(self.log)}" if status else ""
+        _, left = psutil.wait_procs(_group(process.pid), timeout=UNTIL_GONE)
+        _end_group(process.pid)
+        if status:
+            return f"status {status}: {last_line(self.log)}"
+        return "a rank goes on behind the end of rank 0" if left else ""
 
-    def kill(self, ranks: tuple[int, ...], checkpoints: int, delay: float) -> tuple[str, float]:
-        """Kill ranks some time after a checkpoint.
+    def disturb(
+        self, fault: signal.Signals, ranks: tuple[int, ...], checkpoints: int, delay: float
+    ) -> tuple[str, float]:
+        """Send ranks a signal some time after a checkpoint.
 
-        Gives what went wrong, and the seconds until all processes were gone; -1, if the run was
-        over before.
+        Gives what went wrong, and the seconds until all processes that can end by themselves were
+        gone; -1, if the run was over before.
         """
         process = self.start()
         for _ in range(checkpoints):
             if not self._next_checkpoint(process):
                 return "", -1.0
         time.sleep(delay)
-        both = [process, *process.children()]
-        for rank in ranks:
-            if rank < len(both):
-                both[rank].kill()
+        every = [process, *process.children()]
+        hit = [every[rank] for rank in ranks if rank < len(every)]
+        for each in hit:
+            each.send_signal(fault)
+        stopped = hit if fault == signal.SIGSTOP else []
         begin = time.monotonic()
-        _, left = psutil.wait_procs(both, timeout=UNTIL_GONE)
-        for each in left:
-            each.kill()
-        psutil.wait_procs(left)
-        return "another rank went on" if left else "", time.monotonic() - begin
+        _, left = psutil.wait_procs([e for e in every if e not in stopped], timeout=UNTIL_GONE)
+        seconds = time.monotonic() - begin
+        _end_group(process.pid)
+        return "another rank went on" if left else "", seconds
 
     def _next_checkpoint(self, process: psutil.Popen) -> bool:
         before = self._written()
@@ -92,53 +109,64 @@ class _Run:
         return self.checkpoint.stat().st_mtime_ns if self.checkpoint.exists() else 0
 
 
-def _whole(run: str, strategy: str, data: Path) -> Path:
-    output = data / f"{run}-{strategy}"
-    if wrong := _Run(run, strategy, data, output).finish():
-        raise RuntimeError(f"two undisturbed ranks of {run}, {strategy}: {wrong}")
+def _group(leader: int) -> list[psutil.Process]:
+    """All ranks of a run, as they are of one group of processes."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == leader:
+                found.append(process)
+    return found
+
+
+def _end_group(leader: int) -> None:
+    left = _group(leader)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left)
+
+
+def _whole(run: str, strategy: str, n_ranks: int, data: Path) -> Path:
+    output = data / f"{run}-{strategy}-{n_ranks}"
+    if wrong := _Run(run, strategy, n_ranks, data, output).finish():
+        raise RuntimeError(f"{n_ranks} undisturbed ranks of {run}, {strategy}: {wrong}")
     return output
 
 
-def _killed(
-    run: str,
-    strategy: str,
-    data: Path,
-    output: Path,
-    ranks: tuple[int, ...],
-    when: tuple[int, float],
+def _disturbed(
+    run: tuple[str, str, int], data: Path, kind: str, output: Path, when: tuple[int, float]
 ) -> tuple[str, float]:
-    disturbed = _Run(run, strategy, data, output)
-    wrong, seconds = disturbed.kill(ranks, *when)
+    disturbed = _Run(*run, data, output)
+    wrong, seconds = disturbed.disturb(*FAULTS[kind], *when)
     wrong = wrong or disturbed.finish()
-    reference = data / f"{run}-{strategy}"
+    reference = data / "-".join(map(str, run))
     return wrong or "; ".join(list(differences(reference, output))[:3]), seconds
 
 
 def _jobs(campaign: Campaign, data: Path) -> Iterator[tuple]:
     rng = random.Random(campaign.seed)
-    for run, strategy in RUNS[: 1 if campaign.short else None]:
-        for kind, ranks in KILLED.items():
+    for run in RUNS[: 1 if campaign.short else None]:
+        for kind in FAULTS:
             for n in range(TIMES):
-                output = data / f"{run}-{strategy}-{kind}-{n}".replace(" ", "-")
-                yield run, strategy, data, output, ranks, (rng.randint(1, 2), rng.random())
+                output = data / "-".join([*map(str, run), *kind.split(), str(n)])
+                yield run, data, kind, output, (rng.randint(1, 2), rng.random())
 
 
 def ranks(campaign: Campaign) -> list[Tried]:
-    """Kill each rank, and both."""
+    """Kill each of the first two ranks, and both, and stop one."""
     data = campaign.folder / "ranks"
     data.mkdir()
     write_corpus(data / "corpus")
     jobs = [*_jobs(campaign, data)]
-    pairs = dict.fromkeys((*job[:2], data) for job in jobs)
-    in_workers(_whole, pairs, 1)  # the first one makes the tokens
-    found = in_workers(_killed, jobs, campaign.workers)
-    kinds = {which: name for name, which in KILLED.items()}
+    runs = dict.fromkeys((*run, data) for run, *_ in jobs)
+    in_workers(_whole, runs, 1)  # the first one makes the tokens
+    found = in_workers(_disturbed, jobs, campaign.workers)
     return [
-        Tried(f"{kinds[job[4]]} killed", wrong, f"{job[0]}, {job[1]}, {job[5]}",
-              {"seconds until all had ended": round(seconds, 1)})
-        for job, (wrong, seconds) in zip(jobs, found, strict=True)
+        Tried(kind, wrong, f"{run}, {when}", {"seconds until all had ended": round(seconds, 1)})
+        for (run, _, kind, _, when), (wrong, seconds) in zip(jobs, found, strict=True)
         if seconds >= 0
-    ]  # fmt: skip
+    ]
 
 
-RANKS = Part("ranks", "two ranks of which one is killed, or both", ranks)
+RANKS = Part("ranks", "two and four ranks, of which one is killed or stopped, or two are", ranks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +34,16 @@ class Tried:
     wrong: str = ""
     place: str = ""
     lost: Mapping[str, float] = field(default_factory=dict)
+
+    def without(self, folder: Path) -> Tried:
+        """The same, with files named from this folder on."""
+        return dataclasses.replace(
+            self, wrong=_from(folder, self.wrong), place=_from(folder, self.place)
+        )
+
+
+def _from(folder: Path, text: str) -> str:
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 @dataclass(frozen=True)

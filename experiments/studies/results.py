@@ -61,12 +61,12 @@ class Results:
         Raises
         ------
         ValueError
-            If the result is of another plan.
+            If the result is of another plan, or lacks the loss.
         """
         sample = self.children[child]
         if not self.domain.trains_children:
             return self.domain.published(sample, seed)
-        return read_result(self.child_file(child, seed), self.made_child(sample))
+        return read_result(self.child_file(child, seed), self.made_child(sample), val_loss=float)
 
     def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
         """Read the scores of a supernet, if it is trained; the plan may have more children by now.
@@ -74,9 +74,11 @@ class Results:
         Raises
         ------
         ValueError
-            If the result is of another plan.
+            If the result is of another plan, or lacks the scores.
         """
-        return read_result(self.supernet_file(name, seed), self.made_supernet(name))
+        return read_result(
+            self.supernet_file(name, seed), self.made_supernet(name), scores=list[float]
+        )
 
     def made_child(self, sample: Sample) -> dict[str, Any]:
         """What the ground truth of a child depends on, besides the seed."""

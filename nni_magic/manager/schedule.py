@@ -50,7 +50,8 @@ def pipeline_steps(
     ]
     retrain = [Task(stage="retrain", rank=rank) for rank in range(1, top_k + 1)]
     retrain += [Task(stage="retrain", baseline=name) for name in baselines]
-    return [[Task(stage="supernet")], *search, retrain]
+    supernet = Task(stage="supernet", baselines=[*baselines] or None)
+    return [[supernet], *search, retrain]
 
 
 class Schedule:

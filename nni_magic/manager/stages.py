@@ -3,25 +3,27 @@
 A task travels as the trial's parameters, which NNI's web page shows::
 
     {"stage": "supernet"}
+    {"stage": "supernet", "baselines": ["bert"]}
     {"stage": "search", "generation": 3}
     {"stage": "search", "generation": 3, "child": 7, "children": 20}
     {"stage": "retrain", "rank": 1}
     {"stage": "retrain", "baseline": "bert"}
 
-All count from 1. A task tried again has ``"attempt": 2`` beside it. Nothing here needs torch,
-because NNI waits no longer than ten seconds for a tuner to start.
+All count from 1. The first trial is told the baselines of the last ones, so that a wrong name is
+found before hours have gone into the supernet. A task tried again has ``"attempt": 2`` beside it.
+Nothing here needs torch, because NNI waits no longer than ten seconds for a tuner to start.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["Task"]
 
 _SHAPES: dict[Any, list[set[str]]] = {
-    "supernet": [set()],
+    "supernet": [set(), {"baselines"}],
     "search": [{"generation"}, {"generation", "child", "children"}],
     "retrain": [{"rank"}, {"baseline"}],
 }
@@ -38,6 +40,8 @@ class Task:
     """Of a generation, where each has a trial of its own."""
     rank: int | None = None
     baseline: str | None = None
+    baselines: Sequence[str] | None = dataclasses.field(default=None, compare=False)
+    """Of a supernet: those that are trained at the end."""
 
     @classmethod
     def parse(cls, parameters: Any) -> Task:
@@ -50,8 +54,8 @@ class Task:
 
         Examples
         --------
-        >>> Task.parse({"stage": "retrain", "rank": 1, "attempt": 2})
-        Task(stage='retrain', generation=None, child=None, children=None, rank=1, baseline=None)
+        >>> Task.parse({"stage": "retrain", "rank": 1, "attempt": 2})  # doctest: +ELLIPSIS
+        Task(stage='retrain', ..., rank=1, baseline=None, baselines=None)
         """
         named = dict(parameters) if isinstance(parameters, Mapping) else {}
         named.pop("attempt", None)
@@ -84,10 +88,14 @@ class Task:
         >>> str(Task(stage="search", generation=3, child=7, children=20))
         'search, generation 3, child 7'
         """
-        named = {**self.parameters(), "children": None, "stage": None}
+        named = {**self.parameters(), "children": None, "stage": None, "baselines": None}
         numbers = [f"{name} {value}" for name, value in named.items() if value is not None]
         return ", ".join([self.stage, *numbers])
 
 
 def _is_value(name: str, value: Any) -> bool:
-    return isinstance(value, str) if name == "baseline" else type(value) is int and value >= 1
+    if name == "baseline":
+        return isinstance(value, str)
+    if name == "baselines":
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return type(value) is int and value >= 1

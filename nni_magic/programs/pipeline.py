@@ -82,6 +82,8 @@ class Stages:
         ValueError
             If the space has no such baseline, or the best children could not be trained.
         """
+        for name in pipeline.task.baselines or ():
+            self.baseline(name)
         with naming(f"baseline {self.domain.baseline_name}"):
             check_sample(self.domain.baseline(), candidates(self.domain.make_space()))
         check_retraining(self.domain, self.settings.retraining)

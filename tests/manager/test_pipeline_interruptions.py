@@ -15,7 +15,9 @@ from nni_magic.manager.pipeline import Pipeline
 
 TRIAL = Path(__file__).parents[1] / "pipeline_trial.py"
 CLASS_NAME = "nni_magic.manager.tuner.MagicTuner"
-SUPERNET, BASELINE = {"stage": "supernet"}, {"stage": "retrain", "baseline": "bert"}
+ALONE = {"stage": "supernet"}
+SUPERNET = {"stage": "supernet", "baselines": ["bert"]}
+BASELINE = {"stage": "retrain", "baseline": "bert"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -123,4 +125,4 @@ def test_manager_that_mixes_up_trials_that_start_together(tmp_path):
     assert (str(children[0]), "FAILED") in trials
     assert (str({**children[1], "attempt": 2}), "SUCCEEDED") in trials
     assert trials.count((str(rank(1)), "SUCCEEDED")) == 2
-    assert_same_as_undisturbed(tmp_path, running, [SUPERNET, *children, rank(1), rank(2)])
+    assert_same_as_undisturbed(tmp_path, running, [ALONE, *children, rank(1), rank(2)])

@@ -57,7 +57,9 @@ SEARCHING_TRIAL = """
             retrain=lambda child: {"default": sum(child.values()), "labels": len(child)},
         )
 """
-SUPERNET, BERT = {"stage": "supernet"}, {"stage": "retrain", "baseline": "bert"}
+ALONE = {"stage": "supernet"}
+SUPERNET = {"stage": "supernet", "baselines": ["bert"]}
+BERT = {"stage": "retrain", "baseline": "bert"}
 GENERATION, RANK = {"stage": "search", "generation": 1}, {"stage": "retrain", "rank": 1}
 
 
@@ -168,12 +170,12 @@ def test_supernet_that_fails_twice_ends_the_experiment_until_it_is_resumed(tmp_p
     with experiment(tmp_path, {"generations": 1, "top_k": 0}, plan=plan) as running:
         running.wait_for(lambda jobs: running.manager.get_status() == "ERROR")
         assert "supernet failed 2 times, and nothing can follow" in running.log
-        assert journal(tmp_path) == [SUPERNET, again(SUPERNET)]
+        assert journal(tmp_path) == [ALONE, again(ALONE)]
         running.stop()
         running.resume()
         jobs = running.wait_for_end()
     assert [job.status for job in jobs].count("SUCCEEDED") == 2
-    assert journal(tmp_path)[2:] == [SUPERNET, GENERATION]
+    assert journal(tmp_path)[2:] == [ALONE, GENERATION]
 
 
 @pytest.mark.slow
@@ -187,7 +189,7 @@ def test_resumed_trial_that_fails_is_tried_again_within_the_number_of_trials(tmp
         running.resume()
         jobs = running.wait_for_end("DONE")
     assert sorted(job.status for job in jobs) == ["FAILED", "SUCCEEDED", "SUCCEEDED"]
-    assert journal(tmp_path) == [SUPERNET, GENERATION, GENERATION, again(GENERATION)]
+    assert journal(tmp_path) == [ALONE, GENERATION, GENERATION, again(GENERATION)]
 
 
 @pytest.mark.slow
@@ -229,4 +231,4 @@ def test_killed_manager_is_resumed(tmp_path):
         running.stop()
         running.resume()
         running.wait_for_end()
-    assert journal(tmp_path) == [SUPERNET, GENERATION, GENERATION]
+    assert journal(tmp_path) == [ALONE, GENERATION, GENERATION]

@@ -9,6 +9,7 @@ from nni_magic.manager.stages import Task
 
 TASKS = [
     {"stage": "supernet"},
+    {"stage": "supernet", "baselines": ["bert", "random_1"]},
     {"stage": "search", "generation": 3},
     {"stage": "search", "generation": 3, "child": 7, "children": 20},
     {"stage": "retrain", "rank": 1},
@@ -31,11 +32,16 @@ def test_tries_of_the_same_work_are_the_same_task(parameters):
     assert len({Task.parse(second), first}) == 1
 
 
+def test_supernet_is_the_same_task_whatever_is_trained_beside_it():
+    told = Task.parse({"stage": "supernet", "baselines": ["bert"]})
+    assert {told} == {Task(stage="supernet")}
+
+
 def test_names_tell_tasks_apart():
     names = [str(Task.parse(parameters)) for parameters in TASKS]
     assert names == [
-        "supernet", "search, generation 3", "search, generation 3, child 7", "retrain, rank 1",
-        "retrain, baseline bert",
+        "supernet", "supernet", "search, generation 3", "search, generation 3, child 7",
+        "retrain, rank 1", "retrain, baseline bert",
     ]  # fmt: skip
 
 
@@ -51,6 +57,8 @@ def test_names_tell_tasks_apart():
         {"stage": None},
         {"generation": 1},
         {"stage": "supernet", "rank": 1},
+        {"stage": "supernet", "baselines": "bert"},
+        {"stage": "supernet", "baselines": [1]},
         {"stage": "search"},
         {"stage": "search", "child": 1},
         {"stage": "search", "generation": 1, "child": 1},

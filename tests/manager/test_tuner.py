@@ -24,7 +24,8 @@ from nni_magic.manager import tuner as tuner_module
 from nni_magic.manager.stages import Task
 from nni_magic.manager.tuner import MagicTuner
 
-SUPERNET, BERT = {"stage": "supernet"}, {"stage": "retrain", "baseline": "bert"}
+SUPERNET = {"stage": "supernet", "baselines": ["bert"]}
+BERT = {"stage": "retrain", "baseline": "bert"}
 ALL = {"generations": 2, "top_k": 2, "baselines": ["bert"]}
 
 
@@ -163,7 +164,7 @@ def test_every_child_can_have_a_trial():
     assert manager.parameters == [generation(1, child=3, children=3)]
     manager.run()
     children = [generation(g, child=c, children=3) for g in (1, 2) for c in (1, 2, 3)]
-    assert manager.started == [SUPERNET, *children]
+    assert manager.started == [{"stage": "supernet"}, *children]
 
 
 def test_trials_have_distinct_ids():

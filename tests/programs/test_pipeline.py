@@ -143,9 +143,14 @@ def test_stages_without_an_experiment_are_refused(monkeypatch):
         run_trial(TASKS["bert"], settings_of("pipeline", "bert", SMALL))
 
 
-def test_unknown_baseline_is_named(work):
+@pytest.mark.parametrize("task", [
+    {"stage": "supernet", "baselines": ["bert", "random_1", "gpt"]},
+    {"stage": "retrain", "baseline": "gpt"},
+], ids=["before hours are spent", "where it is trained"])  # fmt: skip
+def test_unknown_baseline_is_named(work, task, tmp_path):
     with pytest.raises(ValueError, match="baseline is 'gpt'; accepted are 'bert'"):
-        run(work, stage="retrain", baseline="gpt")
+        run(work, **task)
+    assert not (tmp_path / "shared" / "supernet.ckpt").exists()
 
 
 def test_search_that_leaves_no_text_to_test_on_is_refused_at_the_start(work, tmp_path):

@@ -21,7 +21,8 @@ COMMON = {**EVERY, "validation_children": 8}
 MIXTURE = {**EVERY, "arc_learning_rate": 0.1, "bilevel": True, "arc_warmup_epochs": 0}  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
-    "alignment_weight": 0.5, "alignment_error": "mse", "align_every": None, "aligned_layers": None,
+    "alignment_weight": 0.5, "alignment_error": "cosine", "align_every": None,
+    "aligned_layers": None,
     "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
 TURNS = {"turn_by_turn": False}

@@ -1,15 +1,12 @@
 """Ranks that raise or stop: the others end with an error that says which one. Real processes."""
 
-import os
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from ranks import unlaunched
 
 SCRIPT = """
 import os
@@ -60,14 +57,9 @@ with one_clear_message():
 def ended(folder, *words):
     """What all ranks print, and how long they take from the fault on."""
     (folder / "train.py").write_text(SCRIPT)
-    launched = {"LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-    environment = {
-        **{name: value for name, value in os.environ.items() if name not in launched},
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, str(folder / "train.py"), *map(str, words)],
-        env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=unlaunched(), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
     lines, fault = [], None

@@ -198,6 +198,8 @@ def test_state_of_a_loader_without_length_is_refused_inside_an_epoch(tmp_path, m
         fit("with a state", checkpoint=tmp_path / "step=2.ckpt")
 
 
-@pytest.mark.parametrize("kind", LOADERS)
+@pytest.mark.parametrize("kind", [
+    pytest.param(kind, marks=[pytest.mark.slow] * (kind == "workers")) for kind in LOADERS
+])  # fmt: skip
 def test_groups_are_read_as_by_lightning_and_resumed_after_any_step(kind, tmp_path):
     check(kind, tmp_path)

@@ -27,9 +27,10 @@ class Row:
     Attributes
     ----------
     means
-        Children's mean score with the supernet of every seed.
+        Children's mean score with the supernet of every seed, by the seed.
     better
-        How much better than SPOS, the mean over seeds: positive is better, in the metric's unit.
+        How much better than SPOS of the same seeds, in the mean: positive is better, in the
+        metric's unit.
     interval
         Student's 95 % interval of ``better``.
     spread
@@ -39,7 +40,7 @@ class Row:
     space: str
     name: str
     metric: str
-    means: list[float]
+    means: dict[int, float]
     better: float
     interval: tuple[float, float]
     spread: float
@@ -51,24 +52,32 @@ class Row:
 
 
 def compared(runs: Path, names: Iterable[str], seeds: range) -> list[dict[str, Any]]:
-    """Compare strategies on all spaces; gives the rows in plain types."""
+    """Compare strategies on all spaces; gives the rows of those with two seeds, in plain types."""
     rows = []
     for space in SMALL_SPACES:
         means = {
-            name: np.array([np.mean(scores) for scores in read_scores(runs, space, name, seeds)])
+            name: {seed: float(np.mean(scores))
+                   for seed, scores in read_scores(runs, space, name, seeds).items()}
             for name in names
-        }
-        rows += [_row(space, name, means) for name in means]
+        }  # fmt: skip
+        rows += [
+            _row(space, name, found, means[BASELINE])
+            for name, found in means.items()
+            if len(found.keys() & means[BASELINE].keys()) > 1
+        ]
     return [dataclasses.asdict(row) | {"holds": row.holds} for row in rows]
 
 
-def _row(space: str, name: str, means: Mapping[str, np.ndarray]) -> Row:
+def _row(
+    space: str, name: str, means: Mapping[int, float], baseline: Mapping[int, float]
+) -> Row:
     small = SMALL_SPACES[space]
     sign = 1 if small.mode == "max" else -1
-    difference = over_seeds(sign * (means[name] - means[BASELINE]))
+    both = sorted(means.keys() & baseline.keys())
+    difference = over_seeds(np.array([sign * (means[seed] - baseline[seed]) for seed in both]))
     return Row(
-        space, name, small.metric, means[name].tolist(), difference.mean, difference.interval,
-        float(means[BASELINE].std(ddof=1)),
+        space, name, small.metric, dict(means), difference.mean, difference.interval,
+        float(np.std([*baseline.values()], ddof=1)),
     )  # fmt: skip
 
 
@@ -90,7 +99,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     itself = row["name"] == BASELINE
     return [
         row["space"], row["name"], row["metric"],
-        " ".join(f"{mean:.3f}" for mean in row["means"]), f"{np.mean(row['means']):.3f}",
+        " ".join(f"{mean:.3f}" for mean in row["means"].values()),
+        f"{np.mean([*row['means'].values()]):.3f}",
         f"(± {row['spread']:.3f})" if itself else f"{row['better']:+.3f}",
         "" if itself else f"{low:+.3f} to {high:+.3f}",
         "" if itself else ("yes" if row["holds"] else "no"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
 from experiments.studies.claims import claimed
-from experiments.studies.floor.spaces import SMALL_SPACES
+from experiments.studies.floor.spaces import EPOCHS, SMALL_SPACES
 from nni_magic.programs.options import typed_settings
 from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator
 from nni_magic.strategies.registry import method
-from nni_magic.support.files import read_json, write_json
+from nni_magic.support.files import read_record, write_json
 
 __all__ = ["VARIANTS", "read_scores", "train_missing"]
 
@@ -28,17 +28,29 @@ CHILDREN_SEED = 12345
 
 Variant = tuple[str, Mapping[str, Any]]
 
-VARIANTS: dict[str, Variant] = {
-    name: (name, {}) for name in ("spos", "magic_t", "magic_a", "magic_at")
-}
-"""Strategy and settings by the name of a row: the four methods with their defaults, ..."""
+VARIANTS: dict[str, Variant] = {"spos": ("spos", {}), "magic_t": ("magic_t", {})}
+"""Strategy and settings by the name of a row: the methods without alignment, ..."""
 VARIANTS |= {
     f"magic_a_{error}{'_gradient' * gradient}": (
         "magic_a", {"alignment_error": error, "anchor_gradient": gradient},
     )
     for error in ("mse", "relative", "cosine") for gradient in (False, True)
 }  # fmt: skip
-"""... and MAGIC-A with each error of hidden states, with and without gradient for the anchor."""
+"""... MAGIC-A with each error of hidden states, with and without gradient for the anchor, ..."""
+VARIANTS |= {
+    f"magic_at_{error}": ("magic_at", {"alignment_error": error}) for error in ("mse", "cosine")
+}
+"""... MAGIC-AT with two of them, ..."""
+VARIANTS |= {
+    f"{name}_late": (name, {"alignment_error": "cosine", "warmup_epochs": EPOCHS // 2})
+    for name in ("magic_a", "magic_at")
+}
+"""... both begun after half of the epochs in place of the third, ..."""
+VARIANTS |= {
+    "magic_t_walks_4": ("magic_t", {"walks": 4}),
+    "magic_at_cosine_walks_4": ("magic_at", {"alignment_error": "cosine", "walks": 4}),
+}
+"""... and four walks in turn, to tell the harm of a walk's memory from that of alignment."""
 
 
 def train_missing(runs: Path, variants: Mapping[str, Variant], seeds: range) -> None:
@@ -72,10 +84,12 @@ def train(space: str, strategy: str, settings: Mapping[str, Any], seed: int) -> 
             "metric": small.metric, "scores": evaluate(children)}  # fmt: skip
 
 
-def read_scores(runs: Path, space: str, name: str, seeds: range) -> Iterator[list[float]]:
-    """Scores of the children, seed by seed."""
-    for seed in seeds:
-        yield read_json(_file(runs, space, name, seed))["scores"]
+def read_scores(runs: Path, space: str, name: str, seeds: range) -> dict[int, list[float]]:
+    """Scores of the children by the seeds whose supernets are trained."""
+    records = {
+        seed: read_record(_file(runs, space, name, seed), scores=list[float]) for seed in seeds
+    }
+    return {seed: record["scores"] for seed, record in records.items() if record is not None}
 
 
 def _file(runs: Path, space: str, name: str, seed: int) -> Path:

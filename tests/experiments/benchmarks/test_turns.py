@@ -25,7 +25,9 @@ def vanish(hand_over):
     os._exit(1)
 
 
-@pytest.mark.parametrize(("first", "expected"), [(0, "abbaab"), (1, "baabba")])
+@pytest.mark.parametrize(("first", "expected"), [
+    pytest.param(0, "abbaab", marks=pytest.mark.slow), (1, "baabba"),
+])  # fmt: skip
 def test_tasks_run_alternately_in_processes_of_their_own(tmp_path, first, expected):
     path = tmp_path / "log"
     tasks = [functools.partial(log_turns, name, path) for name in "ab"]

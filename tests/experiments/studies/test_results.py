@@ -40,6 +40,19 @@ def test_child_of_another_sample_is_refused(results):
         results.read_child(5, 0)
 
 
+def test_result_that_lacks_what_is_asked_of_it_is_named(results):
+    for path, key in (results.child_file(5, 0), "val_loss"), (
+        results.supernet_file("spos", 1), "scores"
+    ):  # fmt: skip
+        record = read_json(path)
+        del record[key]
+        write_json(path, record)
+    with pytest.raises(ValueError, match=r"005_seed0.json' is damaged: it lacks 'val_loss"):
+        results.read_child(5, 0)
+    with pytest.raises(ValueError, match=r"spos_seed1.json' is damaged: it lacks 'scores"):
+        results.trained("spos", 1)
+
+
 def test_data_of_ones_own_are_part_of_what_results_depend_on(tmp_path, corpus):
     results = Results(plan_of(tmp_path), tmp_path, corpus / "cache", corpus)
     digest = results.domain.data_settings()

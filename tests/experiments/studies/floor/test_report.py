@@ -41,6 +41,18 @@ def test_difference_and_interval_are_paired_over_seeds(rows):
     assert row["spread"] == pytest.approx(0.1)
 
 
+def test_rows_are_compared_on_the_seeds_that_both_have(tmp_path):
+    write(tmp_path, "spos", 0.0)
+    write(tmp_path, "up", 0.05)
+    (tmp_path / "cells_up_seed1.json").unlink()
+    for seed in SEEDS[1:]:
+        (tmp_path / f"bert_up_seed{seed}.json").unlink()
+    found = {(row["space"], row["name"]): row for row in compared(tmp_path, ["spos", "up"], SEEDS)}
+    assert found["cells", "up"]["better"] == pytest.approx(0.05)  # without the 0.08 of seed 1
+    assert found["cells", "up"]["means"] == pytest.approx({0: 0.65, 2: 0.85})
+    assert ("bert", "up") not in found
+
+
 def test_smaller_losses_are_better(rows):
     assert SMALL_SPACES["bert"].mode == "min"
     assert rows["bert", "up"]["better"] == pytest.approx(-rows["plain_cnn", "up"]["better"])

@@ -6,7 +6,9 @@ from nni.nas.space import BaseModelSpace
 from experiments.studies.floor.spaces import SMALL_SPACES
 
 
-@pytest.mark.parametrize("name", SMALL_SPACES)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "bert")) for name in SMALL_SPACES
+])  # fmt: skip
 def test_space_has_choices_and_an_evaluator_of_its_own(name):
     small = SMALL_SPACES[name]
     space = small.make_space()

@@ -10,7 +10,7 @@ from experiments.studies.floor import spaces, trainings
 from experiments.studies.floor.trainings import VARIANTS, read_scores, train_missing
 
 RECORDS = Path(__file__).parents[4] / "experiments" / "records" / "floor"
-SHORT = {"spos": VARIANTS["spos"], "magic_a": VARIANTS["magic_a"]}
+SHORT = {name: VARIANTS[name] for name in ("spos", "magic_a_mse")}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_every_missing_training_leaves_the_scores_of_the_same_children(tmp_path,
     assert all(0 <= score <= 1 for score in spos["scores"])
     assert (aligned["strategy"], aligned["metric"]) == ("magic_a", "val_acc")
     assert spos["scores"] != aligned["scores"]
-    assert list(read_scores(tmp_path, "plain_cnn", "spos", range(1))) == [spos["scores"]]
+    assert read_scores(tmp_path, "plain_cnn", "spos", range(2)) == {0: spos["scores"]}
 
 
 def test_what_is_there_is_not_trained_again(tmp_path, plain_cnn_alone, monkeypatch):
@@ -55,6 +55,12 @@ def test_committed_records_are_those_of_a_variant(path):
     name = path.stem.removeprefix(f"{space}_").removesuffix(f"_seed{record['seed']}")
     assert VARIANTS[name] == (strategy, settings)
     assert len(record["scores"]) == trainings.N_CHILDREN
+
+
+def test_record_without_scores_is_named(tmp_path):
+    (tmp_path / "cells_spos_seed0.json").write_text('{"metric": "val_acc"}')
+    with pytest.raises(ValueError, match=r"cells_spos_seed0.json' is damaged: it lacks 'scores"):
+        read_scores(tmp_path, "cells", "spos", range(1))
 
 
 def test_unknown_setting_of_a_variant_is_named(tmp_path):
