@@ -26,7 +26,7 @@ from ..scoring.listing import listed
 from ..supernet.conversion import PathSampling
 from ..supernet.replay import batches_done, resumable
 from .module import SupernetModule
-from .seeded import Seeded
+from .seeded import Seeded, check_hooks
 from .settings import SupernetSettings
 from .shrinking import Shrinking
 
@@ -83,10 +83,8 @@ class SupernetStrategy(Seeded, PathSampling):
                 f"shrinking is {shrinking!r}; accepted are a ProgressiveShrinking(...) and what "
                 "has its methods"
             )
-        hooks = mutation_hooks
-        if hooks is not None and not (isinstance(hooks, list) and all(map(callable, hooks))):
-            raise TypeError(f"mutation_hooks is {hooks!r}; accepted are lists of functions")
-        super().__init__(filter=as_constraint(filter), mutation_hooks=hooks)
+        check_hooks(mutation_hooks)
+        super().__init__(filter=as_constraint(filter), mutation_hooks=mutation_hooks)
         self._sampler: Sampler | None = None
         self._settle(settings)
         self.shrinking = shrinking

@@ -19,7 +19,7 @@ from ..supernet.ranks import ending_together
 from .settings import MethodSettings
 from .shrinking import Shrinking
 
-__all__ = ["Seeded"]
+__all__ = ["Seeded", "check_hooks"]
 
 _logger = logging.getLogger(__name__)
 
@@ -96,6 +96,12 @@ class Seeded(OneShotStrategy):
         # Not to continue, as validation always starts over, but to be iterated late: inside the
         # block in which the global random generators are kept.
         return late(val_dataloader_fn(), VALIDATION)
+
+
+def check_hooks(hooks: Any) -> None:
+    """Raise a ``TypeError`` unless hooks are a list of functions, or ``None``."""
+    if hooks is not None and not (isinstance(hooks, list) and all(map(callable, hooks))):
+        raise TypeError(f"mutation_hooks is {hooks!r}; accepted are lists of functions")
 
 
 def _check_trains(trainer: Any) -> None:

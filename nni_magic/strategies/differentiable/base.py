@@ -30,7 +30,7 @@ from ...supernet.connection import connected, held_out_data, training_data
 from ...supernet.conversion import KeptSettings, to_supernet
 from ...supernet.evaluator_hooks import EvaluatorHooks
 from ...supernet.replay import batches_done, resumable
-from ..seeded import Seeded
+from ..seeded import Seeded, check_hooks
 from .architecture import Architecture
 from .module import TRAIN, VAL, MixtureModule
 from .ordered import check_covers
@@ -72,7 +72,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
     Raises
     ------
     TypeError
-        If there is no such setting.
+        If there is no such setting, or the filter or a hook is something else.
     ValueError
         If a setting is out of range, no child is inside a budget of the filter, or there is a
         shrinking.
@@ -95,6 +95,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
                 f"shrinking is {shrinking!r}; accepted is None, as {type(self).__name__} trains "
                 "all candidates together"
             )
+        check_hooks(mutation_hooks)
         super().__init__(mutation_hooks=mutation_hooks)
         self.filter = as_constraint(filter)
         self._settle(settings)
