@@ -37,7 +37,7 @@ from experiments.studies.floor.spaces import SMALL_SPACES, SmallSpace
 from nni_magic.analysis.intervals import over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
-from nni_magic.support.errors import check_choice, check_seed
+from nni_magic.support.errors import check_choice, check_count, check_seed
 from nni_magic.support.files import read_json, write_json
 from nni_magic.support.yaml_files import read_settings
 
@@ -49,7 +49,7 @@ MIXTURES = [name for name, row in METHODS.items() if row.differentiable]
 
 
 class Chain(ModelSpace):
-    """Five blocks of five operators, on digits.
+    """Four blocks of five operators, on digits.
 
     ``(batch, 1, 8, 8)`` to ``(batch, 10)``.
     """
@@ -65,7 +65,7 @@ class Chain(ModelSpace):
                 ),
                 label=f"block_{n}",
             )
-            for n in range(1, 6)
+            for n in range(1, 5)
         ))  # fmt: skip
         self.head = nn.Linear(WIDTH * 16, 10)
 
@@ -98,6 +98,8 @@ class Plan:
     ----------
     space
         Name in :data:`SPACES`.
+    epochs
+        Of every training.
     seeds
         Of weights, data and strategy: two or more.
     variants
@@ -107,12 +109,14 @@ class Plan:
     """
 
     space: str
+    epochs: int
     seeds: Sequence[int]
     variants: Mapping[str, Mapping[str, Any]]
     baseline: str
 
     def __post_init__(self) -> None:
         check_choice("space", self.space, SPACES)
+        check_count("epochs", self.epochs)
         check_seed("seeds", self.seeds)
         if not isinstance(self.seeds, Sequence) or len(set(self.seeds)) < 2:
             raise ValueError(f"seeds is {self.seeds!r}; accepted are two different ones or more")
@@ -165,6 +169,7 @@ def train(plan: Plan, name: str, seed: int) -> dict[str, Any]:
     small, settings = SPACES[plan.space], plan.settings(name, seed)
     pl.seed_everything(seed, verbose=False)
     space, evaluator = small.make_space(), small.make_evaluator(seed)
+    evaluator.trainer.fit_loop.max_epochs = plan.epochs
     evaluator.trainer.callbacks.append(epochs := Epochs())
     strategy = method(plan.variants[name]["strategy"]).load()(**vars(settings))
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
@@ -176,7 +181,7 @@ def train(plan: Plan, name: str, seed: int) -> dict[str, Any]:
 
 
 def _made_with(plan: Plan, name: str) -> dict[str, Any]:
-    return {"space": plan.space, "variant": dict(plan.variants[name])}
+    return {"space": plan.space, "epochs": plan.epochs, "variant": dict(plan.variants[name])}
 
 
 def train_missing(plan: Plan, runs: Path) -> None:

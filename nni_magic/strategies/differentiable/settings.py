@@ -73,6 +73,11 @@ class GaeaSettings(DifferentiableSettings):
 
     def __post_init__(self) -> None:
         check_choice("base", self.base, get_args(Base))
+        check_number("temperature", self.temperature, above=0)
         check_number("final_temperature", self.final_temperature, above=0)
-        check_number("temperature", self.temperature, at_least=self.final_temperature)
+        if self.final_temperature > self.temperature:
+            raise ValueError(
+                f"final_temperature is {self.final_temperature!r}; accepted are numbers above 0 "
+                f"and at most temperature, which is {self.temperature!r}"
+            )
         super().__post_init__()

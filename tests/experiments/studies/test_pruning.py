@@ -13,7 +13,7 @@ from experiments.studies.pruning import Plan, markdown, read_runs, summary
 
 PLANS = sorted((Path(__file__).parents[3] / "experiments" / "plans" / "mixtures").glob("*.yml"))
 SETTINGS = {
-    "space": "chain", "seeds": [0, 1, 2], "baseline": "darts",
+    "space": "chain", "epochs": 2, "seeds": [0, 1, 2], "baseline": "darts",
     "variants": {"gaea": {"strategy": "gaea"}, "darts": {"strategy": "darts"}},
 }  # fmt: skip
 LOST = {"gaea": [0.1, 0.2, 0.3], "darts": [0.3, 0.5, 0.4]}
@@ -23,7 +23,8 @@ def write(folder, plan):
     for name, lost in LOST.items():
         for seed, each in enumerate(lost):
             run = {
-                "made_with": {"space": plan.space, "variant": plan.variants[name]}, "seed": seed,
+                "made_with": {"space": plan.space, "epochs": 2, "variant": plan.variants[name]},
+                "seed": seed,
                 "epochs": {"entropy": [1.6, 1.0 + each], "accuracy": [0.5, 0.9]},
                 "mixture": 0.9, "child": 0.9 - each,
             }  # fmt: skip
@@ -44,7 +45,8 @@ def test_plans_of_the_project_are_accepted(path):
         ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; accepted are two different ones or more"),
         ({"baseline": "spos"}, "baseline is 'spos'; accepted are 'gaea', 'darts'"),
         ({"variants": {"darts": {"strategy": "spos"}}}, "strategy is 'spos'; accepted are 'gaea'"),
-        ({"epochs": 3}, "lacks, or does not know, 'epochs'; accepted are all of space, seeds"),
+        ({"epochs": 0}, "epochs is 0; accepted are whole numbers of at least 1"),
+        ({"steps": 3}, "lacks, or does not know, 'steps'; accepted are all of space, epochs"),
     ],
 )
 def test_wrong_plan_is_refused(change, message, tmp_path):
@@ -85,6 +87,6 @@ def test_what_is_there_is_not_trained_again(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_training_gives_curves_and_child():
     run = pruning.train(Plan(**SETTINGS), "gaea", 0)
-    assert len(run["epochs"]["entropy"]) == 10
+    assert len(run["epochs"]["entropy"]) == 2
     assert run["epochs"]["entropy"][-1] < run["epochs"]["entropy"][0] < np.log(5)
     assert 0 < run["child"] <= 1

@@ -12,7 +12,8 @@ from nni_magic.strategies.differentiable.settings import DartsSettings, GaeaSett
         ({"arc_learning_rate": 0}, "arc_learning_rate is 0; accepted are finite numbers above 0"),
         ({"arc_warmup_epochs": -1}, "arc_warmup_epochs is -1; accepted are whole numbers of at le"),
         ({"final_temperature": 0}, "final_temperature is 0; accepted are finite numbers above 0"),
-        ({"temperature": 0.01}, "temperature is 0.01; accepted are finite numbers of at least 0.1"),
+        ({"temperature": 0}, "^temperature is 0; accepted are finite numbers above 0"),
+        ({"temperature": 0.01}, "final_temperature is 0.1; accepted are .* which is 0.01"),
         ({"bilevel": 1}, "bilevel is 1; accepted are"),
     ],
 )
