@@ -72,8 +72,7 @@ class Chain(ModelSpace):
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits."""
         pooled = nn.functional.max_pool2d(self.blocks(self.stem(images)), 2)
-        logits: Tensor = self.head(pooled.flatten(1))
-        return logits
+        return self.head(pooled.flatten(1))
 
 
 def _convolution(kernel: int) -> nn.Module:
@@ -248,11 +247,6 @@ def _figures(run: Mapping[str, Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _entropies(run: Mapping[str, Any]) -> list[float]:
-    entropies: list[float] = run["epochs"]["entropy"]
-    return entropies
-
-
 def markdown(rows: Sequence[Mapping[str, Any]], baseline: str) -> str:
     """Lay the means out."""
     columns = ("entropy", "mixture", "child", "lost")
@@ -291,11 +285,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = markdown(rows, plan.baseline)
     print(text)
     theme, program = f"pruning_{settings.plan.stem}", "experiments.studies.pruning"
-    path, _ = write_report(theme, settings, arguments, {"rows": rows}, text, program=program)
-    curves = {
-        name: [over_seeds(epoch) for epoch in zip(*(_entropies(run) for run in own), strict=True)]
-        for name, own in found.items()
-    }
+    plain = [{key: value if key == "name" else dataclasses.asdict(value)
+              for key, value in row.items()} for row in rows]  # fmt: skip
+    path, _ = write_report(theme, settings, arguments, {"rows": plain}, text, program=program)
+    curves = {}
+    for name, own in found.items():
+        epochs = zip(*(run["epochs"]["entropy"] for run in own), strict=True)
+        curves[name] = [over_seeds(entropies) for entropies in epochs]
     draw_curves(curves, path.with_suffix(""), first=1, below="epoch", beside="entropy (nats)")
 
 

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from .differentiable.darts import Darts
     from .differentiable.gaea import GAEA
     from .fairnas import FairNAS
+    from .few_shot import FewShot
     from .magic_a import MagicA
     from .magic_at import MagicAT
     from .magic_t import MagicT
     from .multi_architecture import MultiArchitecture
+    from .pada import PADA
     from .percentile import PercentileAnchor
     from .prenas import PreNAS
     from .sandwich import Sandwich
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "GAEA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts", "DelayedShrinking",
-    "FairNAS", "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS",
-    "Sandwich", "ShiftNAS",
+    "GAEA", "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts",
+    "DelayedShrinking", "FairNAS", "FewShot", "MagicA", "MagicAT", "MagicT", "MultiArchitecture",
+    "PercentileAnchor", "PreNAS", "Sandwich", "ShiftNAS",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
 from .differentiable.settings import DartsSettings, GaeaSettings
-from .drawn_settings import PreNASSettings, ShiftNASSettings
+from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
     GradualSettings,
@@ -146,6 +146,10 @@ for _row in (
            "children of all costs, more of those whose loss lags behind"),
     Method("prenas", f"{HERE}.prenas:PreNAS", PreNASSettings, "Wang et al., ICML 2023",
            "only the children of every cost that a zero-cost score prefers"),
+    Method("pada", f"{HERE}.pada:PADA", PADASettings, "Lu et al., CVPR 2023",
+           "candidates and rows of the data by the norms of their gradients"),
+    Method("few_shot", f"{HERE}.few_shot:FewShot", FewShotSettings, "Zhao et al., ICML 2021",
+           "one supernet, then one for every group of a block's candidates"),
     Method("gaea", f"{HERE}.differentiable.gaea:GAEA", GaeaSettings, "Li et al., ICLR 2021",
            "a mixture of all candidates, whose weights move on the simplex by exponentiated "
            "gradient", differentiable=True),

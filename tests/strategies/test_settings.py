@@ -44,6 +44,11 @@ DEFAULTS = {
     "delayed_shrinking": {**COMMON, **SANDWICH, "delay": 0.5, "epsilon": 0.1, "rise": 0.1},
     "shiftnas": {**COMMON, "cost_groups": 8, "shift_temperature": 0.1},
     "prenas": {**COMMON, "cost_groups": 8, "scored_children": 1000, "pool_share": 0.1},
+    "pada": {**COMMON, "path_importance": True, "data_importance": True},
+    "few_shot": {
+        **COMMON, "parts": 2, "by": "order", "split_label": None, "split_after": 0.5,
+        "split_children": 4,
+    },
     "gaea": {**MIXTURE, "base": "darts", "temperature": 10.0, "final_temperature": 0.1},
     "darts": {**MIXTURE, "arc_learning_rate": 3e-4},
     "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},

@@ -84,6 +84,18 @@ def test_what_is_there_is_not_trained_again(tmp_path, monkeypatch):
     assert trained == [(plan, "gaea", 1)]
 
 
+def test_report_and_pictures_are_written(tmp_path, capsys):
+    runs, plan = tmp_path / "runs", tmp_path / "plan.yml"
+    runs.mkdir()
+    write(runs, Plan(**SETTINGS))
+    plan.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
+    words = ["--plan", plan, "--runs", runs, "--output", tmp_path / "out", "--hardware", "here"]
+    pruning.main(list(map(str, words)))
+    kinds = {path.suffix for path in (tmp_path / "out").iterdir()}
+    assert kinds == {".json", ".md", ".png", ".svg"}
+    assert "| gaea | 1.200 (" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_training_gives_curves_and_child():
     run = pruning.train(Plan(**SETTINGS), "gaea", 0)
