@@ -40,6 +40,10 @@ class Stem(ProfiledModule):
 
     def forward(self, token_ids: Tensor) -> Tensor:
         """Embed ``token_ids`` of shape ``(batch, seq)`` to ``(batch, seq, hidden)``."""
+        return self.project(self.embed(token_ids))
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Embed ``token_ids``, ``(batch, seq)``, without the projection to the hidden width."""
         length, max_length = token_ids.shape[1], self.position.num_embeddings
         if length > max_length:
             raise ValueError(
@@ -47,7 +51,8 @@ class Stem(ProfiledModule):
                 f"{max_length}"
             )
         embedded = self.token(token_ids) + self.position.weight[:length]
-        return self.project(self.dropout(self.norm(embedded)))
+        dropped: Tensor = self.dropout(self.norm(embedded))
+        return dropped
 
     def _shape_forward(self, token_ids: Any) -> MutableShape:
         return MutableShape(*token_ids.real_shape, self.hidden)

@@ -49,6 +49,24 @@ def exported(folder, **options):
     return export_child(child(), SAMPLE, 2.5, folder, space=space(), **options)
 
 
+def written(folder, length=48):
+    """Write a model that takes longer texts, with new weights."""
+    from nni_magic.tasks.language.hugging_face import (
+        MagicBertConfig,
+        MagicBertForMaskedLM,
+        wrapped_tokenizer,
+    )
+
+    torch.manual_seed(0)
+    model = MagicBertForMaskedLM(MagicBertConfig(
+        operators=CANDIDATES, vocab_size=tokenizer().get_vocab_size(), hidden_size=16,
+        embedding_size=8, max_position_embeddings=length,
+    ))  # fmt: skip
+    model.save_pretrained(folder)
+    wrapped_tokenizer(tokenizer(), length).save_pretrained(folder)
+    return folder
+
+
 def batch(length=LENGTH, padded=True):
     """Ids and a mask, ``(3, length)``, two rows of which have padding."""
     generator = torch.Generator().manual_seed(length)

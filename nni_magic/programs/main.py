@@ -15,7 +15,7 @@ from .. import __version__
 from ..support.errors import check_choice, one_clear_message
 from ..tasks.registry import TASKS
 from ..tasks.registry import task as task_named
-from . import settings
+from . import settings, text_settings
 from .options import read
 
 __all__ = ["PROGRAMS", "Program", "arguments", "main"]
@@ -71,6 +71,12 @@ PROGRAMS: dict[str, Program] = {
                      "a trial that scores the child that one of NNI's tuners chose"),
     "export": Program("export:run", settings.ExportSettings,
                       "write an exported child for Hugging Face's transformers, or with INT8"),
+    "pretrain": Program("pretrain:run", text_settings.PretrainSettings,
+                        "pre-train a found child in full, by masked tokens or as ELECTRA"),
+    "fine-tune": Program("fine_tune:run_trial", text_settings.FineTuneSettings,
+                         "a run or trial that fine-tunes a child on a task of GLUE, or on SQuAD"),
+    "fine-tune-table": Program("fine_tune_table:run", text_settings.FineTuneTableSettings,
+                               "print the scores of fine-tuned children, medians over seeds"),
     "pareto": Program("pareto:run", settings.ParetoSettings,
                       "find the children that trade loss and cost off best"),
 }  # fmt: skip
@@ -135,7 +141,7 @@ def arguments(name: str, words: Sequence[str]) -> list[Any]:
 
 def _overview() -> str:
     rows = [
-        f"  {name + (' TASK' if program.takes_task else ''):<14} {program.summary}"
+        f"  {name + (' TASK' if program.takes_task else ''):<15} {program.summary}"
         for name, program in PROGRAMS.items()
     ]
     return "\n".join(
@@ -145,5 +151,5 @@ def _overview() -> str:
 
 
 def _tasks() -> str:
-    rows = [f"  {task.name:<14} {task.summary}" for task in TASKS.values()]
+    rows = [f"  {task.name:<15} {task.summary}" for task in TASKS.values()]
     return "\n".join(["tasks:", *rows])

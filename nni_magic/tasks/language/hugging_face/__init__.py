@@ -21,6 +21,8 @@ if importlib.util.find_spec("transformers") is None:
 
 from .configuration import MagicBertConfig
 from .conversion import from_child
+from .electra import MagicBertForElectra
+from .fine_tuning import glue_metrics, glue_rows, to_answer, to_classify
 from .folder import read_folder, write_folder
 from .heads import (
     MagicBertForMaskedLM,
@@ -30,13 +32,20 @@ from .heads import (
 )
 from .modeling import MagicBertModel
 from .onnx import export_onnx
+from .pretraining import HeldOutRows, Masking, PretrainingTrainer, TrainingRows
 from .registration import register
+from .resuming import check_settings, train
+from .source import read_source, to_pretrain
+from .squad_windows import answers, windows
 from .tokenizer import wrapped_tokenizer
 
 __all__ = [
-    "MagicBertConfig", "MagicBertForMaskedLM", "MagicBertForPreTraining",
-    "MagicBertForQuestionAnswering", "MagicBertForSequenceClassification", "MagicBertModel",
-    "export_onnx", "from_child", "read_folder", "wrapped_tokenizer", "write_folder",
+    "HeldOutRows", "MagicBertConfig", "MagicBertForElectra", "MagicBertForMaskedLM",
+    "MagicBertForPreTraining", "MagicBertForQuestionAnswering",
+    "MagicBertForSequenceClassification", "MagicBertModel", "Masking", "PretrainingTrainer",
+    "TrainingRows", "answers", "check_settings", "export_onnx", "from_child", "glue_metrics",
+    "glue_rows", "read_folder", "read_source", "to_answer", "to_classify", "to_pretrain", "train",
+    "windows", "wrapped_tokenizer", "write_folder",
 ]  # fmt: skip
 
 register()

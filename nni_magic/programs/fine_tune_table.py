@@ -1,0 +1,93 @@
+"""A table of fine-tuned children: for each data set the best setting's median over its seeds.
+
+::
+
+    nni-magic fine-tune-table --output runs/fine_tuned
+
+prints it, and writes ``table.md`` and ``table.csv``. The average is given when all of GLUE's tasks
+but WNLI are there, as papers give it. Fewer than five seeds are marked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import nni_bootstrap  # noqa: F401
+
+from ..support.files import atomic_file, read_record, write_table
+from ..tasks.language.glue import GLUE
+from .fine_tune import SQUAD
+from .text_settings import FineTuneTableSettings
+
+__all__ = ["run", "table"]
+
+HEADER = ("dataset", "score", "lowest", "highest", "seeds", "learning rate", "batch size")
+ENOUGH = 5
+"""Seeds of a median that is not marked."""
+
+
+def table(results: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Make rows of results, scores in percent.
+
+    Parameters
+    ----------
+    results
+        What :func:`~nni_magic.programs.fine_tune.fine_tune` gave.
+
+    Returns
+    -------
+    list
+        A row as :data:`HEADER` for each data set, in GLUE's order, and the average if it is there.
+        A score that is not defined counts as 0.
+    """
+    groups: dict[str, dict[tuple[float, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        setting = result["learning_rate"], result["batch_size"]
+        groups[result["dataset"]][setting].append(100 * (result["score"] or 0.0))
+    rows: list[list[Any]] = []
+    for name in (*GLUE, *SQUAD):
+        if name in groups:
+            setting, scores = max(groups[name].items(), key=lambda each: median(each[1]))
+            seeds = f"{len(scores)}{'' if len(scores) >= ENOUGH else ' (few)'}"
+            rows.append([name, median(scores), min(scores), max(scores), seeds, *setting])
+    medians = {row[0]: row[1] for row in rows}
+    if counted := _averaged(medians):
+        rows.append(["average of 8", fmean(counted), "", "", "", "", ""])
+    return rows
+
+
+def _averaged(medians: dict[str, float]) -> list[float]:
+    names = [name for name in GLUE if name != "WNLI"]
+    return [medians[name] for name in names] if all(name in medians for name in names) else []
+
+
+def run(settings: FineTuneTableSettings) -> None:
+    """Print and write the table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no result.
+    """
+    found = []
+    for path in sorted(Path(settings.output).glob("*/*/result.json")):
+        record = read_record(path, dataset=str, learning_rate=float, batch_size=int, seed=int)
+        found.append(record or {})
+    if not found:
+        raise FileNotFoundError(
+            f"output is {str(settings.output)!r}, without results; accepted are folders of "
+            "nni-magic fine-tune"
+        )
+    rows = table(found)
+    shown = [[f"{one:.1f}" if isinstance(one, float) and one >= 0.1 else f"{one}" for one in row]
+             for row in rows]  # fmt: skip
+    lines = [" | ".join(row) for row in [HEADER, ["---"] * len(HEADER), *shown]]
+    text = "".join(f"| {line} |\n" for line in lines)
+    with atomic_file(settings.output / "table.md") as file:
+        file.write(text.encode())
+    write_table(settings.output / "table.csv", [HEADER, *rows])
+    print(text, end="")

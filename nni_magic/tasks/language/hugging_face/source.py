@@ -1,0 +1,96 @@
+"""The folder of a model that a training begins with, and models made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nni_bootstrap  # noqa: F401
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
+
+from .configuration import MagicBertConfig
+from .electra import MagicBertForElectra
+from .heads import MagicBertForMaskedLM
+from .modeling import MagicBertModel
+
+__all__ = ["Source", "read_source", "to_pretrain"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder that was checked.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    config
+        Sizes and operators of its model.
+    tokenizer
+        The model's.
+    """
+
+    folder: Path
+    config: MagicBertConfig
+    tokenizer: Any
+
+
+def read_source(folder: str | Path) -> Source:
+    """Read a folder's configuration and tokenizer.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it lacks ``config.json`` or ``tokenizer.json``.
+    ValueError
+        If it holds another kind of model, or a tokenizer of another vocabulary than the model's.
+    """
+    folder = Path(folder)
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"model is {str(folder)!r}, without {name}; accepted are folders that "
+                "nni-magic export has written"
+            )
+    config = AutoConfig.from_pretrained(folder)
+    if not isinstance(config, MagicBertConfig):
+        raise ValueError(
+            f"model is {str(folder)!r}, which holds a {config.model_type!r}; accepted is "
+            f"{MagicBertConfig.model_type!r}"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if len(tokenizer) != config.vocab_size:
+        raise ValueError(
+            f"tokenizer of {str(folder)!r} has {len(tokenizer)} tokens; accepted are those of its "
+            f"model, {config.vocab_size}"
+        )
+    return Source(folder, config, tokenizer)
+
+
+def to_pretrain(
+    source: Source, objective: str, seed: int, *, inherited: bool = False
+) -> PreTrainedModel:
+    """Make the model of a pre-training.
+
+    Parameters
+    ----------
+    source
+        Which child it is.
+    objective
+        ``mlm`` or ``electra``.
+    seed
+        Of the new weights, and of the random generators from here on.
+    inherited
+        Take the weights of the folder, but for the heads that it does not have.
+    """
+    set_seed(seed)
+    kind = {"mlm": MagicBertForMaskedLM, "electra": MagicBertForElectra}[objective]
+    if objective == "mlm" and inherited:
+        return kind.from_pretrained(source.folder)
+    settings = {**source.config.to_dict(), "architectures": None}
+    model = kind(MagicBertConfig(**settings))
+    if inherited:
+        body = MagicBertModel.from_pretrained(source.folder)
+        model.discriminator.bert.load_state_dict(body.state_dict())
+    return model

