@@ -39,11 +39,14 @@ LAYERS = either(
     nothing, several(either(whole(1), text)),
     lambda value: isinstance(value, np.ndarray) and value.ndim == 1 and all(map(whole(1), value)),
 )  # fmt: skip
-SUPERNET = {
+METHOD = {
     "seed": either(nothing, seed), "metric": either(nothing, text),
     "mode": either(nothing, one_of("min", "max")), "validation_batches": whole(1),
-    "calibration_batches": whole(0), "validation_children": whole(1),
-    "not_finite": one_of("stop", "skip"),
+    "calibration_batches": whole(0), "not_finite": one_of("stop", "skip"),
+}  # fmt: skip
+SUPERNET = {**METHOD, "validation_children": whole(1)}
+MIXTURE = {
+    **METHOD, "arc_learning_rate": positive, "bilevel": FLAG, "arc_warmup_epochs": whole(0),
 }  # fmt: skip
 WALK = {"k": whole(1), "lazy": FLAG, "walks": whole(1)}
 ALIGNED = {
@@ -91,6 +94,13 @@ STRATEGIES = {
         "split_label": either(nothing, text), "split_children": whole(1),
         "split_after": number(lambda value: 0 <= value < 1),
     },
+    "gaea": {
+        **MIXTURE, "base": one_of("darts", "gdas"),
+        # Beside the default of the other, which it must not cross.
+        "temperature": number(lambda value: value >= 0.1),
+        "final_temperature": number(lambda value: 0 < value <= 10),
+    },
+    "darts": MIXTURE,
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
         **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,

@@ -14,10 +14,10 @@ from nni.nas.nn.pytorch import ModelSpace
 from experiments.studies.settings import made
 from nni_magic.children.samples import digest
 from nni_magic.samplers import UniformSampler
-from nni_magic.strategies.base import SupernetStrategy
-from nni_magic.strategies.registry import method
-from nni_magic.strategies.settings import SupernetSettings
-from nni_magic.support.errors import check_count, check_number
+from nni_magic.strategies.registry import METHODS, method
+from nni_magic.strategies.seeded import Seeded
+from nni_magic.strategies.settings import MethodSettings
+from nni_magic.support.errors import check_choice, check_count, check_number
 
 __all__ = ["VALIDATION_BATCHES", "Children", "Supernets", "Training"]
 
@@ -157,9 +157,11 @@ class Supernets:
         _check_seeds(self.seeds)
         if self.learning_rate is not None:
             _check_learning_rate(self.learning_rate)
+        of_children = [name for name, row in METHODS.items() if not row.differentiable]
+        check_choice("strategy", self.strategy, of_children)  # children are to be ranked
         self.settings(self.seeds[0])
 
-    def settings(self, seed: int) -> SupernetSettings:
+    def settings(self, seed: int) -> MethodSettings:
         """Settings of the strategy that trains the supernet of a seed.
 
         Raises
@@ -170,7 +172,7 @@ class Supernets:
         ours = {"seed": seed, "metric": "val_loss", "validation_batches": VALIDATION_BATCHES}
         return made(method(self.strategy).settings, {**ours, **self.options}, "options")
 
-    def make_strategy(self, seed: int) -> SupernetStrategy:
+    def make_strategy(self, seed: int) -> Seeded:
         """Build the strategy that trains the supernet of a seed."""
         return method(self.strategy).load()(**vars(self.settings(seed)))
 

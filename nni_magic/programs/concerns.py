@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ..strategies.registry import METHODS, method
-from ..strategies.settings import SupernetSettings
+from ..strategies.settings import MethodSettings
 from ..support.errors import check_choice, check_count, check_number
 from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
@@ -50,7 +50,7 @@ class Supernet:
         """Names of given settings that the strategy does not have."""
         return sorted(self.given.keys() - {*method(str(self.strategy)).options})
 
-    def settings_for(self, task: TaskSettings) -> SupernetSettings:
+    def settings_for(self, task: TaskSettings) -> MethodSettings:
         """Settings of the strategy; those that the task has too are taken from the task.
 
         Raises

@@ -77,7 +77,7 @@ def search(
     clock
         Times the generations.
     survivor
-        The child that progressive shrinking has left: there is nothing else to search.
+        The child that the training has chosen: there is nothing else to search.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def _run(
     )  # fmt: skip
     if not trial.is_first_rank:
         return {}
-    survivor = None
+    survivor = strategy.oneshot_module.export() if strategy.finds_child else None
     if isinstance(strategy.shrinking, ProgressiveShrinking):
         survivor = strategy.oneshot_module.export()
         write_history(strategy.shrinking.history, folder / "shrinking.csv")

@@ -25,8 +25,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from ..manager.trial import ManagedTrial, ReportValidation
 from ..search import ProgressiveShrinking
 from ..search.processes import check_processes
-from ..strategies.base import SupernetStrategy
 from ..strategies.registry import method
+from ..strategies.seeded import Seeded
 from ..supernet.checkpoint import AtomicCheckpointIO
 from ..supernet.ranks import ending_together
 from ..supernet.replay import Replay, batches_done, resumable
@@ -68,7 +68,7 @@ class Resume(pl.Callback):
 
 def make_strategy(
     task: TaskSettings, supernet: Supernet, shrinking: Shrinking | None = None, filter: Any = None
-) -> SupernetStrategy:
+) -> Seeded:
     """Create the strategy with the given settings that it has.
 
     The log names those that only other strategies have.
@@ -94,12 +94,12 @@ def train_supernet(
     logs: Path,
     shrinking: Shrinking | None = None,
     callbacks: Sequence[pl.Callback] = (),
-) -> SupernetStrategy:
+) -> Seeded:
     """Train the supernet in place, into ``supernet.ckpt``; continue from there if it exists.
 
     Returns
     -------
-    SupernetStrategy
+    Seeded
         The strategy after its run.
 
     Raises

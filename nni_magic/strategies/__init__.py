@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .attentive_nas import AttentiveNAS
     from .average import AverageAlignment
     from .delayed_shrinking import DelayedShrinking
+    from .differentiable.darts import Darts
+    from .differentiable.gaea import GAEA
     from .fairnas import FairNAS
     from .few_shot import FewShot
     from .magic_a import MagicA
@@ -28,10 +30,9 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
-    "FewShot",
-    "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
-    "ShiftNAS",
+    "GAEA", "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts",
+    "DelayedShrinking", "FairNAS", "FewShot", "MagicA", "MagicAT", "MagicT", "MultiArchitecture",
+    "PercentileAnchor", "PreNAS", "Sandwich", "ShiftNAS",
 ]  # fmt: skip
 
 

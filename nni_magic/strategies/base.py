@@ -10,15 +10,11 @@ loss terms (:meth:`SupernetStrategy.make_terms`).
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import logging
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import nni_bootstrap  # noqa: F401
-from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import RawFormatModelSpace
 
@@ -27,13 +23,10 @@ from ..losses.term import LossTerm
 from ..samplers.base import Sampler
 from ..samplers.uniform import UniformSampler
 from ..scoring.listing import listed
-from ..supernet.checkpoint import guard
 from ..supernet.conversion import PathSampling
-from ..supernet.distributed import require_own_process
-from ..supernet.loaders import VALIDATION, late
-from ..supernet.ranks import ending_together
 from ..supernet.replay import batches_done, resumable
 from .module import SupernetModule
+from .seeded import Seeded, check_hooks
 from .settings import SupernetSettings
 from .shrinking import Shrinking
 
@@ -42,7 +35,7 @@ __all__ = ["SupernetStrategy"]
 _logger = logging.getLogger(__name__)
 
 
-class SupernetStrategy(PathSampling):
+class SupernetStrategy(Seeded, PathSampling):
     """Base of the strategies; see the module's docstring for what a subclass provides.
 
     Parameters
@@ -72,6 +65,7 @@ class SupernetStrategy(PathSampling):
     """
 
     settings_class: ClassVar[type[SupernetSettings]] = SupernetSettings
+    settings: SupernetSettings
     turn_by_turn = False
     """Whether every turn of a step has a backward pass of its own, before the next turn is run; see
     :class:`nni_magic.strategies.turns.TurnRunner`."""
@@ -89,46 +83,20 @@ class SupernetStrategy(PathSampling):
                 f"shrinking is {shrinking!r}; accepted are a ProgressiveShrinking(...) and what "
                 "has its methods"
             )
-        hooks = mutation_hooks
-        if hooks is not None and not (isinstance(hooks, list) and all(map(callable, hooks))):
-            raise TypeError(f"mutation_hooks is {hooks!r}; accepted are lists of functions")
-        super().__init__(filter=as_constraint(filter), mutation_hooks=hooks)
+        check_hooks(mutation_hooks)
+        super().__init__(filter=as_constraint(filter), mutation_hooks=mutation_hooks)
         self._sampler: Sampler | None = None
-        known = [field.name for field in dataclasses.fields(self.settings_class)]
-        if unknown := [name for name in settings if name not in known]:
-            accepted = ", ".join(inspect.signature(type(self)).parameters)
-            raise TypeError(
-                f"{type(self).__name__} has no setting {unknown[0]!r}; accepted are {accepted}"
-            )
-        self.settings = self.settings_class(**settings)
-        if self.settings.seed is None:
-            self.settings = dataclasses.replace(self.settings, seed=secrets.randbits(32))
-            _logger.warning("No seed is given; drew %d, which repeats this run", self.seed)
+        self._settle(settings)
         self.shrinking = shrinking
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let the signature show the settings with their defaults."""
+        """Refuse what 0.3 asked for."""
         super().__init_subclass__(**kwargs)
         if old := [name for name in ("module_class", "module_settings") if name in vars(cls)]:
             raise TypeError(
                 f"{cls.__name__} has {old[0]!r}, which 0.3 asked for; accepted are make_sampler, "
                 "make_terms and settings_class"
             )
-        named = {
-            name: parameter
-            for owner in reversed(cls.__mro__)
-            if issubclass(owner, SupernetStrategy)
-            for name, parameter in inspect.signature(owner.__init__).parameters.items()
-            if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
-        }
-        shown = inspect.signature(cls.settings_class).parameters.values()
-        cls.__signature__ = inspect.Signature([*named.values(), *shown])
-
-    @property
-    def seed(self) -> int:
-        """The seed that was given or drawn."""
-        return cast(int, self.settings.seed)
-
     def make_sampler(self, space: ModelSpace) -> Sampler:
         """Create what decides which children a step trains: here one, uniform and independent."""
         return UniformSampler(space, seed=self.seed, filter=self.filter)
@@ -153,26 +121,6 @@ class SupernetStrategy(PathSampling):
         )  # fmt: skip
         return self._module
 
-    def mutate_evaluator(self, evaluator: Any) -> Any:
-        if isinstance(evaluator, Lightning):
-            require_own_process(evaluator.trainer.strategy)
-            _check_trains(evaluator.trainer)
-            self._datamodule = evaluator.datamodule
-        mutated = super().mutate_evaluator(evaluator)
-        guard(mutated.trainer.strategy)
-        self._trainer = mutated.trainer
-        return mutated
-
-    def _run(self) -> None:
-        try:
-            with ending_together(self._trainer):
-                super()._run()
-        finally:
-            # NNI puts the strategy's loaders over those of a DataModule, which is the user's.
-            if self._datamodule is not None:
-                for name in ("train_dataloader", "val_dataloader"):
-                    vars(self._datamodule).pop(name, None)
-
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module = self._module
         module.training_data = train_dataloader_fn()
@@ -182,11 +130,6 @@ class SupernetStrategy(PathSampling):
     def training_loaders(self, loaders: Any) -> Any:
         """Give the loaders that a training reads, of the evaluator's: here they themselves."""
         return loaders
-
-    def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
-        # Not to continue, as validation always starts over, but to be iterated late: inside the
-        # block in which the global random generators are kept.
-        return late(val_dataloader_fn(), VALIDATION)
 
     def list_models(
         self, sort: bool = True, limit: int | None = 1
@@ -213,13 +156,3 @@ class SupernetStrategy(PathSampling):
         space = cast(RawFormatModelSpace, self.model_space)
         for child in best[:limit]:
             yield listed(space, child.sample, child.score, module.scorer.child)
-
-
-def _check_trains(trainer: Any) -> None:
-    """Make sure that there is a training: without one no child has a score."""
-    for name in ("max_epochs", "max_steps", "limit_train_batches"):
-        if getattr(trainer, name) == 0:
-            raise ValueError(
-                f"{name} of the evaluator's trainer is 0; accepted are others, as the supernet "
-                "would not be trained"
-            )

@@ -146,12 +146,12 @@ class FiniteSteps:
         for weight in _weights(optimizer):
             if weight.grad is not None and not all_finite([weight.grad]):
                 name = names.get(id(weight), "a weight of the optimizer")
-                return f"the gradient of {name}, from child {self._child()}"
+                return f"the gradient of {name}, from {self._child()}"
         return "a loss in another process"
 
     def _child(self) -> str:
         child = self._module.child
-        return f"{digest(child)} {child}"
+        return f"child {digest(child)} {child}"
 
     def _leave_out(self, optimizer: Optimizer) -> None:
         """Let the optimizer find nothing to do, and forget what the step has left."""
@@ -184,7 +184,7 @@ class GuardedModule(EvaluatorHooks):
     step: Step | None
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.sampler.watches_gradients and self.step is not None:
+        if self.step is not None and self.sampler.watches_gradients:
             norms = [p.grad.norm() for p in self.parameters() if p.grad is not None]
             self.step.gradient_norm = torch.stack(norms).norm() if norms else None
         super().on_before_optimizer_step(optimizer)

@@ -28,6 +28,7 @@ from ..scoring.scorer import Scorer
 from ..supernet.calibration import Calibrator
 from ..supernet.checkpoint import CHECKPOINT_KEY
 from ..supernet.distributed import require_choices, require_unused_parameters
+from ..supernet.epochs import log_is_due
 from ..supernet.replay import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
@@ -185,11 +186,8 @@ class SupernetModule(GuardedModule):
 
     @property
     def log_is_due(self) -> bool:
-        """Whether what this step logs is read: by the logger, or at the end of the epoch."""
-        # A logged value costs Lightning time whether it is written or not.
-        every = self.trainer.log_every_n_steps
-        written = every > 0 and (self.trainer.global_step + 1) % every == 0
-        return written or self.trainer.is_last_batch
+        """See :func:`nni_magic.supernet.epochs.log_is_due`."""
+        return log_is_due(self.trainer)
 
     # Validation
 

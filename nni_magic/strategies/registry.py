@@ -12,12 +12,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
+from .differentiable.settings import DartsSettings, GaeaSettings
 from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
     GradualSettings,
     MagicASettings,
     MagicATSettings,
+    MethodSettings,
     PercentileAnchorSettings,
     SupernetSettings,
 )
@@ -31,7 +33,7 @@ from .turn_settings import (
 )
 
 if TYPE_CHECKING:
-    from .base import SupernetStrategy
+    from .seeded import Seeded
 
 __all__ = ["METHODS", "Method", "method", "register"]
 
@@ -54,19 +56,22 @@ class Method:
         What it does, in a line.
     for_analysis
         Whether it is there to be studied, and not to be used.
+    differentiable
+        Whether it trains a mixture of all candidates, and not children.
     """
 
     name: str
     strategy: str
-    settings: type[SupernetSettings]
+    settings: type[MethodSettings]
     source: str
     summary: str
     for_analysis: bool = False
+    differentiable: bool = False
 
-    def load(self) -> type[SupernetStrategy]:
+    def load(self) -> type[Seeded]:
         """Import the strategy's class."""
         module, _, name = self.strategy.partition(":")
-        found: type[SupernetStrategy] = getattr(importlib.import_module(module), name)
+        found: type[Seeded] = getattr(importlib.import_module(module), name)
         return found
 
     @property
@@ -103,9 +108,9 @@ def method(name: str) -> Method:
     --------
     >>> method("magic_t").settings(k=2).k
     2
-    >>> method("darts")  # doctest: +ELLIPSIS
+    >>> method("random")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: strategy is 'darts'; accepted are 'spos', 'magic_t', 'magic_a', 'magic_at', ...
+    ValueError: strategy is 'random'; accepted are 'spos', 'magic_t', 'magic_a', 'magic_at', ...
     """
     check_choice("strategy", name, METHODS)
     return METHODS[name]
@@ -145,6 +150,11 @@ for _row in (
            "candidates and rows of the data by the norms of their gradients"),
     Method("few_shot", f"{HERE}.few_shot:FewShot", FewShotSettings, "Zhao et al., ICML 2021",
            "one supernet, then one for every group of a block's candidates"),
+    Method("gaea", f"{HERE}.differentiable.gaea:GAEA", GaeaSettings, "Li et al., ICLR 2021",
+           "a mixture of all candidates, whose weights move on the simplex by exponentiated "
+           "gradient", differentiable=True),
+    Method("darts", f"{HERE}.differentiable.darts:Darts", DartsSettings, "Liu et al., ICLR 2019",
+           "a mixture of all candidates, whose weights are a softmax", differentiable=True),
     Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
            "hidden states are aligned with the average of random children", for_analysis=True),
     Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,

@@ -18,7 +18,7 @@ from ..support.plain import plain_fields
 
 __all__ = [
     "AlignmentSettings", "AverageAlignmentSettings", "GradualSettings", "MagicASettings",
-    "MagicATSettings", "PercentileAnchorSettings", "SupernetSettings",
+    "MagicATSettings", "MethodSettings", "PercentileAnchorSettings", "SupernetSettings",
 ]  # fmt: skip
 
 NotFinite = Literal["stop", "skip"]
@@ -28,8 +28,8 @@ StateError = Literal["cosine", "mse", "relative"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupernetSettings:
-    """Settings of all strategies.
+class MethodSettings:
+    """Settings of all methods.
 
     Parameters
     ----------
@@ -52,8 +52,6 @@ class SupernetSettings:
         Training batches on which a child's BatchNorm statistics are taken anew before it is
         scored or validated; with 0 the supernet's are used as they are, which fit no child. It has
         no effect without BatchNorm.
-    validation_children
-        Size of a fixed, seeded panel of children; the validation metrics are means over it.
     not_finite
         What to do when a loss or a gradient is infinite or not a number: ``stop`` ends the training
         before the weights are changed, and names the child; ``skip`` leaves the optimizer step out,
@@ -65,7 +63,6 @@ class SupernetSettings:
     mode: Mode | None = None
     validation_batches: int = 4
     calibration_batches: int = 4
-    validation_children: int = 8
     not_finite: NotFinite = "stop"
 
     def __post_init__(self) -> None:
@@ -75,9 +72,25 @@ class SupernetSettings:
             check_count("seed", self.seed, at_least=0)
         check_count("validation_batches", self.validation_batches)
         check_count("calibration_batches", self.calibration_batches, at_least=0)
-        check_count("validation_children", self.validation_children)
         check_choice("not_finite", self.not_finite, get_args(NotFinite))
         check_kinds(self)  # last, as a bound says more than a type
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetSettings(MethodSettings):
+    """Settings of all strategies that train a supernet's children.
+
+    Parameters
+    ----------
+    validation_children
+        Size of a fixed, seeded panel of children; the validation metrics are means over it.
+    """
+
+    validation_children: int = 8
+
+    def __post_init__(self) -> None:
+        check_count("validation_children", self.validation_children)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)

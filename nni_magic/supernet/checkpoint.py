@@ -260,10 +260,11 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     """
     checkpoint = read_checkpoint(path)
     check_space(checkpoint, space)
+    architecture = checkpoint[CHECKPOINT_KEY].get("architecture", {}).get("names", ())
     weights = {
         name.removeprefix(WEIGHTS): value
         for name, value in checkpoint["state_dict"].items()
-        if name.startswith(WEIGHTS)
+        if name.startswith(WEIGHTS) and name.removeprefix(WEIGHTS) not in architecture
     }
     space = with_parts_of(to_supernet(space), weights)
     _check_weights(weights, space.state_dict())

@@ -12,21 +12,21 @@ from __future__ import annotations
 from typing import Any
 
 from nni.nas.nn.pytorch import Cell, ModelSpace
-from nni.nas.oneshot.pytorch.strategy import RandomOneShot, is_supernet
+from nni.nas.oneshot.pytorch.strategy import OneShotStrategy, RandomOneShot, is_supernet
 from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d, MixedOperation
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingCell
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["PaddedConv2d", "PathSampling", "to_supernet"]
+__all__ = ["KeptSettings", "PaddedConv2d", "PathSampling", "to_supernet"]
 
 WIDTHS = ("kdim", "vdim")
 """Where these are ``None``, they follow another argument, and the attribute is not the setting."""
 
 
-class PathSampling(RandomOneShot):
-    """NNI's strategy with a supernet whose layers have the settings of the space's layers."""
+class KeptSettings(OneShotStrategy):
+    """For strategies of NNI: the supernet's layers have the settings of the space's layers."""
 
     def default_mutation_hooks(self) -> list[Any]:
         return [PaddedConv2d.mutate, *super().default_mutation_hooks()]
@@ -40,6 +40,10 @@ class PathSampling(RandomOneShot):
         elif isinstance(new, PathSamplingCell) and isinstance(module, Cell):
             _keep_norms(module, new)
         return result
+
+
+class PathSampling(KeptSettings, RandomOneShot):
+    """NNI's strategy with a supernet whose layers have the settings of the space's layers."""
 
 
 def to_supernet(space: ModelSpace) -> ModelSpace:

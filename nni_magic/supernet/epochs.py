@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["epochs_left", "progress_of"]
+__all__ = ["epochs_left", "log_is_due", "progress_of"]
 
 
 def epochs_left(trainer: Any) -> float:
@@ -41,3 +41,11 @@ def progress_of(trainer: Any) -> float:
             f"{trainer.max_steps}; accepted is an end, by which parts of the training are told"
         )
     return min(trainer.global_step / total, 1.0)
+
+
+def log_is_due(trainer: Any) -> bool:
+    """Whether what this step logs is read: by the logger, or at the end of the epoch."""
+    # A logged value costs Lightning time whether it is written or not.
+    every = trainer.log_every_n_steps
+    written = every > 0 and (trainer.global_step + 1) % every == 0
+    return bool(written or trainer.is_last_batch)

@@ -106,6 +106,8 @@ PRIVATE_NAMES = (
                 ("analysis",), "the path that is set, to put it back"),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.operation.MixedOperation", "sampling_policy",
                 ("analysis",), "holds the path of a choice of value"),
+    PrivateName("nni.nas.oneshot.pytorch.supermodule.differentiable.DifferentiableMixedLayer",
+                "_arch_alpha", ("strategies",), "the architecture parameters, to train them"),
     PrivateName("nni.runtime.tuner_command_channel.TunerCommandChannel", "_receive", ("manager",),
                 "messages are read as plain JSON, because NNI unpickles what trials report"),
     # datasets

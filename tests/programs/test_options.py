@@ -128,7 +128,7 @@ def test_flag_is_a_parameter(name):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"strategy": "darts"}, f"strategy is 'darts'; accepted are {NAMES}"),
+        ({"strategy": "random"}, f"strategy is 'random'; accepted are {NAMES}"),
         ({"lr": 0.1}, r"setting is 'lr'; accepted are .*, learning_rate, "),
         ({"preset": "huge"}, r"preset is 'huge'; accepted are 'base', 'compression', 'analysis', "),
         ({"population": 0}, "population is 0; accepted are whole numbers from 1 to 10"),

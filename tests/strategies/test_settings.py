@@ -13,10 +13,12 @@ from nni_magic.strategies.registry import METHODS, method
 from nni_magic.strategies.settings import MagicASettings, MagicATSettings, SupernetSettings
 
 # As documented; a change here is a change for every user.
-COMMON = {
+EVERY = {
     "seed": None, "metric": None, "mode": None, "validation_batches": 4, "calibration_batches": 4,
-    "validation_children": 8, "not_finite": "stop",
-}  # fmt: skip
+    "not_finite": "stop",
+}
+COMMON = {**EVERY, "validation_children": 8}
+MIXTURE = {**EVERY, "arc_learning_rate": 0.1, "bilevel": True, "arc_warmup_epochs": 0}  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
     "alignment_weight": 0.5, "alignment_error": "cosine", "align_every": None,
@@ -47,6 +49,8 @@ DEFAULTS = {
         **COMMON, "parts": 2, "by": "order", "split_label": None, "split_after": 0.5,
         "split_children": 4,
     },
+    "gaea": {**MIXTURE, "base": "darts", "temperature": 10.0, "final_temperature": 0.1},
+    "darts": {**MIXTURE, "arc_learning_rate": 3e-4},
     "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},
     "percentile_anchor": {
         **COMMON, **ALIGNED, "percentile": 0, "tolerance": 10, "anchor_candidates": 100,

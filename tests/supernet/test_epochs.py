@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nni_magic.supernet.epochs import epochs_left, progress_of
+from nni_magic.supernet.epochs import epochs_left, log_is_due, progress_of
 
 
 @pytest.mark.parametrize(("settings", "left"), [
@@ -38,3 +38,12 @@ def test_training_without_an_end_has_no_progress(total):
     message = "max_epochs of the trainer is -1, and max_steps -1; accepted is an end"
     with pytest.raises(ValueError, match=message):
         progress_of(trainer)
+
+
+@pytest.mark.parametrize(
+    ("every", "step", "is_last", "due"),
+    [(10, 9, False, True), (10, 8, False, False), (10, 8, True, True), (0, 9, False, False)],
+)
+def test_log_is_due_where_it_is_written_and_at_the_end_of_an_epoch(every, step, is_last, due):
+    trainer = SimpleNamespace(log_every_n_steps=every, global_step=step, is_last_batch=is_last)
+    assert log_is_due(trainer) is due

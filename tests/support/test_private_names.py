@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.oneshot.pytorch.strategy import DARTS
+from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from nni.nas.oneshot.pytorch.supermodule.operation import MixedOperation
 from nni.nas.oneshot.pytorch.supermodule.sampling import PathSamplingLayer
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import CombinedLoader
 from scores import lightning
-from spaces import MixedSpace, supernet
+from spaces import FlatSpace, MixedSpace, supernet
 from torch import nn
 from torchmetrics import MeanMetric, Metric
 
@@ -41,6 +43,11 @@ def part_of_supernet(kind):
     return next(module for module in supernet(MixedSpace()).modules() if isinstance(module, kind))
 
 
+def mixed_layer():
+    mixture = DARTS().mutate_model(FlatSpace())
+    return next(m for m in mixture.modules() if isinstance(m, DifferentiableMixedLayer))
+
+
 def training_module():
     module = LightningModule()
     module.set_model(nn.Linear(1, 1))
@@ -58,6 +65,7 @@ MADE = {
     LightningModule: training_module,
     PathSamplingLayer: lambda: part_of_supernet(PathSamplingLayer),
     MixedOperation: lambda: part_of_supernet(MixedOperation),
+    DifferentiableMixedLayer: mixed_layer,
 }
 
 

@@ -1,0 +1,95 @@
+r"""GAEA: architecture parameters on the simplex, by exponentiated gradient [Li2021].
+
+.. math::
+    \theta^{(i+1)}_e = \frac{\theta^{(i)}_e \odot \exp(-\eta \nabla_{\theta_e} \ell)}
+    {\sum_o \theta^{(i)}_{e,o} \exp(-\eta \nabla_{\theta_{e,o}} \ell)}
+
+==================  ====================================================================
+:math:`\theta_e`    weights of the candidates of one choice e in the mixture, which sum to
+                    1; all alike at the beginning. There is no softmax
+:math:`\ell`        loss of a validation batch (``bilevel``), or of the training batch of
+                    the weights
+:math:`\eta`        ``arc_learning_rate``
+==================  ====================================================================
+
+This is mirror descent with the Kullback-Leibler divergence. Over a simplex of k candidates it comes
+near a stationary point in O(log k) steps, and gradient descent in O(k); and its parameters become
+sparse, so that less is lost when all but the largest are pruned.
+
+``base`` says what is mixed: ``darts`` all candidates, ``gdas`` one that is sampled by Gumbel-max,
+with the gradient of a soft sample.
+
+Differences from the paper: GDAS's own code computes the sampled candidate alone, and here all are
+computed, as in NNI's ``GumbelDARTS``, so that every candidate has its gradient. NNI's ``Cell`` has,
+at every edge, a candidate more that stands for no connection, and chooses a node's inputs by the
+weights of their operators. The second-order gradient of DARTS is left out, as in NNI.
+
+[Li2021] Li, Khodak, Balcan, Talwalkar, Geometry-Aware Gradient Algorithms for Neural Architecture
+Search, ICLR 2021.
+[Dong2019] Dong and Yang, Searching for a Robust Neural Architecture in Four GPU Hours, CVPR 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import nni_bootstrap  # noqa: F401
+import numpy as np
+import torch
+from nni.nas.oneshot.pytorch.differentiable import LinearTemperatureScheduler
+from torch import Tensor, nn
+
+from .base import Differentiable
+from .module import MixtureModule
+from .settings import GaeaSettings
+from .simplex import ExponentiatedGradient, Sampled
+
+__all__ = ["GAEA"]
+
+NOISE = 1
+"""Stream of the samples' noise beside the run's seed."""
+
+
+class GAEA(Differentiable):
+    """Train a mixture whose weights are on the simplex, by exponentiated gradient.
+
+    Parameters are those of :class:`nni_magic.strategies.differentiable.base.Differentiable`, with
+    :class:`nni_magic.strategies.differentiable.settings.GaeaSettings`.
+    """
+
+    settings_class = GaeaSettings
+    settings: GaeaSettings
+
+    def mutate_model(self, model: Any) -> Any:
+        self._mixing = nn.Identity() if self.settings.base == "darts" else Sampled()
+        return super().mutate_model(model)
+
+    def configure_softmax(self) -> nn.Module:
+        return self._mixing  # one for all choices
+
+    def read(self, parameter: Tensor) -> Tensor:
+        return parameter
+
+    def begin(self, parameter: Tensor, generator: torch.Generator) -> None:
+        parameter.fill_(1 / parameter.numel())
+
+    def make_optimizer(self, parameters: Sequence[nn.Parameter]) -> ExponentiatedGradient:
+        return ExponentiatedGradient(parameters, lr=self.settings.arc_learning_rate)
+
+    def before_step(self, module: MixtureModule) -> None:
+        """Draw the samples of the step: the seed and its number tell them."""
+        if not isinstance(self._mixing, Sampled):
+            return
+        step, trainer = module.trainer.global_step, module.trainer
+        first, last = self.settings.temperature, self.settings.final_temperature
+        schedule = LinearTemperatureScheduler(first, last)
+        total = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
+        self._mixing.temperature = schedule.step(trainer.current_epoch, total)
+        self._mixing.draw(self.architecture.parameters, generator_of(module.seed, NOISE, step))
+
+
+def generator_of(*seed: int) -> torch.Generator:
+    """A generator that begins where these numbers say."""
+    [word] = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(word) % 2**63)

@@ -1,0 +1,83 @@
+"""Settings of the differentiable strategies; see :mod:`nni_magic.strategies.settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ...support.errors import check_choice, check_count, check_number
+from ..settings import MethodSettings
+
+__all__ = ["DartsSettings", "DifferentiableSettings", "GaeaSettings"]
+
+Base = Literal["darts", "gdas"]
+"""What GAEA optimizes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferentiableSettings(MethodSettings):
+    """Settings of all strategies that train a mixture.
+
+    Parameters
+    ----------
+    arc_learning_rate
+        Learning rate of the architecture parameters.
+    bilevel
+        Whether architecture parameters are trained on the validation data and weights on the
+        training data, in turn; if not, both on the same batch of the training data.
+    arc_warmup_epochs
+        First epochs, in which weights alone are trained.
+    """
+
+    arc_learning_rate: float = 0.1
+    bilevel: bool = True
+    arc_warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("arc_learning_rate", self.arc_learning_rate, above=0)
+        check_count("arc_warmup_epochs", self.arc_warmup_epochs, at_least=0)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DartsSettings(DifferentiableSettings):
+    """Settings of DARTS.
+
+    Parameters
+    ----------
+    arc_learning_rate
+        Learning rate of the architecture parameters.
+    """
+
+    arc_learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaeaSettings(DifferentiableSettings):
+    """Settings of GAEA.
+
+    Parameters
+    ----------
+    base
+        The mixture whose weights are trained: ``darts``, of all candidates; or ``gdas``, which
+        samples one of them.
+    temperature
+        Of the samples of ``gdas``, in the first epoch.
+    final_temperature
+        Of the samples of ``gdas``, at the end; the temperature falls linearly from epoch to epoch.
+    """
+
+    base: Base = "darts"
+    temperature: float = 10.0
+    final_temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_choice("base", self.base, get_args(Base))
+        check_number("temperature", self.temperature, above=0)
+        check_number("final_temperature", self.final_temperature, above=0)
+        if self.final_temperature > self.temperature:
+            raise ValueError(
+                f"final_temperature is {self.final_temperature!r}; accepted are numbers above 0 "
+                f"and at most temperature, which is {self.temperature!r}"
+            )
+        super().__post_init__()
