@@ -1,6 +1,7 @@
 # make demo    supernet, search and retraining through nnictl (KEEP=1 leaves the web page up)
 # make compare SPOS, MAGIC-T, MAGIC-A and MAGIC-AT side by side through nnictl (KEEP=1 likewise)
 # make test    run the tests
+# make test-newest  run the tests with the newest libraries that setup.cfg accepts
 # make faults kill, fill, damage and confuse what there is, and print what became of it
 # make lint    ruff and mypy
 # make docs    build the site of the documentation into site/
@@ -8,7 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo compare test slow faults lint docs
+.PHONY: install demo compare test test-newest slow faults lint docs
 
 install: $(BIN)/.installed
 
@@ -28,6 +29,12 @@ compare: install
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager \
+	    --editable ".[docs,huggingface,nlp,onnx,pareto,plots,test]"
+	.venv-newest/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 slow: install
 	$(BIN)/python -m pytest -m slow

@@ -13,7 +13,7 @@ import importlib
 import os
 from typing import Any
 
-__version__ = "0.4.0.dev0"
+__version__ = "0.4.0"
 
 
 def load(folder: str | os.PathLike[str]) -> Any:

@@ -47,7 +47,6 @@ def trial(monkeypatch):
     monkeypatch.setattr(nni.trial, "_params", None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.warns(RuntimeWarning, match="Running trial code without runtime"):
-        yield ManagedTrial()
+    yield ManagedTrial()
     torch.set_num_threads(threads)
     trial_command_channel.set_default_trial_command_channel(previous)

@@ -1,6 +1,7 @@
 """Every snippet of the README and the docs runs, in the order in which a reader runs it."""
 
 import itertools
+import json
 import re
 import shlex
 import sys
@@ -188,3 +189,16 @@ def test_every_snippet_is_in_a_language_that_is_tested_or_says_why_it_is_not_run
     for snippet in snippets():
         tested = snippet.language in {"python", "console", "yaml", "text"}
         assert tested or snippet.why, f"{snippet.page}:{snippet.line}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_notebook_runs_from_start_to_end(page_module):
+    path = ROOT / "docs" / "ten_minutes.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            code = compile("".join(cell["source"]), f"cell {number}", "exec")
+            exec(code, page_module.__dict__)
+    assert page_module.best.score > 0.5  # of ten classes
+    assert (page_module.folder / "child.onnx").is_file()

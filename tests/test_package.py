@@ -21,8 +21,10 @@ import yaml
 from nnictl import free_port
 from packaging.requirements import Requirement
 
+import nni_magic
+
 ROOT = Path(__file__).parents[1]
-NOT_COPIED = (".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "runs")
+NOT_COPIED = (".git", ".venv*", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "runs")
 
 
 def run(*command, cwd, **environment):
@@ -160,8 +162,15 @@ def test_the_archive_holds_what_its_tests_need(unpacked):
         kept = {path for path in ours if path.suffix not in {".pyc", ".ckpt", ".lock"}}
         kept = {path for path in kept if path.parts[:2] != ("experiments", "runs")}
         assert kept - theirs == set()
-    for name in ("nni_bootstrap.py", "README.md", "LICENSE", "Makefile", "constraints.txt"):
+    for name in ("nni_bootstrap.py", "README.md", "LICENSE", "Makefile", "constraints.txt",
+                 "CITATION.cff", "mkdocs.yml"):  # fmt: skip
         assert (unpacked / name).is_file()
+
+
+def test_changelog_and_citation_are_of_this_version():
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert heading[1] == citation["version"] == nni_magic.__version__
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
@@ -286,3 +295,73 @@ def test_the_archive_tests_itself(unpacked):
     out = run(sys.executable, "-m", "pytest", *options, *(f"tests/{file}" for file in files),
               cwd=unpacked)  # fmt: skip
     assert re.search(r"^\d+ passed", out.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_newcomer_gets_from_an_empty_folder_to_an_exported_child_of_their_text(
+    fresh, tmp_path, environment
+):
+    # The wheel is installed: the first of at most five commands.
+    texts = [path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))]
+    (tmp_path / "my_text.txt").write_text("\n\n".join(texts))
+    train = ("train bert --strategy magic_at --corpus my_text.txt --epochs 2 --epoch-steps 15 "
+             "--search-children 50 --validation-batches 1 --export --output mine")  # fmt: skip
+    out = run(fresh / "nni-magic", *train.split(), cwd=tmp_path, **environment)
+    assert '"val_loss"' in out
+    [child] = (tmp_path / "mine" / "children").iterdir()
+    code = f"""if True:
+        import nni_magic
+        child = nni_magic.load({str(child)!r})
+        print(*child.model(**child.preprocess("A supernet trains <mask> children.")).shape)
+    """
+    last = run(fresh / "python", "-c", code, cwd=tmp_path, **environment).splitlines()[-1]
+    batch, length, vocabulary = map(int, last.split())
+    assert (batch, vocabulary) == (1, 1024) and length > 5
+    assert {path.name for path in tmp_path.iterdir()} == {"my_text.txt", "mine", "runs"}
+
+
+PROJECT = '''from nni.nas.strategy import RandomOneShot as Strategy
+
+import torch
+from nni.nas.evaluator.pytorch import Classification, DataLoader
+from nni.nas.experiment import NasExperiment
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
+from torch import nn
+from torch.utils.data import TensorDataset
+
+
+class MySpace(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(*(
+            LayerChoice([nn.Linear(8, 8), nn.Identity()], label=f"block_{n}") for n in range(6)
+        ))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, rows):
+        return self.head(self.blocks(rows))
+
+
+if __name__ == "__main__":
+    data = TensorDataset(torch.randn(60, 8), torch.randint(3, (60,)))
+    evaluator = Classification(
+        num_classes=3, max_epochs=3,
+        train_dataloaders=DataLoader(data, batch_size=10), val_dataloaders=DataLoader(data),
+    )
+    experiment = NasExperiment(MySpace(), evaluator, Strategy())
+    experiment.run()
+    print(type(experiment.strategy).__name__, experiment.export_top_models(formatter="dict"))
+'''
+
+
+@pytest.mark.slow
+def test_a_project_of_nni_searches_by_magic_at_when_one_line_changes(fresh, tmp_path, environment):
+    theirs = "from nni.nas.strategy import RandomOneShot as Strategy"
+    ours = "from nni_magic.strategies import MagicAT as Strategy"
+    assert PROJECT.count(theirs) == 1
+    (tmp_path / "project.py").write_text(PROJECT.replace(theirs, ours))
+    out = run(fresh / "python", "project.py", cwd=tmp_path, **environment)
+    [found] = re.findall(r"^MagicAT (\[.*\])$", out, re.M)
+    [child] = ast.literal_eval(found)
+    assert child.keys() == {f"block_{n}" for n in range(6)}

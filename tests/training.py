@@ -45,7 +45,7 @@ EVERY = [
     *(pytest.param(name, marks=pytest.mark.slow) for name in [*ABLATIONS, "twins_by_turn"]),
 ]  # fmt: skip
 # Some refuse a shrinking, which their own tests assert.
-FIXED = ("fairnas", "prenas")
+FIXED = ("fairnas", "prenas", "few_shot")
 SHRINKABLE = [
     each for each in EVERY if (each if isinstance(each, str) else each.values[0]) not in FIXED
 ]

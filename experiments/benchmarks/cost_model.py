@@ -35,7 +35,7 @@ from torch import Tensor
 
 from experiments.benchmarks.reporting import report_parser, run_benchmark, table
 from nni_magic.strategies import SPOS
-from nni_magic.support.records import count_flops, count_params
+from nni_magic.support.flops import count_flops, count_params
 from nni_magic.tasks.language.mlm import mlm_evaluator
 from nni_magic.tasks.language.mlm_data import MlmData, prepare
 from search_spaces import BertSpace

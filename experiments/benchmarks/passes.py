@@ -33,7 +33,7 @@ from experiments.benchmarks.workloads import WORKLOADS
 from nni_magic.strategies.registry import method
 
 METHODS = ("spos", "fairnas", "sandwich", "alphanet", "attentive_nas", "multi_architecture",
-           "shiftnas", "prenas")  # fmt: skip
+           "shiftnas", "prenas", "pada", "few_shot")  # fmt: skip
 TARGET = 1.05
 PRELOAD = ["experiments.benchmarks.timed_training"]
 FORWARD = 1 / 3

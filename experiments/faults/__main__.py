@@ -48,27 +48,33 @@ def main(words: Sequence[str]) -> int:
     """Run the campaign; gives the number of faults that were not answered as promised."""
     settings = _parser().parse_args(words)
     found: dict[str, list[Tried]] = {}
-    seconds = {}
+    seconds: dict[str, int] = {}
     for name in settings.parts or PARTS:
         begin = time.monotonic()
         with _folder(settings.folder) as folder:
             campaign = Campaign(folder, settings.seed, settings.short, settings.workers)
             print(f"{name}: {PARTS[name].summary}", file=sys.stderr, flush=True)
             found[name] = [each.without(folder) for each in PARTS[name].run(campaign)]
-        seconds[name] = round(time.monotonic() - begin)
-    wrong = [each for those in found.values() for each in those if each.wrong]
-    report = _report(found, seconds, wrong)
-    print(report)
-    if not settings.short:
-        results = {
-            "seconds": seconds,
-            "tried": {name: [asdict(each) for each in those] for name, those in found.items()},
-        }
-        theme = "_".join(["faults", *settings.parts])
-        del settings.folder
-        told = [*settings.parts, "--seed", str(settings.seed)]
-        write_report(theme, settings, told, results, report, program="experiments.faults")
-    return len(wrong)
+            seconds[name] = round(time.monotonic() - begin)
+            if not settings.short:
+                _write(settings, found, seconds)  # now, as a later part may fail
+    print(_report(found, seconds))
+    return len(_wrong(found))
+
+
+def _write(
+    settings: argparse.Namespace, found: dict[str, list[Tried]], seconds: dict[str, int]
+) -> None:
+    results = {
+        "seconds": seconds,
+        "tried": {name: [asdict(each) for each in those] for name, those in found.items()},
+    }
+    told = [*settings.parts, "--seed", str(settings.seed)]
+    shown = {name: value for name, value in vars(settings).items() if name != "folder"}
+    write_report(
+        "_".join(["faults", *settings.parts]), argparse.Namespace(**shown), told, results,
+        _report(found, seconds), program="experiments.faults",
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -81,12 +87,14 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _report(
-    found: dict[str, list[Tried]], seconds: dict[str, int], wrong: Sequence[Tried]
-) -> str:
+def _wrong(found: dict[str, list[Tried]]) -> list[Tried]:
+    return [each for those in found.values() for each in those if each.wrong]
+
+
+def _report(found: dict[str, list[Tried]], seconds: dict[str, int]) -> str:
     times = ", ".join(f"`{name}` {n} s" for name, n in seconds.items())
     lines = [table_of(found), "", f"Time: {times}."]
-    if wrong:
+    if wrong := _wrong(found):
         lines += ["", "Not as promised:", ""]
         lines += [f"- {each.kind}, {each.place}: {each.wrong}" for each in wrong[:40]]
     return "\n".join(lines)

@@ -59,6 +59,7 @@ BEST = {
 TURNS = {"turn_by_turn": FLAG}
 DISTILLED = {**TURNS, "n_random": whole(0), "mask_argument": either(nothing, text)}
 SANDWICH = {**DISTILLED, "temperature": positive}
+SEARCH_BY = one_of("evolution", "boosting", "gaussian_process")
 STRATEGIES = {
     "spos": SUPERNET,
     "magic_t": {**SUPERNET, **WALK},
@@ -84,6 +85,12 @@ STRATEGIES = {
         **SUPERNET, "cost_groups": whole(2), "scored_children": whole(1),
         "pool_share": number(lambda value: 0 < value <= 1),
     },
+    "pada": {**SUPERNET, "path_importance": FLAG, "data_importance": FLAG},
+    "few_shot": {
+        **SUPERNET, "parts": whole(2), "by": one_of("order", "gradients", "lid"),
+        "split_label": either(nothing, text), "split_children": whole(1),
+        "split_after": number(lambda value: 0 <= value < 1),
+    },
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
         **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,
@@ -93,8 +100,8 @@ STRATEGIES = {
 TASK = {
     "seed": whole(0, 2**32 - 1), "epochs": whole(1), "epoch_steps": whole(1),
     "batch_size": whole(1), "accumulate": whole(1), "learning_rate": positive,
-    "warmup_steps": whole(0), "weight_decay": not_negative, "workers": whole(0, 1024),
-    "processes": whole(1, 1024), "nodes": whole(1, 1024),
+    "warmup_steps": either(nothing, whole(0)), "weight_decay": not_negative,
+    "workers": whole(0, 1024), "processes": whole(1, 1024), "nodes": whole(1, 1024),
     "threads": whole(0, 1024),
     "devices": either(whole(1), whole(-1, -1), one_of("1")),
     "precision": one_of("16"), "distributed": one_of("auto"), "sync_batchnorm": flag,
@@ -138,17 +145,18 @@ def _dataclasses() -> Iterator[Row]:
     yield Row("Shrinking", concerns.Shrinking, {"n_drop": whole(0), "evaluations": whole(1)})
     yield Row("Search", concerns.Search, {
         # At least as many as the population: that is a matter of both.
-        "search_children": whole(1), "population": whole(1, 1000),
+        "search_children": whole(1), "population": whole(1, 1000), "search_by": SEARCH_BY,
     })  # fmt: skip
     yield Row("Retraining", concerns.Retraining, RETRAINING)
     yield Row("PipelineRetraining", concerns.PipelineRetraining, {
         **RETRAINING, "retrain_epochs": whole(1),
     })  # fmt: skip
     yield Row("TrainSettings", settings.TrainSettings, {
-        **dict.fromkeys(PROGRAM, NEVER), "output": either(nothing, path),
+        **dict.fromkeys(PROGRAM, NEVER), "output": either(nothing, path), "export": flag,
     }, PROGRAM)  # fmt: skip
     yield Row("PipelineSettings", settings.PipelineSettings, {
         **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),
+        "search_by": SEARCH_BY,
         "shared_folder": either(nothing, path),
     }, {**{name: PROGRAM[name] for name in ("task", "supernet")},
         "retraining": concerns.PipelineRetraining()})  # fmt: skip

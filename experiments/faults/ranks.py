@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -28,7 +29,7 @@ FAULTS = {
     "ranks 0 and 1 killed": (signal.SIGKILL, (0, 1)),
     "rank 1 stopped": (signal.SIGSTOP, (1,)),
 }
-TIMES = 2
+TIMES = 1
 """Times that each is done in each run."""
 
 TIME_OUT, UNTIL_GONE = 30, 90
@@ -64,9 +65,13 @@ class _Run:
         try:
             status = process.wait(timeout=300)
         except psutil.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _end_group(process.pid)
             return "hangs"
-        return f"status {status}: {last_line(self.log)}" if status else ""
+        _, left = psutil.wait_procs(_group(process.pid), timeout=UNTIL_GONE)
+        _end_group(process.pid)
+        if status:
+            return f"status {status}: {last_line(self.log)}"
+        return "a rank goes on behind the end of rank 0" if left else ""
 
     def disturb(
         self, fault: signal.Signals, ranks: tuple[int, ...], checkpoints: int, delay: float
@@ -82,16 +87,14 @@ class _Run:
                 return "", -1.0
         time.sleep(delay)
         every = [process, *process.children()]
-        for rank in ranks:
-            if rank < len(every):
-                every[rank].send_signal(fault)
-        stopped = [every[rank] for rank in ranks if fault == signal.SIGSTOP and rank < len(every)]
+        hit = [every[rank] for rank in ranks if rank < len(every)]
+        for each in hit:
+            each.send_signal(fault)
+        stopped = hit if fault == signal.SIGSTOP else []
         begin = time.monotonic()
         _, left = psutil.wait_procs([e for e in every if e not in stopped], timeout=UNTIL_GONE)
         seconds = time.monotonic() - begin
-        for each in (*left, *stopped):
-            each.kill()
-        psutil.wait_procs([*left, *stopped])
+        _end_group(process.pid)
         return "another rank went on" if left else "", seconds
 
     def _next_checkpoint(self, process: psutil.Popen) -> bool:
@@ -104,6 +107,24 @@ class _Run:
 
     def _written(self) -> int:
         return self.checkpoint.stat().st_mtime_ns if self.checkpoint.exists() else 0
+
+
+def _group(leader: int) -> list[psutil.Process]:
+    """All ranks of a run, as they are of one group of processes."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == leader:
+                found.append(process)
+    return found
+
+
+def _end_group(leader: int) -> None:
+    left = _group(leader)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left)
 
 
 def _whole(run: str, strategy: str, n_ranks: int, data: Path) -> Path:

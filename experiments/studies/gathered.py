@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,8 @@ class Child:
         Its size.
     truth, val_accuracy, cpu_seconds
         Of its trainings, by seed. Accuracy and time are ``None`` where nobody published them.
+    zero_cost
+        Scores before the training, means over seeds; empty where they were not taken.
     """
 
     number: int
@@ -50,6 +53,7 @@ class Child:
     truth: dict[str, float] = dataclasses.field(default_factory=dict)
     val_accuracy: dict[str, float | None] = dataclasses.field(default_factory=dict)
     cpu_seconds: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    zero_cost: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Ranked(NamedTuple):
@@ -172,10 +176,18 @@ def _supernets(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
 def _children(results: Results, known: Mapping[tuple[int, int], Mapping[str, Any]]) -> list[Child]:
     """Children whose ground truth is known by number and seed."""
     children: dict[int, Child] = {}
+    scores: dict[int, list[Mapping[str, float]]] = {}
     for (number, seed), found in known.items():
         sample = results.children[number]
         child = children.setdefault(number, Child(number, sample, found["params"], found["flops"]))
         child.truth[str(seed)] = found[results.domain.ground_truth.key]
         child.val_accuracy[str(seed)] = found.get("val_accuracy")
         child.cpu_seconds[str(seed)] = found.get("cpu_seconds")
+        scores.setdefault(number, []).append(found.get("zero_cost", {}))
+    for number, of_seeds in scores.items():
+        children[number].zero_cost.update({
+            name: mean(one[name] for one in of_seeds)
+            for name in of_seeds[0]
+            if all(name in one for one in of_seeds)
+        })
     return [children[number] for number in sorted(children)]

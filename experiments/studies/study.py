@@ -21,6 +21,7 @@ from experiments.studies.kept import KeptTraining
 from experiments.studies.plan import EVALUATION_BATCH, Plan
 from experiments.studies.results import Results
 from experiments.studies.trainings import VALIDATION_BATCHES
+from nni_magic.analysis.zero_cost import ZeroCost
 from nni_magic.losses.alignment import Alignment
 from nni_magic.losses.targets import AnchorTarget
 from nni_magic.programs.training import check_epoch
@@ -28,7 +29,7 @@ from nni_magic.search import ChildEvaluator
 from nni_magic.supernet.calibration import tracking_norms
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.files import write_json
-from nni_magic.support.records import count_flops, count_params
+from nni_magic.support.flops import count_flops, count_params
 
 __all__ = ["NEVER", "Study"]
 
@@ -130,7 +131,9 @@ class Study(Results):
         pl.seed_everything(seed, verbose=False)
         with model_context(sample):
             child = self.domain.make_space()
-        evaluator = self.evaluator(self.plan.children.steps, seed, {"limit_val_batches": 0})
+        scorer = ZeroCost()
+        settings = {"limit_val_batches": 0, "callbacks": [scorer]}
+        evaluator = self.evaluator(self.plan.children.steps, seed, settings)
         started = time.process_time()
         evaluator.evaluate(child)
         seconds = time.process_time() - started
@@ -140,6 +143,7 @@ class Study(Results):
             **self.truth(evaluator),
             "params": count_params(child),
             "flops": count_flops(child.eval(), (self.domain.example()[:1],)),
+            "zero_cost": scorer.scores,
             "cpu_seconds": seconds,
             "device": _device(evaluator),
         }

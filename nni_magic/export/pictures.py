@@ -17,7 +17,7 @@ from ..children.json_samples import in_space
 from ..children.samples import active_labels, candidates, digest
 from ..support.compat import freeze
 from ..support.files import write_picture
-from ..support.records import count_params
+from ..support.flops import count_params
 
 __all__ = ["draw_architecture"]
 

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 from ..children.json_samples import in_space, json_form
 from ..children.samples import candidates, digest
 from ..support import files
-from ..support.records import count_flops, count_params
+from ..support.flops import count_flops, count_params
 from .programs import Inputs
 
 __all__ = ["build_recorded", "described", "read_record", "recorded_space", "shapes", "write_record"]

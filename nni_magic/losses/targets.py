@@ -98,13 +98,13 @@ class AnchorTarget(Target):
     def renew(self) -> None:
         self.renew_anchor()
         if self.anchor.sample is not None and self.module.log_is_due:
-            self.module.log_dict(
-                {
-                    "anchor/digest": float(int(digest(self.anchor.sample)[:6], 16)),
-                    "anchor/score": self.anchor.last_score,
-                    "anchor/replacements": float(self.anchor.replacements),
-                }
-            )
+            number = float(int(digest(self.anchor.sample)[:6], 16))
+            known = {
+                "anchor/score": self.anchor.last_score,
+                "anchor/replacements": float(self.anchor.replacements),
+            }
+            self.module.log_dict({"anchor/digest": number})
+            self.module.log_dict(known, prog_bar=True)
 
     @property
     def ready(self) -> bool:

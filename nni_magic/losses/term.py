@@ -32,6 +32,8 @@ class TrainingSupernet(Protocol):
         All terms of the loss.
     router
         Sets the supernet's path.
+    seed : int
+        Of the run, the same on all ranks.
     sampler, scorer, leaderboard
         Of the training; to score a child also remembers it.
     child : dict or None
@@ -47,6 +49,7 @@ class TrainingSupernet(Protocol):
     trainer: Any
     training_module: Any
     terms: list[LossTerm]
+    seed: int
     sampler: Sampler
     scorer: Scorer
     leaderboard: Leaderboard
@@ -69,7 +72,7 @@ class TrainingSupernet(Protocol):
 
     def log(self, name: str, value: Any, *, batch_size: int | None = None) -> None: ...
 
-    def log_dict(self, dictionary: Mapping[str, Any]) -> None: ...
+    def log_dict(self, dictionary: Mapping[str, Any], prog_bar: bool = False) -> None: ...
 
 
 class LossTerm(ABC):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -48,7 +49,10 @@ class ManagedTrial:
         if not self.is_first_rank and _HANDED_ON in os.environ:
             record = json.loads(os.environ[_HANDED_ON])
         else:
-            record = self._channel.receive_parameter()
+            with warnings.catch_warnings():
+                # NNI warns in red of what is meant: a trial may run without a manager.
+                warnings.filterwarnings("ignore", ".*Running trial code without runtime")
+                record = self._channel.receive_parameter()
         if record is None:
             raise ValueError("NNI's manager has no parameters for this trial; it may have stopped")
         os.environ[_HANDED_ON] = json.dumps(record)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..strategies.registry import METHODS, method
 from ..strategies.settings import SupernetSettings
@@ -15,7 +15,10 @@ from ..support.errors import check_choice, check_count, check_number
 from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
 
-__all__ = ["MOST_CHILDREN", "PipelineRetraining", "Retraining", "Search", "Shrinking", "Supernet"]
+__all__ = [
+    "MOST_CHILDREN", "PipelineRetraining", "Retraining", "Search", "SearchBy", "Shrinking",
+    "Supernet",
+]  # fmt: skip
 
 MOST_CHILDREN = 10**6
 """Children that are drawn at once at most: where a space has fewer, they are sought for long."""
@@ -87,9 +90,13 @@ class Shrinking:
         check_count("evaluations", self.evaluations, at_most=MOST_CHILDREN)
 
 
+SearchBy = Literal["evolution", "boosting", "gaussian_process"]
+"""Engines of a search."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Settings of the search by evolution in the trial that trains the supernet.
+    """Settings of the search in the trial that trains the supernet.
 
     Parameters
     ----------
@@ -97,12 +104,17 @@ class Search:
         Children that are scored in all.
     population
         Children of a generation.
+    search_by
+        What proposes the children of a generation: ``evolution``, or a predictor of scores,
+        ``boosting`` (trees) or a ``gaussian_process``.
     """
 
     search_children: int = 1000
     population: int = 50
+    search_by: SearchBy = "evolution"
 
     def __post_init__(self) -> None:
+        check_choice("search_by", self.search_by, get_args(SearchBy))
         check_count("search_children", self.search_children)
         check_count("population", self.population, at_most=MOST_CHILDREN)
         check_kinds(self)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -26,8 +27,11 @@ from nni.experiment import Experiment
 
 from ..manager.schedule import pipeline_steps
 from ..manager.tuner import MagicTuner
+from ..support.errors import naming
 from ..support.yaml_files import read_settings
 from .example import write
+from .main import arguments
+from .options import replaced
 from .reports import pipeline_table, strategies_table
 from .settings import DemoSettings
 
@@ -80,6 +84,29 @@ def create(config: Path, port: int) -> str:
     if done.returncode != 0 or found is None:
         raise RuntimeError(f"nnictl {' '.join(command)} failed:\n{plain}")
     return found.group(1)
+
+
+def check_command(config: Mapping[str, Any]) -> None:
+    """Refuse settings of the trials before the first one starts: all of them would fail.
+
+    Commands other than ``nni-magic`` are not looked at.
+
+    Raises
+    ------
+    ValueError
+        If a setting of the command, or one that the tuner may choose, is not accepted.
+    """
+    words = shlex.split(str(config.get("trialCommand", "")))
+    if words[:1] != ["nni-magic"] or len(words) < 2 or "--help" in words:
+        return
+    with naming("trialCommand"):
+        *_, settings = arguments(words[1], words[2:])
+    if words[1] != "train":
+        return
+    for name, values in (config.get("searchSpace") or {}).items():
+        with naming("searchSpace"):
+            for value in values.get("_value", ()) if values.get("_type") == "choice" else ():
+                replaced(settings, {name: value})
 
 
 def planned_trials(config: Mapping[str, Any]) -> int:
@@ -166,6 +193,7 @@ def run(settings: DemoSettings) -> None:
     for name in ("experimentWorkingDirectory", "maxTrialNumber"):
         if name not in config:
             raise ValueError(f"experiment {str(path)!r} lacks {name!r}")
+    check_command(config)
     root = (path.parent / config["experimentWorkingDirectory"]).resolve()
     port, keep = free_port(settings.port), False
     experiment_id = create(path, port)

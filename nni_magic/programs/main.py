@@ -18,7 +18,7 @@ from ..tasks.registry import task as task_named
 from . import settings
 from .options import read
 
-__all__ = ["PROGRAMS", "Program", "main"]
+__all__ = ["PROGRAMS", "Program", "arguments", "main"]
 
 
 @dataclass(frozen=True)
@@ -98,19 +98,39 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _start(name: str, program: Program, words: Sequence[str]) -> None:
-    prog, more = f"nni-magic {name}", {}
-    given: list[Any] = []
-    if program.takes_task:
-        chosen, *words = words or [""]
-        if chosen in ("-h", "--help"):
-            print(f"usage: {prog} TASK [--option value ...]\n\n{program.summary}\n\n{_tasks()}")
-            return
-        row = task_named(chosen)
-        given, prog, more = [row], f"{prog} {chosen}", {"task": row.settings}
-    chosen_settings: Any = read(
-        program.settings, words, prog=prog, description=program.summary, **more
-    )
-    program.load()(*given, chosen_settings)
+    if program.takes_task and words[:1] in (["-h"], ["--help"]):
+        usage = f"usage: nni-magic {name} TASK [--option value ...]"
+        print(f"{usage}\n\n{program.summary}\n\n{_tasks()}")
+        return
+    chosen = arguments(name, words)  # before torch is loaded with the program
+    program.load()(*chosen)
+
+
+def arguments(name: str, words: Sequence[str]) -> list[Any]:
+    """Read what the function of a program is called with: the task, if it takes one, and settings.
+
+    Parameters
+    ----------
+    name
+        Of the program.
+    words
+        The command line after it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such program or task, or a setting is not accepted.
+    """
+    check_choice("program", name, PROGRAMS)
+    program, prog = PROGRAMS[name], f"nni-magic {name}"
+    if not program.takes_task:
+        return [read(program.settings, words, prog=prog, description=program.summary)]
+    chosen, *words = words or [""]
+    row = task_named(chosen)
+    prog = f"{prog} {chosen}"
+    about = program.summary
+    given: Any = read(program.settings, words, row.settings, prog=prog, description=about)
+    return [row, given]
 
 
 def _overview() -> str:

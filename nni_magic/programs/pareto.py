@@ -28,7 +28,7 @@ from ..supernet.checkpoint import (
     read_checkpoint,
     require_file,
 )
-from ..support.files import make_folder, write_json
+from ..support.files import filled_folder, write_json
 from ..support.locks import sole_writer
 from ..support.made_with import read_result
 from ..tasks.domain import Domain
@@ -123,9 +123,11 @@ def run(task: Task, settings: ParetoSettings) -> None:
         If another run writes into the folder.
     """
     require_file(settings.checkpoint)
-    make_folder("output", settings.output)
-    make_folder("cache", settings.task.cache)
-    with sole_writer(settings.output, "output"):
+    with (
+        filled_folder("output", settings.output),
+        filled_folder("cache", settings.task.cache),
+        sole_writer(settings.output, "output"),
+    ):
         front = search(task.load()(settings.task), settings)
         front.write_csv(settings.output / "front.csv")
         front.plot(settings.output / "front.png", score_label="validation loss (nats)")

@@ -25,18 +25,17 @@ import nni_bootstrap  # noqa: F401
 from nni.mutable import Sample
 
 from ..children.samples import candidates, check_sample, digest
-from ..export import export_child
 from ..manager.pipeline import Pipeline
 from ..manager.trial import ManagedTrial
 from ..samplers import UniformSampler
 from ..samplers.streams import Stream
 from ..search import ChildEvaluator, Population
+from ..search.prediction import population_of
 from ..supernet.checkpoint import load_supernet
 from ..support.errors import check_choice, naming
-from ..support.records import provenance
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
-from .options import flat, plain
+from .exporting import write_child
 from .settings import PipelineSettings
 from .training import check_retraining, train_child, train_supernet
 
@@ -107,8 +106,8 @@ class Stages:
 
     def population(self) -> Population:
         """The children before the first generation."""
-        return Population(
-            self.domain.make_space(), size=self.settings.population,
+        return population_of(
+            self.settings.search_by, self.domain.make_space(), size=self.settings.population,
             seed=self.domain.settings.seed, filter=self.domain.filter_beside_baseline,
         )  # fmt: skip
 
@@ -158,22 +157,10 @@ class Stages:
         )
         if not self.trial.is_first_rank:
             return {}
-        folder = export_child(
-            child,
-            sample,
-            metrics["loss"],
-            self.folder / kind,
-            rank=rank,
-            space=self.domain.make_space(),
-            metric="test_loss",
-            **self.domain.export_options(),
-            provenance=provenance(
-                seed=self.domain.settings.seed,
-                checkpoint=checkpoint,
-                settings=plain(flat(self.settings)),
-                data=self.domain.describe(),
-            ),
-        )
+        folder = write_child(
+            self.domain, self.settings, child, sample, metrics["loss"], self.folder / kind,
+            metric="test_loss", checkpoint=checkpoint, rank=rank,
+        )  # fmt: skip
         record = json.loads((folder / "child.json").read_text())
         return {
             "default": metrics["loss"],

@@ -16,7 +16,15 @@ from ..strategies.settings import AlignmentSettings
 from ..support.errors import check_choice, check_count
 from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
-from .concerns import MOST_CHILDREN, PipelineRetraining, Retraining, Search, Shrinking, Supernet
+from .concerns import (
+    MOST_CHILDREN,
+    PipelineRetraining,
+    Retraining,
+    Search,
+    SearchBy,
+    Shrinking,
+    Supernet,
+)
 
 __all__ = [
     "Cost", "DemoSettings", "ExampleSettings", "ExportSettings", "Form", "ParetoSettings",
@@ -51,6 +59,9 @@ class TrainSettings:
         See there.
     output
         Folder of the results; by default the trial's own.
+    export
+        Export the best child beside the results: as it was trained from scratch, or else with the
+        weights that it inherits.
     """
 
     task: TaskSettings
@@ -59,6 +70,7 @@ class TrainSettings:
     search: Search
     retraining: Retraining
     output: Path | None = None
+    export: bool = False
 
     def __post_init__(self) -> None:
         check_kinds(self)
@@ -75,6 +87,9 @@ class PipelineSettings:
         See there.
     population
         Children of a generation.
+    search_by
+        What proposes the children of a generation: ``evolution``, or a predictor of scores,
+        ``boosting`` (trees) or a ``gaussian_process``.
     shared_folder
         Folder that all machines of the experiment share, under which the experiment has one of its
         own; by default NNI's, which only the trials of one machine share.
@@ -84,10 +99,12 @@ class PipelineSettings:
     supernet: Supernet
     retraining: PipelineRetraining
     population: int = Search.population
+    search_by: SearchBy = Search.search_by
     shared_folder: Path | None = None
 
     def __post_init__(self) -> None:
         check_count("population", self.population, at_most=MOST_CHILDREN)
+        check_choice("search_by", self.search_by, get_args(SearchBy))
         check_kinds(self)
         check_choice("strategy", self.supernet.strategy, METHODS)
         _check_training(self.task, self.supernet, self.retraining)

@@ -27,19 +27,22 @@ from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
 
 from ..children.samples import digest
+from ..export.children import FORMATS, check_formats
 from ..manager.generations import Generations
 from ..manager.trial import ManagedTrial
 from ..scoring.scored import ScoredChild
-from ..search import ChildEvaluator, Population, ProgressiveShrinking
+from ..search import ChildEvaluator, ProgressiveShrinking
+from ..search.prediction import population_of
 from ..search.shrinking_history import plot_history, write_history
 from ..support.compat import freeze
-from ..support.files import make_folder, write_json
+from ..support.files import filled_folder, write_json
+from ..support.flops import count_params
 from ..support.locks import sole_writer
-from ..support.records import count_params
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
 from .clock import Clock, TimedEpochs
 from .concerns import Search
+from .exporting import write_child
 from .made_with import scored_with
 from .options import flat, plain, replaced
 from .settings import TrainSettings
@@ -90,9 +93,13 @@ def search(
     """
     evaluate = domain.child_evaluator(supernet)
     size, seed = settings.population, domain.settings.seed
-    population = Population(supernet, size=size, seed=seed, filter=domain.filter)
+    population = population_of(
+        settings.search_by, supernet, size=size, seed=seed, filter=domain.filter
+    )
     random_children = population.ask()
     made_with = {**scored_with(domain, folder / "supernet.ckpt"), "population": size, "seed": seed}
+    if settings.search_by != "evolution":
+        made_with["search_by"] = settings.search_by
     generations = Generations(folder, population, made_with)
     n = settings.search_children // size if survivor is None else 1
     ranked = _evolved(generations, n, evaluate, domain, clock)
@@ -163,9 +170,12 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
     ValueError
         If another run writes into the folder.
     """
-    folder = make_folder("output", settings.output or _default_folder(domain))
-    make_folder("cache", settings.task.cache)
-    with sole_writer(folder, "output") if trial.is_first_rank else nullcontext():
+    output = settings.output or _default_folder(domain)
+    with (
+        filled_folder("output", output) as folder,
+        filled_folder("cache", settings.task.cache),
+        sole_writer(folder, "output") if trial.is_first_rank else nullcontext(),
+    ):
         return _run(domain, settings, trial, folder)
 
 
@@ -173,6 +183,8 @@ def _run(
     domain: Domain, settings: TrainSettings, trial: ManagedTrial, folder: Path
 ) -> dict[str, Any]:
     space = domain.make_space()
+    if settings.export:
+        check_formats(FORMATS)
     if settings.retraining.retrain_epochs:
         check_retraining(domain, settings.retraining)
     clock = Clock(folder / "seconds.json")
@@ -191,13 +203,16 @@ def _run(
     found = search(domain, settings.search, space, folder, clock, survivor)
     best = found["best_child"]
     write_json(folder / "best_child.json", best)
+    child = None
     if settings.retraining.retrain_epochs:
         where = folder / "retrained"
         checkpoint = where / f"{digest(best['sample'])}.ckpt"
-        _, found["retrained"] = train_child(
+        child, found["retrained"] = train_child(
             domain, settings.retraining, best["sample"], trial, checkpoint, where, timed[1:],
             devices=1, num_nodes=1, strategy="auto",
         )  # fmt: skip
+    if settings.export:
+        found["exported"] = str(_exported(domain, settings, space, folder, found, child))
     results = {
         "settings": {**plain(flat(settings)), "output": str(folder)},
         "versions": domain.versions(),
@@ -209,6 +224,29 @@ def _run(
     write_json(folder / "results.json", results)
     report(trial, found)
     return results
+
+
+def _exported(
+    domain: Domain,
+    settings: TrainSettings,
+    supernet: ModelSpace,
+    folder: Path,
+    found: dict[str, Any],
+    trained: ModelSpace | None,
+) -> Path:
+    """Export the best child: as it was trained from scratch, or with the weights it inherits."""
+    sample = found["best_child"]["sample"]
+    if trained is None:
+        child = domain.child_evaluator(supernet).child(sample)
+        score, metric = found["best_child"]["val_loss"], "val_loss"
+        checkpoint = folder / "supernet.ckpt"
+    else:
+        child, score, metric = trained, found["retrained"]["loss"], "test_loss"
+        checkpoint = folder / "retrained" / f"{digest(sample)}.ckpt"
+    return write_child(
+        domain, settings, child, sample, score, folder / "children",
+        metric=metric, checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def _default_folder(domain: Domain) -> Path:

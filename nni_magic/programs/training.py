@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import timedelta
@@ -110,6 +111,7 @@ def train_supernet(
     made_with = {
         **asdict(task), **asdict(shrinking or Shrinking()),
         "strategy": supernet.strategy, **asdict(supernet.settings_for(task)),
+        "warmup_steps": task.warmup_for(task.epochs),
     }  # fmt: skip
     evaluator = _evaluator(
         domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with),
@@ -143,7 +145,8 @@ def train_child(
     pl.seed_everything(task.seed, verbose=False)
     with model_context(sample):
         child = domain.make_space()
-    made_with = {**asdict(task), **asdict(retraining)}
+    warmup_steps = task.warmup_for(retraining.retrain_epochs)
+    made_with = {**asdict(task), **asdict(retraining), "warmup_steps": warmup_steps}
     del made_with["epochs"]  # of a supernet
     evaluator = _evaluator(
         domain, trial, checkpoint, logs, retraining.retrain_epochs,
@@ -191,7 +194,7 @@ def _evaluator(
         seed=settings.seed,
         num_workers=settings.workers,
         learning_rate=settings.learning_rate if learning_rate is None else learning_rate,
-        warmup_steps=settings.warmup_steps,
+        warmup_steps=settings.warmup_for(epochs),
         weight_decay=settings.weight_decay,
         trainer_kwargs={
             "max_steps": -1,
@@ -206,7 +209,7 @@ def _evaluator(
             "sync_batchnorm": settings.sync_batchnorm,
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
-            "enable_progress_bar": False,
+            "enable_progress_bar": sys.stdout.isatty(),  # not in the logs of trials
             "logger": CSVLogger(logs, name="", version=""),
             "plugins": [AtomicCheckpointIO()],
             "callbacks": [

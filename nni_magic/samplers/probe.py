@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from nni.mutable import Sample
+from torch import Tensor
 
 __all__ = ["Probe"]
 
@@ -18,10 +20,15 @@ class Probe(Protocol):
     ----------
     progress : float
         Share of the training's optimizer steps that are made, from 0 to 1.
+    epoch : int
+        Epochs that are over.
     """
 
     @property
     def progress(self) -> float: ...
+
+    @property
+    def epoch(self) -> int: ...
 
     def __call__(self, child: Sample) -> float:
         """Loss of a child; not-a-number if the evaluator skips the batch."""
@@ -29,4 +36,12 @@ class Probe(Protocol):
 
     def saliency(self, child: Sample) -> float:
         r"""Connection sensitivity of a child, :math:`\sum |w \, \partial L / \partial w|`."""
+        ...
+
+    def gradient(self, child: Sample) -> list[Tensor | None]:
+        """Gradient of a child's loss for every weight of the supernet that it has."""
+        ...
+
+    def dimensions(self, child: Sample) -> Mapping[str, float]:
+        """Mean local intrinsic dimension behind every module that chooses, by its name."""
         ...

@@ -30,6 +30,8 @@ class Stream(IntEnum):
     """Children whose hidden states are averaged."""
     BASELINES = 7
     """Random children that are trained from scratch beside those that are found."""
+    ROWS = 8
+    """No children, but the rows of the training data that an epoch reads."""
 
 
 class ChildDraws:

@@ -8,9 +8,10 @@ from .front import ParetoFront
 from .latency import LatencyTable
 from .pareto import pareto_search
 from .population import Population
+from .prediction import PredictorSearch
 from .shrinking import ProgressiveShrinking
 
 __all__ = [
     "ChildEvaluator", "ChildScores", "Evolution", "LatencyTable", "ParetoFront", "Population",
-    "ProgressiveShrinking", "pareto_search",
+    "PredictorSearch", "ProgressiveShrinking", "pareto_search",
 ]  # fmt: skip

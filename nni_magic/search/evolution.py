@@ -140,7 +140,7 @@ class Evolution(Strategy):
             If the score says by its ``mode`` that the other direction is better.
         """
         mode = direction(score, self.mode)
-        population = Population(space, seed=self.seed, mode=mode, **self._breeding)
+        population = self.make_population(space, seed=self.seed, mode=mode, **self._breeding)
         if self._loaded:
             population.load_state_dict(self._loaded)
         self._population, self._loaded = population, {}
@@ -156,16 +156,21 @@ class Evolution(Strategy):
             )  # fmt: skip
         return population.best()
 
+    def make_population(self, space: Mutable, **settings: Any) -> Population:
+        """Create what chooses the children of every generation."""
+        return Population(space, **settings)
+
     def _initialize(self, model_space: Any, engine: Any) -> RawFormatModelSpace:
         if not (
             isinstance(engine, SequentialExecutionEngine)
             and isinstance(model_space, RawFormatModelSpace)
         ):
             raise TypeError(
-                f"Evolution got a {type(engine).__name__} and a {type(model_space).__name__}; "
-                "accepted are a SequentialExecutionEngine and a RawFormatModelSpace, which an "
-                "experiment has with NasExperimentConfig('sequential', 'raw', 'local'): Evolution "
-                "scores with inherited weights, in this process"
+                f"{type(self).__name__} got a {type(engine).__name__} and a "
+                f"{type(model_space).__name__}; accepted are a SequentialExecutionEngine and a "
+                "RawFormatModelSpace, which an experiment has with "
+                "NasExperimentConfig('sequential', 'raw', 'local'): children are scored with "
+                "inherited weights, in this process"
             )
         evaluator = model_space.evaluator
         if not isinstance(evaluator, Lightning):
@@ -204,9 +209,12 @@ class Evolution(Strategy):
             How many; ``None`` gives all.
         """
         if not sort:
-            raise ValueError("sort is False; accepted is True: Evolution lists its best models")
+            name = type(self).__name__
+            raise ValueError(f"sort is False; accepted is True: {name} lists its best models")
         if self._population is None or self._evaluate is None:
-            raise RuntimeError("Evolution has not run: there are no models to list")
+            raise RuntimeError(
+                f"{type(self).__name__} has not run: there are no models to list"
+            )
         best = self._population.best(limit)
         if limit is not None and limit > len(best):
             _logger.warning("%d models are requested, but %d are known", limit, len(best))

@@ -198,14 +198,14 @@ class Population:
             first = self._start or [self.sampler.next()]
             children = {self.sampler.name(sample): sample for sample in first}
         if parents := [child.sample for child in self.best(self.size)]:
-            self._fill(children, lambda: self._offspring(parents, rng))
-        self._fill(children, self.sampler.propose)
+            self._fill(children, lambda: self._offspring(parents, rng), self.size)
+        self._fill(children, self.sampler.propose, self.size)
         return children
 
-    def _fill(self, children: dict[str, Sample], draw: Callable[[], Sample]) -> None:
-        """Add new children until the generation is full or too many proposals were drawn."""
-        for _ in range(max(self.sampler.tries, 40 * self.size)):
-            if len(children) >= self.size:
+    def _fill(self, children: dict[str, Sample], draw: Callable[[], Sample], size: int) -> None:
+        """Add new children until there are as many or too many proposals were drawn."""
+        for _ in range(max(self.sampler.tries, 40 * size)):
+            if len(children) >= size:
                 return
             sample = draw()
             if self.sampler.allows(sample):

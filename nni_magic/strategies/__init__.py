@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from .average import AverageAlignment
     from .delayed_shrinking import DelayedShrinking
     from .fairnas import FairNAS
+    from .few_shot import FewShot
     from .magic_a import MagicA
     from .magic_at import MagicAT
     from .magic_t import MagicT
     from .multi_architecture import MultiArchitecture
+    from .pada import PADA
     from .percentile import PercentileAnchor
     from .prenas import PreNAS
     from .sandwich import Sandwich
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
+    "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "DelayedShrinking", "FairNAS",
+    "FewShot",
     "MagicA", "MagicAT", "MagicT", "MultiArchitecture", "PercentileAnchor", "PreNAS", "Sandwich",
     "ShiftNAS",
 ]  # fmt: skip

@@ -2,7 +2,7 @@ r"""Alignment to the average of random children, for analysis [Xu2022, App. A.2]
 
 .. math::
     H_n^{avg} = \frac{1}{C} \sum_{i=1}^C H_n(\alpha^i), \qquad
-    L = L_{pred} + \lambda \sum_{n \in A} \mathrm{MSE}(H_n^{avg}, H_n(\alpha_t))
+    L = L_{pred} + \lambda \sum_{n \in A} d(H_n^{avg}, H_n(\alpha_t))
 
 ==================  ====================================================================
 :math:`\alpha_t`    ``SupernetModule.child``: trained at step t, uniform as in SPOS
@@ -10,15 +10,16 @@ r"""Alignment to the average of random children, for analysis [Xu2022, App. A.2]
 :math:`C`           ``n_children``
 :math:`H_n`         output of layer n, residual and norm included
 :math:`A`           every fourth layer but the last one, or ``aligned_layers``
+:math:`d`           ``alignment_error``: one minus the cosine of the states of an example
 :math:`\lambda`     ``alignment_weight``
 ==================  ====================================================================
 
 There is no anchor. A step costs C passes through the model on top of its own, which is why the
 paper goes on to MAGIC-A.
 
-Differences from the paper: it aligns every layer, the last one too (``aligned_layers``), and
-mentions no warm start (``warmup_epochs=0``); the defaults here are those of MAGIC-A, to be compared
-with it.
+Differences from the paper: it aligns every layer, the last one too (``aligned_layers``), by the
+mean squared error (``alignment_error="mse"``), and mentions no warm start (``warmup_epochs=0``);
+the defaults here are those of MAGIC-A, to be compared with it.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """

@@ -176,7 +176,12 @@ class SupernetStrategy(PathSampling):
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module = self._module
         module.training_data = train_dataloader_fn()
-        return resumable(module.training_data, lambda: batches_done(module.trainer), module.replay)
+        loaders = self.training_loaders(module.training_data)
+        return resumable(loaders, lambda: batches_done(module.trainer), module.replay)
+
+    def training_loaders(self, loaders: Any) -> Any:
+        """Give the loaders that a training reads, of the evaluator's: here they themselves."""
+        return loaders
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         # Not to continue, as validation always starts over, but to be iterated late: inside the

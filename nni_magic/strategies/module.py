@@ -152,7 +152,7 @@ class SupernetModule(GuardedModule):
             self.child_step = self.trainer.global_step
             if previous is not None and self.log_is_due:
                 distance = self.sampler.distance(previous, self.turns[0].child)
-                self.log("supernet/distance", float(distance))
+                self.log("supernet/distance", float(distance), prog_bar=True)
             if self.finite.skipped and self.log_is_due:
                 self.log("supernet/skipped_steps", float(self.finite.skipped))
         self.router.set(self.turns[-1].child)

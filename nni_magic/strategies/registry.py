@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
-from .drawn_settings import PreNASSettings, ShiftNASSettings
+from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
     GradualSettings,
@@ -141,6 +141,10 @@ for _row in (
            "children of all costs, more of those whose loss lags behind"),
     Method("prenas", f"{HERE}.prenas:PreNAS", PreNASSettings, "Wang et al., ICML 2023",
            "only the children of every cost that a zero-cost score prefers"),
+    Method("pada", f"{HERE}.pada:PADA", PADASettings, "Lu et al., CVPR 2023",
+           "candidates and rows of the data by the norms of their gradients"),
+    Method("few_shot", f"{HERE}.few_shot:FewShot", FewShotSettings, "Zhao et al., ICML 2021",
+           "one supernet, then one for every group of a block's candidates"),
     Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
            "hidden states are aligned with the average of random children", for_analysis=True),
     Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,

@@ -23,7 +23,7 @@ __all__ = [
 
 NotFinite = Literal["stop", "skip"]
 """What to do with an optimizer step that is not finite."""
-StateError = Literal["mse", "relative", "cosine"]
+StateError = Literal["cosine", "mse", "relative"]
 """Names in :data:`nni_magic.losses.state_errors.STATE_ERRORS`."""
 
 
@@ -114,8 +114,8 @@ class AlignmentSettings(SupernetSettings):
     alignment_weight
         λ, the weight of the alignment term.
     alignment_error
-        How a hidden state is compared with the target's: the paper's mean squared error ``mse``;
-        ``relative``, its share of the states' mean square; or ``cosine``, one minus the cosine.
+        How a hidden state is compared with the target's: ``cosine``, one minus the cosine; the
+        paper's mean squared error ``mse``; or ``relative``, its share of the states' mean square.
     align_every
         Align every so many of the layers that can be aligned by themselves: what other layers read
         and has one shape in all children, and so never the last layer. By default every fourth, or
@@ -132,7 +132,7 @@ class AlignmentSettings(SupernetSettings):
     """
 
     alignment_weight: float = 0.5
-    alignment_error: StateError = "mse"
+    alignment_error: StateError = "cosine"
     align_every: int | None = None
     aligned_layers: Sequence[int | str] | None = None
     mask_argument: str | None = MASK_ARGUMENT

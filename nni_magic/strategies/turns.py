@@ -215,7 +215,7 @@ class TurnRunner:
 
     def _log(self) -> None:
         if self._module.log_is_due:
-            self._module.log_dict(self._logged)
+            self._module.log_dict(self._logged, prog_bar=True)
 
 
 def _check_parts(turns: Sequence[Turn], batch: Any) -> None:

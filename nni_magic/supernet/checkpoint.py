@@ -15,6 +15,7 @@ from .. import __version__
 from ..children import samples
 from ..support.files import atomic_file
 from .conversion import to_supernet
+from .parted import with_parts_of
 from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [
@@ -259,12 +260,12 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     """
     checkpoint = read_checkpoint(path)
     check_space(checkpoint, space)
-    space = to_supernet(space)
     weights = {
         name.removeprefix(WEIGHTS): value
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(WEIGHTS)
     }
+    space = with_parts_of(to_supernet(space), weights)
     _check_weights(weights, space.state_dict())
     _take_precision(space, weights)
     space.load_state_dict(weights)

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 from .kinds import fits, in_words
 
 __all__ = [
-    "atomic_file", "check_record", "file_digest", "make_folder", "read_json", "read_record",
-    "replacing_folder", "write_json", "write_picture", "write_table",
+    "atomic_file", "check_record", "file_digest", "filled_folder", "make_folder", "read_json",
+    "read_record", "replacing_folder", "write_json", "write_picture", "write_table",
 ]  # fmt: skip
 
 
@@ -138,6 +138,19 @@ def make_folder(name: str, path: Path) -> Path:
             f"{name} is {str(path)!r}; accepted are folders to write into: {problem}"
         )
     return path
+
+
+@contextmanager
+def filled_folder(name: str, path: Path) -> Iterator[Path]:
+    """Make a folder as :func:`make_folder` does; if the block fails, no new one stays empty."""
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        yield make_folder(name, path)
+    except BaseException:
+        with suppress(OSError):  # it is not empty, or not there
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -15,6 +15,8 @@ from ..strategies.settings import SupernetSettings
 from ..support.errors import check_choice, check_count, check_number
 from ..support.kinds import check_kinds
 
+WARMUP_STEPS = 80
+"""The default of a warm-up where the training is long enough."""
 MOST_SEED = 2**32 - 1
 """The largest seed that Lightning takes."""
 MOST_AT_ONCE = 1024
@@ -52,7 +54,8 @@ class Training:
     learning_rate
         The peak of the learning rate; from there it falls to 0.
     warmup_steps
-        Optimizer steps until the learning rate is at its peak.
+        Optimizer steps until the learning rate is at its peak; by default 80, but at most a fifth
+        of the training's.
     weight_decay
         Weight decay of all parameters but biases and norms.
     """
@@ -63,16 +66,29 @@ class Training:
     batch_size: int = 32
     accumulate: int = 1
     learning_rate: float = 3e-3
-    warmup_steps: int = 80
+    warmup_steps: int | None = None
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("epochs", "epoch_steps", "batch_size", "accumulate"):
             check_count(name, getattr(self, name))
         check_count("seed", self.seed, at_least=0, at_most=MOST_SEED)
-        check_count("warmup_steps", self.warmup_steps, at_least=0)
+        if self.warmup_steps is not None:
+            check_count("warmup_steps", self.warmup_steps, at_least=0)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
+
+    def warmup_for(self, epochs: int) -> int:
+        """Optimizer steps of the warm-up in a training of so many epochs.
+
+        Examples
+        --------
+        >>> Training(epoch_steps=100).warmup_for(5), Training(epoch_steps=5).warmup_for(1)
+        (80, 1)
+        """
+        if self.warmup_steps is None:
+            return min(WARMUP_STEPS, epochs * self.epoch_steps // 5)
+        return self.warmup_steps
 
     def check_warmup(self, **epochs: int) -> None:
         """Make sure that the warm-up ends within a training of so many epochs.
@@ -83,7 +99,7 @@ class Training:
             If it does not, naming the setting that the epochs are given as.
         """
         [(name, n)] = epochs.items()
-        if self.warmup_steps > n * self.epoch_steps:
+        if self.warmup_for(n) > n * self.epoch_steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps}; accepted are 0 to {n * self.epoch_steps}, "
                 f"because {name} is {n} and epoch_steps {self.epoch_steps}"

@@ -14,7 +14,7 @@ from torch import nn
 
 from nni_magic.children.samples import candidates, digest, random_sample
 from nni_magic.export.pictures import COLOURS, draw_architecture
-from nni_magic.support.records import count_params
+from nni_magic.support.flops import count_params
 from tests.spaces import FlatSpace, MixedSpace, NestedSpace, SizedSpace, supernet
 
 MIXED = {"depth": 2, "op_1": "conv3", "op_2": "skip", "op_3": "conv1", "kernel": 5, "inputs": [0]}

@@ -33,6 +33,7 @@ def test_strategy_must_be_known_and_given():
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
+        (Search, {"search_by": "luck"}, "search_by is 'luck'; accepted are 'evolution', 'boos"),
         (Search, {"population": 3, "search_children": 2}, "population is 3; accepted are 1 to sea"),
         (Search, {"search_children": 0}, "search_children is 0; accepted are whole numbers of at"),
         (Shrinking, {"n_drop": -1}, "n_drop is -1; accepted are whole numbers of at least 0"),

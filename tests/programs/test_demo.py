@@ -202,6 +202,35 @@ def test_missing_experiment_is_named():
         demo.run(DemoSettings(experiment=Path("nowhere.yml")))
 
 
+WRONG = {
+    "trialCommand: epochs is 0; accepted": ("nni-magic train bert --epochs 0", {}),
+    "trialCommand: task is 'bart'; accepted": ("nni-magic train bart", {}),
+    "trialCommand: program is 'trian'; accepted": ("nni-magic trian bert", {}),
+    "searchSpace: strategy is 'sops'; accepted": (
+        "nni-magic train bert", {"strategy": {"_type": "choice", "_value": ["spos", "sops"]}}
+    ),
+    "searchSpace: setting is 'kk'; accepted": (
+        "nni-magic train bert --strategy spos", {"kk": {"_type": "choice", "_value": [1]}}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_settings_of_trials_are_refused_before_any_is_started(message, tmp_path, monkeypatch):
+    command, space = WRONG[message]
+    config = {"experimentWorkingDirectory": "runs", "maxTrialNumber": 4,
+              "trialCommand": command, "searchSpace": space}  # fmt: skip
+    (tmp_path / "wrong.yml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr(demo, "create", lambda *args: pytest.fail("it was started"))
+    with pytest.raises(ValueError, match=message):
+        demo.run(DemoSettings(experiment=tmp_path / "wrong.yml"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("nni_magic/programs/examples/*.yml")))
+def test_settings_of_examples_are_accepted(path):
+    demo.check_command(yaml.safe_load(path.read_text()))
+
+
 def test_example_is_written_into_the_users_folder_once(tmp_path, monkeypatch):
     started = []
 

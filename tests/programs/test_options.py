@@ -40,10 +40,11 @@ def test_every_setting_of_a_strategy_is_an_option_and_a_parameter(name):
     row, shared = METHODS[name], {field.name for field in fields(BertSettings)}
     texts = {"seed": "3", "metric": "val_loss", "mode": "min", "aligned_layers": "2 norm",
              "lazy": "true", "anchor": "{layer_1: ffn}", "mask_argument": "padding",
-             "anchor_gradient": "true", "not_finite": "skip"}  # fmt: skip
+             "anchor_gradient": "true", "not_finite": "skip", "split_label": "layer_1"}  # fmt: skip
     expected = {"metric": "val_loss", "mode": "min", "aligned_layers": (2, "norm"),
                 "lazy": True, "anchor": {"layer_1": "ffn"}, "mask_argument": "padding",
-                "anchor_gradient": True, "not_finite": "skip"}  # fmt: skip
+                "anchor_gradient": True, "not_finite": "skip",
+                "split_label": "layer_1"}  # fmt: skip
     for option in row.options:
         default = getattr(row.settings(), option)
         others = {int: 7, type(None): 7, bool: not default}  # for numbers, what is in all bounds

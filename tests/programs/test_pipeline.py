@@ -12,7 +12,7 @@ import nni_magic
 from nni_magic.children.samples import distance
 from nni_magic.export import FORMATS, export_child
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.programs import pipeline as programs_pipeline
+from nni_magic.programs import exporting
 from nni_magic.programs.pipeline import Stages, run_trial
 from nni_magic.programs.reports import pipeline_table
 from nni_magic.tasks.registry import TASKS
@@ -174,7 +174,7 @@ def test_stages_on_images_follow_each_other_to_the_final_table(
     formats, trial, tmp_path, monkeypatch
 ):
     export = partial(export_child, formats=formats)
-    monkeypatch.setattr(programs_pipeline, "export_child", export)
+    monkeypatch.setattr(exporting, "export_child", export)
     run_images(trial, tmp_path, stage="supernet")
     _, searched = run_images(trial, tmp_path, stage="search", generation=1)
     assert searched["children"] == 3

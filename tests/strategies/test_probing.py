@@ -12,6 +12,7 @@ from training import Watch, make, train
 from twins import Twins
 
 from nni_magic.samplers import UniformSampler
+from nni_magic.samplers.similarity import intrinsic_dimension
 from nni_magic.strategies.probing import BatchProbe
 from nni_magic.supernet.step import Turn
 
@@ -79,6 +80,32 @@ def test_saliency_changes_no_training():
     looked = run(Looking(seed=3, validation_batches=1))
     for a, b in zip(plain.parameters(), looked.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_gradient_is_that_of_every_weight_that_the_child_has():
+    child, found = probed(lambda probe, child: probe.gradient(child))[0]
+    net, _ = fresh()
+    set_path(net, child)
+    nn.functional.mse_loss(net(X[:4]), Y[:4]).backward()
+    for gradient, weight in zip(found, net.parameters(), strict=True):
+        assert (gradient is None) == (weight.grad is None)
+        assert gradient is None or torch.allclose(gradient, weight.grad)
+
+
+def test_dimensions_are_those_behind_every_block():
+    child, found = probed(lambda probe, child: probe.dimensions(child))[0]
+    net, _ = fresh()
+    set_path(net, child)
+    states, hidden = {}, X[:4]
+    for n, block in enumerate(net.blocks):
+        states[f"blocks.{n}"] = block(hidden)
+        hidden = torch.tanh(states[f"blocks.{n}"])
+    expected = {name: intrinsic_dimension(state) for name, state in states.items()}
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_epoch_is_the_trainers():
+    assert {epoch for _, epoch in probed(lambda probe, child: probe.epoch)} == {0}
 
 
 def test_batch_that_is_skipped_has_neither_loss_nor_saliency():

@@ -19,6 +19,7 @@ EXPECTED = {
     "fairnas": "FairNAS", "sandwich": "Sandwich", "alphanet": "AlphaNet",
     "attentive_nas": "AttentiveNAS", "multi_architecture": "MultiArchitecture",
     "delayed_shrinking": "DelayedShrinking", "shiftnas": "ShiftNAS", "prenas": "PreNAS",
+    "pada": "PADA", "few_shot": "FewShot",
     "average_alignment": "AverageAlignment", "percentile_anchor": "PercentileAnchor",
 }  # fmt: skip
 

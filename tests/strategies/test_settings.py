@@ -19,7 +19,8 @@ COMMON = {
 }  # fmt: skip
 WALK = {"k": 1, "lazy": False, "walks": 1}
 ALIGNED = {
-    "alignment_weight": 0.5, "alignment_error": "mse", "align_every": None, "aligned_layers": None,
+    "alignment_weight": 0.5, "alignment_error": "cosine", "align_every": None,
+    "aligned_layers": None,
     "mask_argument": "attention_mask", "warmup_epochs": None,
 }  # fmt: skip
 TURNS = {"turn_by_turn": False}
@@ -41,6 +42,11 @@ DEFAULTS = {
     "delayed_shrinking": {**COMMON, **SANDWICH, "delay": 0.5, "epsilon": 0.1, "rise": 0.1},
     "shiftnas": {**COMMON, "cost_groups": 8, "shift_temperature": 0.1},
     "prenas": {**COMMON, "cost_groups": 8, "scored_children": 1000, "pool_share": 0.1},
+    "pada": {**COMMON, "path_importance": True, "data_importance": True},
+    "few_shot": {
+        **COMMON, "parts": 2, "by": "order", "split_label": None, "split_after": 0.5,
+        "split_children": 4,
+    },
     "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},
     "percentile_anchor": {
         **COMMON, **ALIGNED, "percentile": 0, "tolerance": 10, "anchor_candidates": 100,

@@ -13,6 +13,7 @@ import pytest
 
 from nni_magic.support.files import (
     atomic_file,
+    filled_folder,
     read_json,
     replacing_folder,
     write_json,
@@ -28,6 +29,27 @@ def test_file_appears_only_at_the_end(tmp_path):
         assert not path.exists()
     assert path.read_bytes() == b"half"
     assert os.listdir(path.parent) == ["file"]
+
+
+def test_a_folder_that_nothing_was_written_into_goes_with_its_new_parents(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        filled_folder("output", tmp_path / "mine" / "a" / "b") as folder,
+    ):
+        assert folder.is_dir()
+        raise RuntimeError("stop")
+    assert os.listdir(tmp_path) == ["mine"]
+    assert os.listdir(tmp_path / "mine") == []
+
+
+def test_a_folder_stays_with_what_a_failure_has_left_in_it_or_if_it_was_there(tmp_path):
+    for path, name in ((tmp_path / "new", "kept"), (tmp_path, None)):
+        with pytest.raises(RuntimeError, match="stop"), filled_folder("output", path):
+            if name:
+                (path / name).write_text("half")
+            raise RuntimeError("stop")
+    assert os.listdir(tmp_path / "new") == ["kept"]
 
 
 def test_failure_leaves_nothing_and_keeps_the_old_file(tmp_path):

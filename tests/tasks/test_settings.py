@@ -30,6 +30,13 @@ def test_warm_up_may_take_the_whole_training():
         settings.check_warmup(retrain_epochs=1)
 
 
+def test_warm_up_adapts_to_the_training_unless_it_is_given():
+    settings = Training(epoch_steps=5)
+    settings.check_warmup(epochs=1)
+    assert [settings.warmup_for(epochs) for epochs in (1, 79, 80, 1000)] == [1, 79, 80, 80]
+    assert Training(epoch_steps=5, warmup_steps=3).warmup_for(1) == 3
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 0.0, -1.0, True, "fast", None])
 def test_learning_rate_is_a_finite_number_above_0(value):
     message = f"learning_rate is {value!r}; accepted are finite numbers above 0"

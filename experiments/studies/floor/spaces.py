@@ -39,7 +39,7 @@ from nni_magic.tasks.language.settings import BertSettings
 from nni_magic.tasks.vision.proxyless import Proxyless
 from nni_magic.tasks.vision.settings import ProxylessSettings
 
-__all__ = ["SMALL_SPACES", "PlainSpace", "SmallSpace"]
+__all__ = ["EPOCHS", "SMALL_SPACES", "PlainSpace", "SmallSpace"]
 
 EPOCHS = 10
 TRAIN_IMAGES = 1437

@@ -12,7 +12,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
 from experiments.studies.claims import claimed
-from experiments.studies.floor.spaces import SMALL_SPACES
+from experiments.studies.floor.spaces import EPOCHS, SMALL_SPACES
 from nni_magic.programs.options import typed_settings
 from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator
@@ -41,6 +41,11 @@ VARIANTS |= {
     f"magic_at_{error}": ("magic_at", {"alignment_error": error}) for error in ("mse", "cosine")
 }
 """... MAGIC-AT with two of them, ..."""
+VARIANTS |= {
+    f"{name}_late": (name, {"alignment_error": "cosine", "warmup_epochs": EPOCHS // 2})
+    for name in ("magic_a", "magic_at")
+}
+"""... both begun after half of the epochs in place of the third, ..."""
 VARIANTS |= {
     "magic_t_walks_4": ("magic_t", {"walks": 4}),
     "magic_at_cosine_walks_4": ("magic_at", {"alignment_error": "cosine", "walks": 4}),

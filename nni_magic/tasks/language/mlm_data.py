@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch.utils.data import Subset
 
-from ...support.errors import check_count, check_number
+from ...support.errors import check_count, check_number, naming
 from .corpus import Corpus, open_corpus
 from .masking import MaskedDataset, TokenDataset
 from .token_cache import check_max_length, check_rows, encode_documents, token_dtype, write_rows
@@ -174,7 +174,8 @@ class _Split:
 
     @cached_property
     def rule(self) -> Callable[[str], bool]:
-        return held_out_rule(self.corpus, self.held_out, self.seed)
+        with naming(f"corpus {self.corpus.name!r}"):
+            return held_out_rule(self.corpus, self.held_out, self.seed)
 
     def documents(self, *, held_out: bool) -> Iterable[str]:
         return (document for document in self.corpus if self.rule(document) == held_out)
@@ -207,7 +208,9 @@ def _token_files(
         if not path.exists():
             documents = split.documents(held_out=held_out)
             rows = encode_documents(documents, tokenizer, max_length, special)
-            n_rows = write_rows(path, rows, max_length, dtype)
+            _logger.info("Tokenizing corpus %r: %s documents.", split.corpus.name, name)
+            with naming(f"corpus {split.corpus.name!r}, {name} documents"):
+                n_rows = write_rows(path, rows, max_length, dtype)
             _logger.info("Wrote %d rows of %s tokens to %s.", n_rows, name, path)
         else:
             check_rows(path)

@@ -17,6 +17,7 @@ set of their own; a fifth of them, always the same, is theirs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ STATISTICS = {
     "imagefolder": Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ImageNet's
 }
 NAMES = tuple(STATISTICS)
+MIXED = 224
+"""Resolution of images of several sizes, in pixels, as ImageNet's are taken."""
+
+_logger = logging.getLogger(__name__)
 
 
 def prepare(
@@ -77,7 +82,8 @@ def prepare(
     cache, download
         See :func:`nni_magic.tasks.vision.sources.open_known`.
     resolution
-        Of the images, in pixels: by default the data set's own, and 224 for ``imagefolder``.
+        Of the images, in pixels: by default the data set's own, and for an ``imagefolder`` whose
+        training images are not all squares of one size, 224.
     held_out
         Share of the training set to search on.
     skip_unreadable
@@ -122,8 +128,7 @@ def _prepared(
     held_out: float,
     seed: int,
 ) -> ImageData:
-    own = train.images.shape[-1] if isinstance(train, MemoryImages) else 224
-    resolution = resolution or own
+    resolution = resolution or _own_resolution(train)
     left_out: list[str] = []
     if resolution <= SMALL:
         train, test = (_in_memory(source, resolution, left_out) for source in (train, test))
@@ -140,6 +145,16 @@ def _prepared(
         test=Images(test, np.arange(len(test.labels)), plain, statistics),
         left_out=tuple(left_out),
     )
+
+
+def _own_resolution(source: ImageSource) -> int:
+    if isinstance(source, MemoryImages):
+        return source.images.shape[-1]
+    assert isinstance(source, FolderImages)
+    if (own := source.own_resolution()) is None:
+        _logger.info("The images are not all squares of one size: resolution is %d", MIXED)
+        return MIXED
+    return own
 
 
 def stratified(labels: Tensor, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

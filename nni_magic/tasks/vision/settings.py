@@ -42,7 +42,8 @@ class ImageSettings(TaskSettings):
     download
         Download what is missing.
     resolution
-        Height and width of the images, in pixels; by default those of the data.
+        Height and width of the images, in pixels; by default those of the data, or 224 for a
+        folder whose images are not all squares of one size.
     held_out
         Share of the training set on which children are scored.
     skip_unreadable

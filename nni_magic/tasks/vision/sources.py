@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision import datasets
@@ -113,6 +114,20 @@ class FolderImages:
                 f"none of {len(indices)} images can be read, such as {self.names()[0]!r}"
             )
         return torch.stack(images), self.labels[torch.as_tensor(kept)]
+
+    def own_resolution(self) -> int | None:
+        """Height and width of all images, if they are squares of one size; only heads are read."""
+        sizes: set[tuple[int, int]] = set()
+        for path in self.paths:
+            try:
+                with Image.open(str(path)) as image:
+                    sizes.add(image.size)
+            except Exception:  # whether it is left out is decided when it is read
+                continue
+            if len(sizes) > 1:
+                return None
+        [(width, height)] = sizes or {(0, 0)}
+        return width if width == height and width else None
 
     def names(self) -> list[str]:
         """Paths of the images that could not be read so far."""

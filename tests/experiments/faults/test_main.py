@@ -45,6 +45,17 @@ def test_record_holds_every_fault(one, tmp_path, capsys):
     assert not told.folder.exists()
 
 
+def test_what_was_found_is_kept_where_a_later_part_fails(one, tmp_path, monkeypatch):
+    def fails(told):
+        raise OSError("no more disk")
+
+    monkeypatch.setitem(campaign.PARTS, "two", Part("two", "fails", fails))
+    with pytest.raises(OSError, match="no more disk"):
+        main(["--output", str(tmp_path), "--hardware", "x"])
+    [record] = tmp_path.glob("faults_x_*.json")
+    assert [*json.loads(record.read_text())["tried"]] == ["one"]
+
+
 def test_short_campaign_writes_no_record_and_folder_is_kept(one, tmp_path):
     folder = tmp_path / "runs"
     assert main(["--short", "--output", str(tmp_path), "--folder", str(folder)]) == 1

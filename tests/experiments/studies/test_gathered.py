@@ -85,6 +85,6 @@ def test_json_has_the_names_that_reports_have_always_had(tmp_path, corpus):
     assert record["children"][1] == {
         "number": 1, "sample": study.children[1], "params": file["params"],
         "flops": file["flops"], "truth": {"0": pytest.approx(truth[1])},
-        "val_accuracy": {"0": 0.1}, "cpu_seconds": {"0": 1.0},
+        "val_accuracy": {"0": 0.1}, "cpu_seconds": {"0": 1.0}, "zero_cost": {},
     }  # fmt: skip
     assert record["supernets"]["spos"]["1"] == read_json(study.supernet_file("spos", 1))

@@ -79,6 +79,17 @@ def test_files_of_every_suffix_hold_the_same_documents(tmp_path):
         assert list(corpus) == expected  # and again
 
 
+@pytest.mark.parametrize(("suffix", "opener"), [(".txt", open), (".txt.gz", gzip.open)])
+def test_a_byte_order_mark_is_no_text_and_is_another_corpus(tmp_path, suffix, opener):
+    path, digests = tmp_path / f"a{suffix}", []
+    for encoding in ("utf-8", "utf-8-sig"):
+        with opener(path, "wt", encoding=encoding) as file:
+            file.write("one document")
+        assert list(open_corpus(path)) == ["one document"]
+        digests.append(open_corpus(path).digest)
+    assert digests[0] != digests[1]  # tokens that were kept before had the mark in them
+
+
 def test_folder_is_searched_in_order_and_other_files_are_left(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "two.txt").write_text("two")

@@ -192,8 +192,16 @@ def test_negative_seed():
 
 @pytest.mark.parametrize("documents", [["only one"], ["the same"] * 5])
 def test_corpus_too_small_to_split(documents):
-    with pytest.raises(ValueError, match=r"1 different document.*at least 2 are needed"):
+    with pytest.raises(ValueError, match=r"corpus .*1 different document.*at least 2 are needed"):
         held_out_rule(documents, 0.5, 0)
+
+
+def test_documents_without_tokens_are_those_of_a_corpus_that_is_named(tmp_path):
+    for name, text in (("a", "x"), ("b", "y")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    match = r"corpus '.*', train documents: no document has 4 tokens or more"
+    with pytest.raises(ValueError, match=match):
+        prepare(tmp_path, tmp_path / "cache", 300, 32)
 
 
 def test_corpus_without_documents(tmp_path):

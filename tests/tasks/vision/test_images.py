@@ -108,7 +108,18 @@ def test_large_folder_is_cropped_to_the_resolution(folder):
     assert torch.equal(plain, data.test[0][0])
 
 
-def test_default_resolution_of_a_folder_is_that_of_imagenet(folder):
+def test_default_resolution_of_a_folder_is_that_of_its_square_images(folder):
+    for path in folder.rglob("*.png"):
+        Image.open(path).resize((32, 32)).save(path)
+    (folder / "train" / "a" / "2.png").write_text("no image")
+    data = prepare("imagefolder", root=folder, held_out=0.3, skip_unreadable=True)
+    assert (data.resolution, data.validation[0][0].shape) == (32, (3, 32, 32))
+
+
+@pytest.mark.parametrize("size", [(40, 30), (32, 32)])
+def test_default_resolution_of_other_folders_is_that_of_imagenet(folder, size):
+    path = folder / "train" / "b" / "5.png"
+    Image.open(path).resize(size).save(path)
     data = prepare("imagefolder", root=folder, held_out=0.25)
     assert data.validation[0][0].shape == (3, 224, 224)
 

@@ -1,0 +1,45 @@
+"""Rankings by size and by scores before training."""
+
+import numpy as np
+import pytest
+
+from experiments.studies.gathered import Child
+from experiments.studies.ranking.trivial import trivial_scores
+from nni_magic.analysis.ranking import rank
+
+SAMPLES = [{"a": "conv", "b": "skip"}, {"a": "conv", "b": "conv"}, {"a": "skip", "b": "skip"}]
+
+
+def children(*zero_cost):
+    return [
+        Child(n, sample, params=10 * n, flops=5 - n, zero_cost=own)
+        for n, (sample, own) in enumerate(zip(SAMPLES, zero_cost, strict=True))
+    ]
+
+
+def test_sizes_rank_in_both_directions_and_depth_where_blocks_are_left_out():
+    found = trivial_scores(children({}, {}, {}), ["skip"])
+    assert {name: scores.tolist() for name, scores in found.items()} == {
+        "fewest params": [0, 10, 20], "most params": [0, -10, -20],
+        "fewest flops": [5, 4, 3], "most flops": [-5, -4, -3],
+        "fewest blocks": [1, 2, 0], "most blocks": [-1, -2, 0],
+    }  # fmt: skip
+    assert not any("blocks" in name for name in trivial_scores(children({}, {}, {}), []))
+
+
+def test_largest_zero_cost_score_ranks_first():
+    found = trivial_scores(children({"snip": 3.0}, {"snip": 1.0}, {"snip": 2.0}), [])
+    assert found["most snip"].tolist() == [-3.0, -1.0, -2.0]
+    assert "fewest snip" not in found
+    ranked = rank([0.1, 0.5, 0.3], found["most snip"], top_k=[1])
+    assert ranked.kendall_tau == 1
+    assert -1 <= ranked.tau_interval[0] <= ranked.tau_interval[1] <= 1
+
+
+@pytest.mark.parametrize("zero_cost", [
+    ({"snip": 3.0}, {}, {"snip": 2.0}), ({"snip": 2.0}, {"snip": 2.0}, {"snip": 2.0}),
+])  # fmt: skip
+def test_scores_that_some_lack_or_all_share_are_no_ranking(zero_cost):
+    found = trivial_scores(children(*zero_cost), [])
+    assert not any("snip" in name for name in found)
+    assert all(np.isfinite(scores).all() for scores in found.values())
