@@ -154,9 +154,12 @@ class Distillation(LossTerm):
 
     def begin(self, module: TrainingSupernet) -> None:
         self._mask = PaddingMask(module.model, self.mask_argument)
+        self._taught: Step | None = None
 
     def __call__(self, step: Step, turn: Turn) -> Tensor | None:
         """The term of a turn, averaged over the model's calls: a scalar in float32.
+
+        Where the evaluator skips the batch for the teacher, no child learns from it.
 
         Raises
         ------
@@ -164,6 +167,10 @@ class Distillation(LossTerm):
             If the training step does not call the model, or calls it for one child more often than
             for another, or the model's outputs are no logits.
         """
+        if turn is step.turns[0]:
+            self._taught = step
+        if self._taught is not step:  # the first calls are another child's
+            return None
         teacher, calls = step.calls[0], step.calls[-1]
         if not calls or len(calls) != len(teacher):
             raise ValueError(

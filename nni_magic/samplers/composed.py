@@ -33,6 +33,11 @@ class ComposedSampler(Sampler):
     ----------
     inner : Sampler
         That sampler, with the same seed.
+
+    Raises
+    ------
+    ValueError
+        If the other sampler chooses all children of a step together, which would be lost here.
     """
 
     def __init__(
@@ -44,6 +49,11 @@ class ComposedSampler(Sampler):
         order: MakeSampler = UniformSampler,
     ) -> None:
         self.inner = order(space, seed=seed, filter=filter)
+        if type(self.inner).turns is not Sampler.turns:
+            raise ValueError(
+                f"order makes a {type(self.inner).__name__}, which chooses the children of a whole "
+                "step; accepted are samplers that give one child after another"
+            )
         self.watches_gradients = self.inner.watches_gradients
         self.watches_losses = self.inner.watches_losses
         super().__init__(space, seed=seed, filter=filter)

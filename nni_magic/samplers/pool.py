@@ -32,13 +32,16 @@ def best_of_groups(
 ) -> list[Sample]:
     """Give the best share of the children of every group, one at least, best first.
 
+    Children whose score is not finite are left out: they cannot be compared.
+
     Examples
     --------
     >>> best_of_groups([{"a": 0}, {"a": 1}, {"a": 2}], [1.0, 3.0, 2.0], [0, 0, 1], 0.5)
     [{'a': 1}, {'a': 2}]
     """
     members: dict[int, list[int]] = defaultdict(list)
-    for i in sorted(range(len(children)), key=lambda i: -scores[i]):
+    known = [i for i, score in enumerate(scores) if math.isfinite(score)]
+    for i in sorted(known, key=lambda i: -scores[i]):
         members[groups[i]].append(i)
     return [
         children[i]
@@ -111,7 +114,7 @@ class PoolSampler(UniformSampler):
         return [Turn(self.next())]
 
     def _chosen(self, probe: Probe) -> list[Sample] | None:
-        """Choose the pool; not on a batch that the evaluator skips."""
+        """Choose the pool; not on a batch that the evaluator skips, or that gives no score."""
         found: dict[str, Sample] = {}
         for _ in range(10 * self.n_scored):
             child = self.next()
@@ -124,7 +127,7 @@ class PoolSampler(UniformSampler):
         scores = [probe.saliency(child) for child in children]
         pool = best_of_groups(children, scores, list(map(self.groups.of, children)), self.share)
         _logger.info("Of %d children scored %d make the pool", len(children), len(pool))
-        return pool
+        return pool or None
 
     def state_dict(self) -> dict[str, Any]:
         pool = None if self.children is None else list(map(dict, self.children))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,9 +139,11 @@ class ShiftedSampler(UniformSampler):
         return self.draw(self.candidates) if child is None else child
 
     def tell(self, step: Step) -> None:
-        """Learn the losses of the children that were trained."""
+        """Learn the losses of the children that were trained; finite ones, as others stay."""
         for turn, loss in zip(step.turns, step.losses, strict=False):  # fewer: skipped batches
             group, value = self.groups.of(turn.child), float(loss)
+            if not math.isfinite(value):  # the step is left out when its last batch is over
+                continue
             self.losses[group] = MOMENTUM * self.losses.get(group, value) + (1 - MOMENTUM) * value
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from lightning_utilities.core.apply_func import apply_to_collection
 from nni.mutable import Sample
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from .hidden_states import Call
 
@@ -115,7 +117,8 @@ def count_rows(batch: Any) -> int:
     Raises
     ------
     ValueError
-        If there is none, or they have different ones.
+        If there is none, or they have different ones; or if something has a value for every row
+        and is no tensor, such as a list of names, as it would stay whole.
     """
     sizes = set[int]()
     apply_to_collection(batch, Tensor, lambda t: sizes.update(t.shape[:1]))
@@ -124,7 +127,24 @@ def count_rows(batch: Any) -> int:
             f"the first dimensions of the batch's tensors are {sorted(sizes)}; accepted is one, of "
             "its rows, so that it can be cut into parts"
         )
-    return sizes.pop()
+    n_rows = sizes.pop()
+    for leaf in tree_leaves(batch, is_leaf=_is_plain):
+        if _is_plain(leaf) and len(leaf) == n_rows:
+            raise ValueError(
+                f"the batch has a {type(leaf).__name__} of {n_rows} values, as many as its tensors "
+                "have rows; accepted are tensors, so that it can be cut into parts"
+            )
+    return n_rows
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether something is an array of numpy's, or a list of what are no tensors."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(one, (str, bytes, int, float)) for one in value
+    )
+
 
 
 def rows_of(batch: Any, rows: slice | None) -> Any:

@@ -99,7 +99,21 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Give a new folder that takes the place of ``target`` when the block has succeeded."""
+    """Give a new folder that takes the place of ``target`` when the block has succeeded.
+
+    Where ``target`` is a link the folder that it leads to is replaced, and the link stays.
+
+    Raises
+    ------
+    ValueError
+        If it is the folder that this process works in.
+    """
+    target = target.resolve()
+    if target == Path.cwd():
+        raise ValueError(
+            f"target is {str(target)!r}, where this process works; accepted are other folders, as "
+            "the folder is replaced"
+        )
     new, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
     for leftover in (new, old):  # of a writer that was killed
         shutil.rmtree(leftover, ignore_errors=True)

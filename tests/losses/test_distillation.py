@@ -173,3 +173,16 @@ def test_steps_that_call_the_model_differently_are_refused():
 def test_mask_argument_that_the_model_does_not_have_is_refused():
     with pytest.raises(ValueError, match="mask_argument is 'padding'; accepted are the arguments"):
         term(mask_argument="padding")
+
+
+def test_no_child_learns_from_another_where_the_evaluator_skips_the_teacher():
+    """The first calls of a step are then those of the smallest child."""
+    distillation, turns = term(), [Turn({"a": n}) for n in range(3)]
+    before = step_of(logits(0, 3, 4), logits(1, 3, 4))
+    before.turns = turns[:2]
+    for n, turn in enumerate(before.turns, 1):
+        distillation(Step(before.turns, calls=before.calls[:n]), turn)
+    skipped = Step(turns, calls=step_of(logits(1, 3, 4)).calls)
+    assert distillation(skipped, turns[1]) is None
+    skipped.calls += step_of(logits(2, 3, 4)).calls
+    assert distillation(skipped, turns[2]) is None

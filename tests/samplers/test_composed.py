@@ -9,6 +9,7 @@ from walks import differing, flat, walk
 
 from nni_magic.samplers import GradualSampler, UniformSampler
 from nni_magic.samplers.composed import ComposedSampler
+from nni_magic.samplers.fair import FairSampler
 from nni_magic.supernet.step import Step, Turn
 
 
@@ -67,3 +68,9 @@ def test_other_sampler_is_told_and_may_watch_gradients():
     sampler.tell(step)
     assert sampler.watches_gradients
     assert sampler.inner.told is step
+
+
+def test_order_that_chooses_the_children_of_a_whole_step_is_refused():
+    """One by one FairNAS's children are plain uniform ones."""
+    with pytest.raises(ValueError, match="order makes a FairSampler, which chooses the children "):
+        Pairs(FlatSpace(), seed=0, order=FairSampler)

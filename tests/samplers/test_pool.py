@@ -57,6 +57,18 @@ def test_every_group_keeps_one_at_least():
     assert found == [{"a": 0}, {"a": 3}, {"a": 4}]
 
 
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_children_whose_score_is_not_finite_are_left_out(score):
+    children = [{"a": n} for n in range(5)]
+    assert best_of_groups(children, [1.0, score, 5.0, 3.0, score], [0, 0, 0, 0, 1], 0.5) == [
+        {"a": 2}, {"a": 3}
+    ]  # fmt: skip
+    sampler, overflown = pool_of(n_scored=50), Scores()
+    overflown.saliency = lambda child: math.inf
+    sampler.turns(overflown)
+    assert sampler.children is None
+
+
 def test_filter_holds_for_the_pool():
     sampler = pool_of(filter=lambda sample: sample["block_1"] == "skip", n_scored=50)
     sampler.turns(Scores())

@@ -1,5 +1,6 @@
 """Groups by cost that are drawn by how far they lag."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -75,6 +76,16 @@ def test_losses_are_means_with_momentum_by_group():
     sampler.tell(Step([Turn(small)]))  # a batch that was skipped
     assert sampler.losses == {0: pytest.approx(MOMENTUM * 2 + (1 - MOMENTUM) * 4), 4: 1.0}
     assert sampler.watches_losses
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_loss_that_is_not_finite_is_not_learnt(loss):
+    """It is told where the step is left out only when the later batches of it are over."""
+    sampler = sampler_of(n_groups=5)
+    child = sampler.next()
+    for value in (2.0, loss):
+        sampler.tell(Step([Turn(child)], losses=[torch.tensor(value)]))
+    assert sampler.losses == {sampler.groups.of(child): 2.0}
 
 
 def test_groups_without_valid_children_have_no_part():

@@ -1,6 +1,7 @@
 """The sandwich rule: a step against the same step by hand, alone and with an alignment."""
 
 import copy
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from regressions import Headed, assert_same_weights, regression, run
+from regressions import Headed, assert_same_weights, fresh, regression, run
 from sandwiches import by_hand
 from spaces import ConvSpace, FlatSpace
 from torch import nn
@@ -49,6 +50,24 @@ def test_students_see_what_their_teacher_sees():
     assert len(seen) == 4 * 3
     for n in range(0, 12, 3):
         assert torch.equal(seen[n], seen[n + 1]) and torch.equal(seen[n], seen[n + 2])
+
+
+@pytest.mark.parametrize("turn_by_turn", [False, True])
+def test_step_whose_teacher_is_skipped_trains_no_child(turn_by_turn):
+    """The evaluator skips the batch for the largest child alone; the smallest is no teacher."""
+
+    class Skipping(Watch):
+        def on_train_start(self, trainer, module):
+            step, n_calls = module.training_module.training_step, itertools.count()
+            module.training_module.training_step = lambda batch, batch_idx: (
+                step(batch, batch_idx) if next(n_calls) % 3 else None
+            )
+
+        def on_train_batch_end(self, *args):
+            """There is no loss to note."""
+
+    space = run(make("sandwich", turn_by_turn=turn_by_turn), Skipping(), Headed)
+    assert_same_weights(space, fresh(Headed)[0], 0)
 
 
 def test_space_whose_children_all_cost_the_same_is_refused_at_the_start():

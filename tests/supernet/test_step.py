@@ -3,6 +3,7 @@
 from collections import namedtuple
 from dataclasses import FrozenInstanceError, dataclass
 
+import numpy as np
 import pytest
 import torch
 
@@ -106,3 +107,14 @@ def test_batch_whose_rows_cannot_be_counted_is_refused(batch, sizes):
     message = f"first dimensions of the batch's tensors are {sizes}; accepted is one, of its rows"
     with pytest.raises(ValueError, match=message):
         count_rows(batch)
+
+
+@pytest.mark.parametrize(
+    ("by_row", "kind"),
+    [(list("abcd"), "list"), ((1, 2, 3, 4), "tuple"), (np.arange(4), "ndarray")],
+)
+def test_values_of_rows_that_are_no_tensor_are_refused_as_they_would_stay_whole(by_row, kind):
+    batch = {"ids": torch.zeros(4, 2), "more": [by_row]}
+    with pytest.raises(ValueError, match=f"the batch has a {kind} of 4 values, as many as its "):
+        count_rows(batch)
+    assert count_rows({**batch, "ids": torch.zeros(3, 2)}) == 3

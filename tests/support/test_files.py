@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -221,6 +222,24 @@ def test_a_folder_appears_whole_and_takes_the_place_of_the_old_one(tmp_path):
             assert not (target / content).exists()
         assert [path.name for path in target.iterdir()] == [content]
         assert list(tmp_path.iterdir()) == [target]
+
+
+def test_link_to_a_folder_stays_and_the_folder_is_replaced(tmp_path):
+    folder, link = tmp_path / "disk" / "folder", tmp_path / "link"
+    folder.mkdir(parents=True)
+    link.symlink_to(folder)
+    for content in ("first", "second"):
+        with replacing_folder(link) as new:
+            (new / content).write_text(content)
+        assert [path.name for path in folder.iterdir()] == [content]
+    assert link.is_symlink() and list(folder.parent.iterdir()) == [folder]
+    assert sorted(tmp_path.iterdir()) == [folder.parent, link]
+
+
+def test_folder_that_the_process_works_in_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="where this process works"), replacing_folder(Path(".")):
+        raise AssertionError("not reached")
 
 
 def test_a_folder_that_is_not_finished_leaves_the_old_one(tmp_path):
