@@ -102,3 +102,10 @@ def test_training_gives_curves_and_child():
     assert len(run["epochs"]["entropy"]) == 2
     assert run["epochs"]["entropy"][-1] < run["epochs"]["entropy"][0] < np.log(5)
     assert 0 < run["child"] <= 1
+
+
+def test_committed_records_are_those_of_the_plan():
+    experiments = PLANS[0].parents[2]
+    plan = Plan.read(experiments / "plans" / "mixtures" / "chain.yml")
+    runs = read_runs(plan, experiments / "records" / "mixtures_chain")
+    assert {name: len(found) for name, found in runs.items()} == dict.fromkeys(plan.variants, 5)
