@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from nni.nas.execution import SequentialExecutionEngine
@@ -19,59 +19,69 @@ from nni_magic.search import ChildEvaluator
 from nni_magic.strategies.registry import method
 from nni_magic.support.files import read_record, write_json
 
-__all__ = ["VARIANTS", "read_scores", "train_missing"]
+__all__ = ["VARIANTS", "Variant", "read_scores", "train_missing"]
 
 _logger = logging.getLogger(__name__)
 
 N_CHILDREN = 20
 CHILDREN_SEED = 12345
 
-Variant = tuple[str, Mapping[str, Any]]
 
-VARIANTS: dict[str, Variant] = {"spos": ("spos", {}), "magic_t": ("magic_t", {})}
-"""Strategy and settings by the name of a row: the methods without alignment, ..."""
-VARIANTS |= {
-    f"magic_a_{error}{'_gradient' * gradient}": (
-        "magic_a", {"alignment_error": error, "anchor_gradient": gradient},
-    )
-    for error in ("mse", "relative", "cosine") for gradient in (False, True)
-}  # fmt: skip
-"""... MAGIC-A with each error of hidden states, with and without gradient for the anchor, ..."""
-VARIANTS |= {
-    f"magic_at_{error}": ("magic_at", {"alignment_error": error}) for error in ("mse", "cosine")
+class Variant(NamedTuple):
+    """A strategy with settings of its own, and for how many seeds it is trained."""
+
+    strategy: str
+    settings: Mapping[str, Any]
+    seeds: int = 5
+
+
+GRADIENT = {"anchor_gradient": True}
+LATE = {"warmup_epochs": EPOCHS // 2}
+COSINE = {"alignment_error": "cosine"}
+
+VARIANTS: dict[str, Variant] = {
+    # The baseline, and the walk of MAGIC-T; four walks in turn tell what its memory does.
+    "spos": Variant("spos", {}),
+    "magic_t": Variant("magic_t", {}),
+    "magic_t_walks_4": Variant("magic_t", {"walks": 4}),
+    # Both errors of hidden states; and alignment that begins after half of the epochs, not a third.
+    "magic_a_mse": Variant("magic_a", {"alignment_error": "mse"}),
+    "magic_a_cosine": Variant("magic_a", COSINE),
+    "magic_a_late": Variant("magic_a", COSINE | LATE),
+    "magic_at_mse": Variant("magic_at", {"alignment_error": "mse"}),
+    "magic_at_cosine": Variant("magic_at", COSINE),
+    "magic_at_late": Variant("magic_at", COSINE | LATE),
+    "magic_at_walks_4": Variant("magic_at", COSINE | {"walks": 4}),
+    # A gradient for the anchor, too, and the third error, which need no more seeds to be left.
+    "magic_a_mse_gradient": Variant("magic_a", GRADIENT | {"alignment_error": "mse"}, seeds=2),
+    "magic_a_cosine_gradient": Variant("magic_a", GRADIENT | COSINE, seeds=2),
+    "magic_a_relative": Variant("magic_a", {"alignment_error": "relative"}, seeds=1),
+    "magic_a_relative_gradient": Variant(
+        "magic_a", GRADIENT | {"alignment_error": "relative"}, seeds=1
+    ),
 }
-"""... MAGIC-AT with two of them, ..."""
-VARIANTS |= {
-    f"{name}_late": (name, {"alignment_error": "cosine", "warmup_epochs": EPOCHS // 2})
-    for name in ("magic_a", "magic_at")
-}
-"""... both begun after half of the epochs in place of the third, ..."""
-VARIANTS |= {
-    "magic_t_walks_4": ("magic_t", {"walks": 4}),
-    "magic_at_cosine_walks_4": ("magic_at", {"alignment_error": "cosine", "walks": 4}),
-}
-"""... and four walks in turn, to tell the harm of a walk's memory from that of alignment."""
+"""What is compared, by the names of the rows."""
 
 
 def train_missing(runs: Path, variants: Mapping[str, Variant], seeds: range) -> None:
     """Train and score all that is not there yet, and is claimed by no other process."""
     for seed in seeds:
         for space in SMALL_SPACES:
-            for name, (strategy, settings) in variants.items():
+            for name, variant in variants.items():
                 path = _file(runs, space, name, seed)
                 with claimed(path) as mine:
-                    if mine and not path.exists():
-                        write_json(path, train(space, strategy, settings, seed))
+                    if mine and not path.exists() and seed < variant.seeds:
+                        write_json(path, train(space, variant, seed))
                         _logger.info("%s", path)
 
 
-def train(space: str, strategy: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def train(space: str, variant: Variant, seed: int) -> dict[str, Any]:
     """Train a supernet; gives the scores of the children."""
     small = SMALL_SPACES[space]
     pl.seed_everything(seed, verbose=False)
     model, evaluator = small.make_space(), small.make_evaluator(seed)
-    chosen = method(strategy)
-    options = {"seed": seed, "metric": small.metric, "mode": small.mode, **settings}
+    chosen = method(variant.strategy)
+    options = {"seed": seed, "metric": small.metric, "mode": small.mode, **variant.settings}
     one_shot = chosen.load()(**vars(typed_settings(chosen.settings, options)))
     one_shot(RawFormatModelSpace.from_model(model, evaluator), SequentialExecutionEngine())
     supernet = one_shot.supernet
@@ -80,8 +90,10 @@ def train(space: str, strategy: str, settings: Mapping[str, Any], seed: int) -> 
         supernet, small.make_evaluator(seed), metric=small.metric, mode=small.mode
     )
     children = [draw.next() for _ in range(N_CHILDREN)]
-    return {"space": space, "strategy": strategy, "settings": dict(settings), "seed": seed,
-            "metric": small.metric, "scores": evaluate(children)}  # fmt: skip
+    return {
+        "space": space, "strategy": variant.strategy, "settings": dict(variant.settings),
+        "seed": seed, "metric": small.metric, "scores": evaluate(children),
+    }  # fmt: skip
 
 
 def read_scores(runs: Path, space: str, name: str, seeds: range) -> dict[int, list[float]]:
