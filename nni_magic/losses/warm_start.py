@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..supernet.epochs import epochs_left
@@ -50,11 +51,11 @@ class WarmStart:
 
 
 def share_of(epochs: float) -> int:
-    """Epochs of a warm start: the paper's three, but at most a third of the training's.
+    """Epochs of a warm start: half of the training's; the paper's three, if it has no known end.
 
     Examples
     --------
-    >>> share_of(100), share_of(9), share_of(5), share_of(3), share_of(2), share_of(float("inf"))
-    (3, 3, 1, 1, 0, 3)
+    >>> share_of(100), share_of(5), share_of(2), share_of(1), share_of(float("inf"))
+    (50, 2, 1, 0, 3)
     """
-    return int(min(9, epochs) // 3)
+    return int(epochs // 2) if math.isfinite(epochs) else 3

@@ -140,8 +140,8 @@ class AlignmentSettings(SupernetSettings):
         Argument of the model's ``forward`` that holds the padding mask, nonzero where real. The
         model need not have the default one.
     warmup_epochs
-        Epochs on the prediction loss alone before children are aligned. By default 3, but at most a
-        third of the training's.
+        Epochs on the prediction loss alone before children are aligned, by default half of all:
+        alignment that begins before the loss has left that of a guess may keep it there.
     """
 
     alignment_weight: float = 0.5

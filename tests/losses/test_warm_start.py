@@ -15,15 +15,15 @@ def trainer(epochs, current=0, steps=-1, fast=False):
 
 
 @pytest.mark.parametrize(("epochs", "warm"), [
-    (1, 0), (2, 0), (3, 1), (5, 1), (6, 2), (8, 2), (9, 3), (10, 3), (150, 3), (-1, 3),
+    (1, 0), (2, 1), (3, 1), (5, 2), (6, 3), (10, 5), (150, 75), (-1, 3),
 ])  # fmt: skip
-def test_warm_start_is_three_epochs_and_at_most_a_third(epochs, warm):
+def test_warm_start_is_half_of_the_training_or_three_epochs_without_an_end(epochs, warm):
     assert WarmStart(None).begin(trainer(epochs)) == warm
 
 
 def test_steps_that_end_the_training_count_as_epochs():
-    assert WarmStart(None).begin(trainer(-1, steps=35)) == 1
-    assert share_of(4) == 1
+    assert WarmStart(None).begin(trainer(-1, steps=35)) == 2
+    assert share_of(4) == 2
 
 
 def test_given_epochs_are_taken():

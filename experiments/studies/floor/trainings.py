@@ -35,30 +35,31 @@ class Variant(NamedTuple):
     seeds: int = 5
 
 
+MSE = {"alignment_error": "mse", "warmup_epochs": 3}
+COSINE = {"alignment_error": "cosine", "warmup_epochs": 3}
+RELATIVE = {"alignment_error": "relative", "warmup_epochs": 3}
+LATE = {"alignment_error": "cosine", "warmup_epochs": EPOCHS // 2}
 GRADIENT = {"anchor_gradient": True}
-LATE = {"warmup_epochs": EPOCHS // 2}
-COSINE = {"alignment_error": "cosine"}
 
 VARIANTS: dict[str, Variant] = {
     # The baseline, and the walk of MAGIC-T; four walks in turn tell what its memory does.
     "spos": Variant("spos", {}),
     "magic_t": Variant("magic_t", {}),
     "magic_t_walks_4": Variant("magic_t", {"walks": 4}),
-    # Both errors of hidden states; and alignment that begins after half of the epochs, not a third.
-    "magic_a_mse": Variant("magic_a", {"alignment_error": "mse"}),
+    # Both errors of hidden states; and alignment that begins after half of the epochs, in place of
+    # three, as it does by default.
+    "magic_a_mse": Variant("magic_a", MSE),
     "magic_a_cosine": Variant("magic_a", COSINE),
-    "magic_a_late": Variant("magic_a", COSINE | LATE),
-    "magic_at_mse": Variant("magic_at", {"alignment_error": "mse"}),
+    "magic_a_late": Variant("magic_a", LATE),
+    "magic_at_mse": Variant("magic_at", MSE),
     "magic_at_cosine": Variant("magic_at", COSINE),
-    "magic_at_late": Variant("magic_at", COSINE | LATE),
+    "magic_at_late": Variant("magic_at", LATE),
     "magic_at_walks_4": Variant("magic_at", COSINE | {"walks": 4}),
     # A gradient for the anchor, too, and the third error, which need no more seeds to be left.
-    "magic_a_mse_gradient": Variant("magic_a", GRADIENT | {"alignment_error": "mse"}, seeds=2),
-    "magic_a_cosine_gradient": Variant("magic_a", GRADIENT | COSINE, seeds=2),
-    "magic_a_relative": Variant("magic_a", {"alignment_error": "relative"}, seeds=1),
-    "magic_a_relative_gradient": Variant(
-        "magic_a", GRADIENT | {"alignment_error": "relative"}, seeds=1
-    ),
+    "magic_a_mse_gradient": Variant("magic_a", MSE | GRADIENT, seeds=2),
+    "magic_a_cosine_gradient": Variant("magic_a", COSINE | GRADIENT, seeds=2),
+    "magic_a_relative": Variant("magic_a", RELATIVE, seeds=1),
+    "magic_a_relative_gradient": Variant("magic_a", RELATIVE | GRADIENT, seeds=1),
 }
 """What is compared, by the names of the rows."""
 
