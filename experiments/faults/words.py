@@ -18,7 +18,10 @@ WORDS = [
     "", " ", "x", "-1", "0", "1", "1.5", "nan", "inf", "-inf", "1e999", "null", "true", "[]", "{}",
     "[1]", "{a: 1}", "'", "[", "{", "-", "--", "10" * 20, "0%", "!!python/name:os.system", "1,",
 ]  # fmt: skip
-NEEDED = {"checkpoint": "a.ckpt", "child": "a.json", "output": "out", "strategy": "magic_at"}
+NEEDED = {
+    "checkpoint": "a.ckpt", "child": "a.json", "output": "out", "strategy": "magic_at",
+    "model": "model", "data": "data",
+}  # fmt: skip
 LINES: list[tuple[Program, Task | None]] = [
     (program, task)
     for program in PROGRAMS.values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from nni.mutable import Sample
@@ -42,6 +41,6 @@ class Probe(Protocol):
         """Gradient of a child's loss for every weight of the supernet that it has."""
         ...
 
-    def dimensions(self, child: Sample) -> Mapping[str, float]:
+    def dimensions(self, child: Sample) -> dict[str, float]:
         """Mean local intrinsic dimension behind every module that chooses, by its name."""
         ...

@@ -5,7 +5,7 @@ import pytest
 from nni_magic.manager.schedule import Schedule, pipeline_steps
 from nni_magic.manager.stages import Task
 
-SUPERNET = Task(stage="supernet")
+SUPERNET = Task(stage="supernet", baselines=["bert"])
 FIRST, SECOND = (Task(stage="search", generation=g) for g in (1, 2))
 BEST, BERT = Task(stage="retrain", rank=1), Task(stage="retrain", baseline="bert")
 

@@ -24,8 +24,8 @@ def test_settings_of_the_strategy_are_what_is_given_and_the_tasks():
 
 
 def test_strategy_must_be_known_and_given():
-    with pytest.raises(ValueError, match="strategy is 'darts'; accepted are 'spos', 'magic_t'"):
-        Supernet(strategy="darts")
+    with pytest.raises(ValueError, match="strategy is 'cream'; accepted are 'spos', 'magic_t'"):
+        Supernet(strategy="cream")
     with pytest.raises(ValueError, match="strategy is None; accepted are 'spos', 'magic_t'"):
         Supernet().settings_for(TaskSettings())
 

@@ -116,8 +116,8 @@ def test_random_baseline_of_no_number_is_named(work, name):
     ("words", "message"),
     [
         (
-            "--strategy darts",
-            "strategy is 'darts'; accepted are 'spos', 'magic_t', 'magic_a', 'mag",
+            "--strategy cream",
+            "strategy is 'cream'; accepted are 'spos', 'magic_t', 'magic_a', 'mag",
         ),
         ("--preset huge", "preset is 'huge'; accepted are 'base', 'compression', 'analysis', 'ti"),
         ("--population many", "population is 'many'; accepted are whole numbers"),
