@@ -25,7 +25,9 @@ def folders(tmp_path):
 
 def weights(folder):
     return {
-        "state": {"w": torch.arange(3.0), "nan": float("nan")},
+        "state": {
+            "w": torch.arange(3.0), "nan": float("nan"), "part": torch.tensor([1.0, torch.nan]),
+        },
         "path": [f"{folder}/a"],
     }  # fmt: skip
 
@@ -51,6 +53,12 @@ def change_type(folder):
     save(folder, value)
 
 
+def change_unknown(folder):
+    value = weights(folder)
+    value["state"]["part"][1] = 2.0
+    save(folder, value)
+
+
 def lose_key(folder):
     value = weights(folder)
     del value["state"]["nan"]
@@ -60,6 +68,7 @@ def lose_key(folder):
 @pytest.mark.parametrize(("change", "place"), [
     (change_weight, "a.ckpt['state']['w']"),
     (change_type, "a.ckpt['state']['w']"),
+    (change_unknown, "a.ckpt['state']['part']"),
     (lose_key, "a.ckpt['state']['nan']"),
     (lambda folder: (folder / "results.json").write_text('{"loss": 0.6}'), "results.json"),
     (lambda folder: (folder / ".a.ckpt.x.tmp").touch(), "files: ['.a.ckpt.x.tmp']"),
