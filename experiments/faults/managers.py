@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +81,7 @@ def _over(experiment: Experiment) -> bool:
 
 
 def _run(folder: Path, data: Path, moment: str | None) -> None:
-    """Run an experiment, and end it and resume it at a moment; its files are copied at the end."""
+    """Run an experiment, and end it and resume it at a moment."""
     os.environ["HOME"] = str(folder)  # where NNI keeps its list of experiments
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
@@ -104,7 +103,6 @@ def _run(folder: Path, data: Path, moment: str | None) -> None:
         nnictl("stop", experiment)
         for process in processes_of(experiment):
             process.kill()
-    shutil.copytree(pipeline, folder / "pipeline")
 
 
 def _resume(experiment: str) -> int:
@@ -144,7 +142,8 @@ def managers(campaign: Campaign) -> list[Tried]:
 
 
 def _unlike(whole: Path, folder: Path) -> str:
-    return "; ".join(list(differences(whole / "pipeline", folder / "pipeline"))[:3])
+    one, two = (next(each.glob("runs/*/pipeline")) for each in (whole, folder))
+    return "; ".join(list(differences(one, two))[:3])
 
 
 MANAGERS = Part("managers", "managers of nnictl that are killed and resumed", managers)

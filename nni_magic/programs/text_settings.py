@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..support.errors import check_choice, check_count, check_number
+from ..support.errors import check_choice, check_count, check_number, naming
 from ..support.kinds import check_kinds
 
 __all__ = ["FineTuneSettings", "FineTuneTableSettings", "PretrainSettings"]
@@ -90,7 +90,8 @@ class PretrainSettings:
         for name in ("steps", "batch_size", "accumulate", "evaluate_every", "save_every",
                      "validation_rows"):  # fmt: skip
             check_count(name, getattr(self, name))
-        check_count("warmup_steps", self.warmup_steps, at_least=0, at_most=self.steps)
+        with naming(f"steps {self.steps}"):
+            check_count("warmup_steps", self.warmup_steps, at_least=0, at_most=self.steps)
         check_count("workers", self.workers, at_least=0)
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         check_number("learning_rate", self.learning_rate, above=0)
