@@ -42,7 +42,7 @@ def soaked(strategy: str, folder: Path, epochs: int, epoch: int) -> dict[str, An
     """Train for many steps; gives what :class:`Memory` saw."""
     memory = Memory(folder / "supernet.ckpt")
     evaluator = make_evaluator(folder, BATCH * epoch, epochs, [memory])
-    run_strategy(strategy, evaluator)
+    run_strategy(strategy, evaluator, warmup_epochs=1)  # all is there before it is measured
     steps = evaluator.trainer.global_step
     return {"steps": steps, "resident": memory.resident, "size": memory.size}
 
