@@ -146,7 +146,6 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-
 def rows_of(batch: Any, rows: slice | None) -> Any:
     """Cut the tensors of a batch along their first dimension; those of no dimension stay.
 
