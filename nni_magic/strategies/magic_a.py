@@ -19,10 +19,11 @@ is known to be good otherwise can be given as ``anchor`` instead.
 
 Differences from the paper: its *d* is the mean squared error (``alignment_error="mse"``), which
 presumes states of one scale. Without normalisation it grows with the states, and on three of four
-small spaces children were better with the cosine (``experiments.studies.floor``). It begins after three
-epochs (``warmup_epochs=3``), and here after half of them, which did better there. It compares at
-every step (``anchor_interval=1``); here two children are scored on four batches every 100 steps.
-Every 50 steps that was measured to take 1 to 4 % of the time of training.
+small spaces children were better with the cosine (``experiments.studies.floor``). It begins after
+three epochs (``warmup_epochs=3``), and here after half of them, which did better on the BERT
+space there and a little worse on the others. It compares at every step (``anchor_interval=1``);
+here two children are scored on four batches every 100 steps. Every 50 steps that was measured to
+take 1 to 4 % of the time of training.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
