@@ -18,6 +18,8 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
+from ..support.epoch_sampler import EpochSampler
+
 __all__ = ["DrawnRows", "drawing_rows"]
 
 
@@ -88,8 +90,9 @@ def _check(loader: Any) -> None:
             f"numbers; {accepted}"
         )
     for name, kinds in (
-        ("batch_sampler", (BatchSampler,)), ("sampler", (RandomSampler, SequentialSampler))
-    ):  # fmt: skip
+        ("batch_sampler", (BatchSampler,)),
+        ("sampler", (EpochSampler, RandomSampler, SequentialSampler)),
+    ):
         own = getattr(loader, name)
         if type(own) not in kinds:
             raise ValueError(

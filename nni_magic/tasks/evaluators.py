@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
+from ..support.epoch_sampler import EpochSampler
 from ..support.errors import check_count
-from .loading import EpochSampler
 from .settings import MOST_AT_ONCE
 
 __all__ = [

@@ -14,6 +14,7 @@ from torch.utils.data import (
 )
 
 from nni_magic.supernet.rows import DrawnRows, drawing_rows
+from nni_magic.support.epoch_sampler import EpochSampler
 
 DATA = TensorDataset(torch.arange(10))
 
@@ -30,6 +31,11 @@ def test_loader_reads_the_rows_drawn_and_leaves_the_given_one_alone(shuffle):
     assert drawing.sampler.order.tolist() == list(range(9, -1, -1))
     assert type(loader.sampler) is (RandomSampler if shuffle else SequentialSampler)
     assert sorted(row for [batch] in loader for row in batch.tolist()) == list(range(10))
+
+
+def test_rows_are_drawn_in_place_of_those_of_an_epochs_shuffle():
+    drawing = drawing_rows(DataLoader(DATA, 4, sampler=EpochSampler(10)), reversed_rows)
+    assert [batch.tolist() for [batch] in drawing] == [[9, 8, 7, 6], [5, 4, 3, 2], [1, 0]]
 
 
 def test_last_batch_is_dropped_as_in_the_given_one():

@@ -45,11 +45,11 @@ from nni_magic.search.latency import LatencyTable, table_error
 from nni_magic.search.pareto import pareto_search
 from nni_magic.strategies.by_cost import ByCost
 from nni_magic.strategies.registry import METHODS
+from nni_magic.support.epoch_sampler import EpochSampler
 from nni_magic.tasks.evaluators import search_evaluator, training_evaluator
 from nni_magic.tasks.language.masking import mask_tokens
 from nni_magic.tasks.language.mlm import MaskedLanguageModel
 from nni_magic.tasks.language.mlm_data import held_out_rule
-from nni_magic.tasks.loading import EpochSampler
 from nni_magic.tasks.vision.classification import ImageClassification
 from nni_magic.tasks.vision.images import stratified
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nni_magic.tasks.loading import EpochSampler
+from nni_magic.support.epoch_sampler import EpochSampler
 
 
 def test_every_epoch_has_a_permutation_of_its_own():
