@@ -1,7 +1,9 @@
 """Zero-cost scores: against naive formulas, and that they leave no trace."""
 
 import copy
+import math
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from training import QUIET
 
-from nni_magic.analysis.zero_cost import ZERO_COST, ZeroCost, synflow
+from nni_magic.analysis.zero_cost import ZERO_COST, ZeroCost, linear_regions, synflow
 from nni_magic.supernet.hidden_states import Call
 
 
@@ -49,7 +51,7 @@ def test_scores_are_those_of_the_formulas_on_the_first_batch():
     nn.functional.mse_loss(net.train()(x), y).backward()
     snip = sum((p * p.grad).abs().sum() for p in net.parameters())
     norms = sum(p.grad.norm() for p in net.parameters())
-    assert tuple(scorer.scores) == ZERO_COST
+    assert tuple(scorer.scores) == ZERO_COST[:3]  # there is no module that is a ReLU
     assert scorer.scores["snip"] == pytest.approx(snip.item(), rel=1e-5)
     assert scorer.scores["grad_norm"] == pytest.approx(norms.item(), rel=1e-5)
 
@@ -73,6 +75,40 @@ def test_synflow_keeps_token_ids_weights_and_modes():
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert [module.training for module in net] == [True, False, True]
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_linear_regions_are_told_apart_by_what_relus_are_on():
+    class Rectified(Net):
+        def __init__(self):
+            super().__init__()
+            self.on, self.dropout = nn.ReLU6(inplace=True), nn.Identity()
+
+        def forward(self, x):
+            return self.last(self.on(self.norm(self.first(x))))
+
+    x, y = X[:4], Y[:4]
+    net = Rectified()
+    module = Regression()
+    module.set_model(net)
+    scorer = ZeroCost()
+    trainer = pl.Trainer(max_epochs=1, callbacks=[scorer], **QUIET)
+    first = net.first(x)
+    normed = (first - first.mean(0)) / (first.var(0, unbiased=False) + net.norm.eps).sqrt()
+    codes = (normed > 0).tolist()
+    agree = [[sum(a == b for a, b in zip(one, other, strict=True)) for other in codes]
+             for one in codes]  # fmt: skip
+    trainer.fit(module, DataLoader(TensorDataset(x, y), batch_size=4))
+    expected = math.log(np.linalg.det(np.array(agree, dtype=float)))
+    assert scorer.scores["linear_regions"] == pytest.approx(expected, rel=1e-9)
+    assert not net.on._forward_hooks
+
+
+def test_rows_of_one_region_or_of_different_numbers_have_no_score():
+    codes = torch.rand(3, 9, generator=torch.Generator().manual_seed(0)) > 0.5
+    assert linear_regions([codes]) is not None
+    assert linear_regions([codes[[0, 1, 1]]]) is None
+    assert linear_regions([codes, codes[:2]]) is None
+    assert linear_regions([]) is None
 
 
 def test_training_is_the_same_with_the_scores_and_without():
