@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from experiments.studies.nasbench201 import NasBench201
 from experiments.studies.nasbench_macro import NasBenchMacro
 from experiments.studies.settings import made
-from experiments.studies.trainings import VALIDATION_BATCHES, Children, Supernets, Training
+from experiments.studies.trainings import (
+    VALIDATION_BATCHES,
+    Children,
+    Search,
+    Supernets,
+    Training,
+)
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.settings import AlignmentSettings
 from nni_magic.support.errors import check_choice, check_count, naming
@@ -55,6 +62,8 @@ class Plan:
         One of :data:`DOMAINS`.
     options
         Settings of the domain, such as ``corpus`` or ``dataset``.
+    search
+        How every supernet is searched and measured once it is trained; by default it is not.
     """
 
     space: Mapping[str, Any]
@@ -65,6 +74,7 @@ class Plan:
     score_rows: int = 1024
     domain: str = "bert"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         check_choice("domain", self.domain, DOMAINS)
@@ -99,7 +109,9 @@ class Plan:
                         f"a name of supernets is {name!r}; accepted are letters, digits, '_', '-' "
                         "and '.', as files are named by it"
                     )
+            search = settings.pop("search", None)
             sections = {
+                "search": None if search is None else made(Search, search, "search"),
                 "training": made(Training, settings.pop("training", None), "training"),
                 "children": made(Children, settings.pop("children", None), "children"),
                 "supernets": {
@@ -173,6 +185,14 @@ class Plan:
                         f"than those of {other}"
                     )
 
+    def trainings(self) -> Iterator[tuple[str, int]]:
+        """Name and seed of every supernet.
+
+        The first seeds come first, so that an unfinished study has as many of each name.
+        """
+        by_name = [[(name, seed) for seed in one.seeds] for name, one in self.supernets.items()]
+        yield from (one for some in zip_longest(*by_name) for one in some if one is not None)
+
     @property
     def kind(self) -> type[Domain]:
         """The domain's class."""
@@ -202,4 +222,3 @@ class Plan:
         if data is not None:
             settings = settings.with_data(data)
         return self.kind(settings, self.space)
-

@@ -89,13 +89,12 @@ class Study(Results):
         ValueError
             If a result is of another plan.
         """
-        for name, supernets in self.plan.supernets.items():
-            for seed in supernets.seeds:
-                path, found = self.supernet_file(name, seed), self.read_supernet(name, seed)
-                if found is None:
-                    yield path, partial(self.train_supernet, name, seed)
-                elif len(found["scores"]) < len(self.children):
-                    yield path, partial(self.score_others, name, seed, found)
+        for name, seed in self.plan.trainings():
+            path, found = self.supernet_file(name, seed), self.read_supernet(name, seed)
+            if found is None:
+                yield path, partial(self.train_supernet, name, seed)
+            elif len(found["scores"]) < len(self.children):
+                yield path, partial(self.score_others, name, seed, found)
 
     def missing(self) -> Missing:
         """All that is missing, the ground truth first."""
@@ -126,8 +125,11 @@ class Study(Results):
     # The ground truth
 
     def train_child(self, number: int, seed: int) -> dict[str, Any]:
-        """Train a child from scratch; gives its ground truth, on data of its own."""
-        sample = self.children[number]
+        """Train a child of the plan from scratch; gives its ground truth, on data of its own."""
+        return self.train_sample(self.children[number], seed)
+
+    def train_sample(self, sample: Sample, seed: int) -> dict[str, Any]:
+        """Train any child from scratch; gives its ground truth, on data of its own."""
         pl.seed_everything(seed, verbose=False)
         with model_context(sample):
             child = self.domain.make_space()
@@ -214,6 +216,10 @@ class Study(Results):
         self, checkpoint: Path, children: list[Sample], calibration_batches: int = 4
     ) -> list[float]:
         """Validation losses of children with the weights that they inherit."""
+        return self.child_evaluator(checkpoint, calibration_batches)(children)
+
+    def child_evaluator(self, checkpoint: Path, calibration_batches: int = 4) -> ChildEvaluator:
+        """What scores the children of a supernet."""
         supernet = load_supernet(checkpoint, self.domain.make_space())
         evaluator = self.domain.search_evaluator(
             batch_size=EVALUATION_BATCH, trainer_kwargs={"devices": 1}
@@ -221,7 +227,7 @@ class Study(Results):
         n_batches = self.plan.score_rows // EVALUATION_BATCH
         return ChildEvaluator(
             supernet, evaluator, n_batches=n_batches, calibration_batches=calibration_batches
-        )(children)
+        )
 
     def evaluator(
         self, steps: int, seed: int, trainer: dict[str, Any], learning_rate: float | None = None

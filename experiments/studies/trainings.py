@@ -19,7 +19,7 @@ from nni_magic.strategies.seeded import Seeded
 from nni_magic.strategies.settings import MethodSettings
 from nni_magic.support.errors import check_choice, check_count, check_number
 
-__all__ = ["VALIDATION_BATCHES", "Children", "Supernets", "Training"]
+__all__ = ["VALIDATION_BATCHES", "Children", "Search", "Supernets", "Training"]
 
 VALIDATION_BATCHES = 8
 """Batches of the training's size on which a supernet validates: the first held-out ones."""
@@ -108,6 +108,11 @@ class Children:
             )
         return list(drawn.values())
 
+    @property
+    def common_seeds(self) -> tuple[int, ...]:
+        """Seeds with which every child is trained."""
+        return self.seeds if self.repeated == self.n else self.seeds[:1]
+
     def trainings(self) -> Iterator[tuple[int, int]]:
         """Number of a child and seed, for every training of the ground truth.
 
@@ -175,6 +180,31 @@ class Supernets:
     def make_strategy(self, seed: int) -> Seeded:
         """Build the strategy that trains the supernet of a seed."""
         return method(self.strategy).load()(**vars(self.settings(seed)))
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a trained supernet is good for, besides ranking the children of the ground truth.
+
+    Parameters
+    ----------
+    generations, population
+        Of evolution, which searches a child that is then trained from scratch; see
+        :class:`nni_magic.search.Evolution`.
+    pairs
+        Random pairs of children whose gradients are compared.
+    rows
+        Training rows, or images, of which the gradients are.
+    """
+
+    generations: int = 20
+    population: int = 50
+    pairs: int = 20
+    rows: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("generations", "population", "pairs", "rows"):
+            check_count(name, getattr(self, name))
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

@@ -17,7 +17,10 @@ import argparse
 import sys
 
 from experiments.studies.command_line import open_study, study_parser
+from experiments.studies.measurements import Measurements
 from experiments.studies.ranking import report
+from experiments.studies.ranking.halving import Halvings
+from experiments.studies.ranking.searched import Searched
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -32,10 +35,16 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     study = open_study(settings)
+    further: list[Measurements] = []
+    if study.plan.search:
+        further = [Searched(study), Halvings(study)]
     if not settings.report:
         study.work()
-    if settings.report or not any(study.missing()):
-        print(report.write(study, settings, arguments))
+        for one in further:
+            one.work()
+    done = not any(study.missing()) and not any(any(one.missing()) for one in further)
+    if settings.report or done:
+        print(report.write(study, settings, arguments, *further))
 
 
 if __name__ == "__main__":

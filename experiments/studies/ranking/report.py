@@ -11,7 +11,8 @@ import numpy as np
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies.cells import interval
 from experiments.studies.gathered import Gathered, gather
-from experiments.studies.ranking import pictures
+from experiments.studies.measurements import Measurements
+from experiments.studies.ranking import outcome, pictures
 from experiments.studies.ranking.comparisons import METHODS, Chosen
 from experiments.studies.ranking.pictures import label, several, taus_of
 from experiments.studies.ranking.preferences import anchor_table, change_table
@@ -234,8 +235,13 @@ def _chosen_line(chosen: Chosen) -> str:
     )
 
 
-def write(results: Results, settings: argparse.Namespace, arguments: Sequence[str]) -> Path:
+def write(
+    results: Results, settings: argparse.Namespace, arguments: Sequence[str],
+    *further: Measurements,
+) -> Path:  # fmt: skip
     """Write ``<theme>_<hardware>_<date>`` as JSON, Markdown and pictures; gives the JSON's path.
+
+    What is measured of trained supernets besides their rankings has a table and a picture.
 
     Raises
     ------
@@ -249,10 +255,15 @@ def write(results: Results, settings: argparse.Namespace, arguments: Sequence[st
     if found.chosen:
         title = "## Chosen on the first half, reported on the second"
         sections.append(f"{title}\n\n{_chosen_line(found.chosen)}")
+    beside = {name: by_seed for one in further for name, by_seed in one.found().items()}
+    if beside:
+        sections.insert(0, outcome.markdown(record, found.halves["all"], beside))
     path, _ = write_report(
         f"rank_correlation_{settings.plan.stem}", settings, arguments,
-        {**record.to_json(), "statistics": found.to_json()}, "\n\n".join(sections),
-        program="experiments.studies.ranking",
+        {**record.to_json(), "statistics": found.to_json(), "searched": beside},
+        "\n\n".join(sections), program="experiments.studies.ranking",
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
+    if beside:
+        outcome.draw(record, found.halves["all"], path.with_suffix(""))
     return path

@@ -25,12 +25,13 @@ def trivial_scores(children: Sequence[Child], skips: Sequence[str]) -> dict[str,
     Returns
     -------
     dict
-        By size in both directions, since neither is known to be better; by zero-cost scores, which
-        say it themselves, where all children have them and they differ.
+        By size in both directions, since neither is known to be better, where sizes differ; by
+        zero-cost scores, which say it themselves, where all children have them and they differ.
     """
     by_size = {
         f"{which} {key}": sign * np.array(sizes, dtype=float)
         for key, sizes in _sizes(children, skips).items()
+        if len(set(sizes)) > 1
         for which, sign in (("fewest", 1), ("most", -1))
     }
     return by_size | {f"most {name}": -scores for name, scores in _zero_cost(children).items()}

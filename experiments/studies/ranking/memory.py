@@ -1,0 +1,87 @@
+"""Memory that the training steps of a supernet take, beside what the process takes anyway."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from experiments.studies.study import Study
+from nni_magic.support.files import read_json
+
+__all__ = ["StepMemory", "peak_memory"]
+
+STEP = "training step"
+
+
+def peak_memory(study: Study, name: str) -> int:
+    """Most bytes that tensors take at once in a step: weights, gradients, states, activations.
+
+    Trains the first seed for a step an epoch, so that every phase of a method has its steps.
+    """
+    planned = study.plan.supernets[name]
+    seed, epochs = planned.seeds[0], planned.steps // study.plan.epoch_steps
+    memory = StepMemory()
+    trainer = {"max_steps": -1, "max_epochs": epochs, "limit_train_batches": 1,
+               "limit_val_batches": 1, "callbacks": [memory]}  # fmt: skip
+    pl.seed_everything(seed, verbose=False)
+    evaluator, strategy = study.evaluator(planned.steps, seed, trainer), planned.make_strategy(seed)
+    with memory:
+        space = RawFormatModelSpace.from_model(study.domain.make_space(), evaluator)
+        strategy(space, SequentialExecutionEngine())
+    return memory.peak
+
+
+class StepMemory(pl.Callback):
+    """Measures what tensors that were made within its block take, in the training steps.
+
+    On the CPU by the profiler's record of every allocation, which slows the training; on a GPU by
+    what torch's allocator counts.
+
+    Attributes
+    ----------
+    peak : int
+        Most bytes at once.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._profile: Any = None
+        if not torch.cuda.is_available():
+            self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+
+    def __enter__(self) -> None:
+        if self._profile is None:
+            self._before = torch.cuda.memory_allocated()
+        else:
+            self._profile.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if self._profile is None:
+            return
+        self._profile.__exit__(*error)
+        with tempfile.TemporaryDirectory() as folder:
+            self._profile.export_chrome_trace(str(path := Path(folder) / "trace.json"))
+            events = read_json(path)["traceEvents"]
+        steps = [(one["ts"], one["ts"] + one["dur"]) for one in events if one["name"] == STEP]
+        self.peak = max(
+            one["args"]["Total Allocated"] for one in events
+            if one["name"] == "[memory]" and any(a <= one["ts"] <= b for a, b in steps)
+        )  # fmt: skip
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        if self._profile is None:
+            torch.cuda.reset_peak_memory_stats()
+        self._range = record_function(STEP)
+        self._range.__enter__()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self._range.__exit__(None, None, None)
+        if self._profile is None:
+            self.peak = max(self.peak, torch.cuda.max_memory_allocated() - self._before)

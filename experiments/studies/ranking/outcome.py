@@ -1,0 +1,138 @@
+"""All methods in one table: how they rank, what is found with them, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.reporting import table
+from experiments.studies.cells import interval
+from experiments.studies.gathered import UNCALIBRATED, Gathered
+from experiments.studies.ranking.statistics import Half, RankedSupernets
+from nni_magic.analysis import figures
+from nni_magic.analysis.seeds import over_seeds
+
+__all__ = ["draw", "markdown"]
+
+Beside = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""Name to seed to what is measured besides the ranking."""
+HEADER = (
+    "supernet", "seeds", "steps", "CPU s", "peak memory (MiB)", "tau", "95 %",
+    "95 %, children too", "precision@10", "mean loss (nats)", "cosine of gradients",
+    "regret of the child found", "95 %",
+)  # fmt: skip
+
+
+def markdown(record: Gathered, here: Half, beside: Beside) -> str:
+    """Write the table of all supernets.
+
+    Parameters
+    ----------
+    record, here
+        The results, and what the statistics say of all children.
+    beside
+        What is measured of supernets besides; and random searches, as ``halving``.
+    """
+    best, unit = _best(record), record.ground_truth.unit
+    rows = [
+        _row(record, name, found, beside.get(name, {}), best)
+        for name, found in here.supernets.items()
+        if not name.endswith(UNCALIBRATED)
+    ]
+    if halving := beside.get("halving"):
+        seconds = np.mean([one["cpu_seconds"] for one in halving.values()])
+        steps = next(iter(halving.values()))["steps"]
+        rows.append([
+            "random search with early stopping", len(halving), steps, f"{seconds:.0f}",
+            *[""] * (len(HEADER) - 6), *_regret([one["truth"] for one in halving.values()], best),
+        ])  # fmt: skip
+    return (
+        "## All methods\n\nA supernet a seed. CPU time is that of the training; memory is the most "
+        "that tensors take at once in a short training of the first seed, with the children that "
+        "it draws. The cosine is that of the gradients of a candidate that two random children "
+        "share: higher is less interference. The child is found by evolution on inherited weights "
+        f"and trained from scratch; its regret is by how many {unit} it is worse than the best of "
+        f"the {here.n} children of the ground truth, negative where it is better. Intervals are "
+        "Student's, 95 %, over seeds, and of tau also over seeds and children.\n\n"
+        f"{table(HEADER, rows)}"
+    )
+
+
+def _row(
+    record: Gathered, name: str, found: RankedSupernets,
+    beside: Mapping[int, Mapping[str, Any]], best: float,
+) -> list[object]:  # fmt: skip
+    taus = [one.kendall_tau for one in found.seeds.values()]
+    seconds = [one["cpu_seconds"] for one in record.supernets[name].values()]
+    several = found.kendall_tau is not None and found.joint_interval is not None
+    shares = [one.precision_at[10] for one in found.seeds.values() if 10 in one.precision_at]
+    memory = [one["peak_memory"] for one in beside.values() if "peak_memory" in one]
+    cosines = [np.mean(one["cosines"]) for one in beside.values()]
+    return [
+        name, len(taus), record.plan.supernets[name].steps, f"{np.mean(seconds):.0f}",
+        f"{memory[0] / 2**20:.1f}" if memory else "", f"{np.mean(taus):.3f}",
+        interval(found.kendall_tau.interval) if several and found.kendall_tau else "",
+        interval(found.joint_interval) if several and found.joint_interval else "",
+        f"{np.mean(shares):.2f}" if shares else "",
+        f"{np.mean(list(found.mean_loss.values())):.3f}",
+        f"{np.mean(cosines):.3f}" if cosines else "",
+        *_regret([_mean(one["truth"]) for one in beside.values()], best),
+    ]  # fmt: skip
+
+
+def _best(record: Gathered) -> float:
+    return float(record.ranked().truth.min())
+
+
+def _mean(truth: Mapping[str, float]) -> float:
+    return float(np.mean(list(truth.values())))
+
+
+def _regret(truths: list[float], best: float) -> list[str]:
+    """Mean regret and its interval."""
+    regrets = [truth - best for truth in truths]
+    if not regrets:
+        return ["", ""]
+    spread = interval(over_seeds(regrets).interval, "+") if len(regrets) > 1 else ""
+    return [f"{np.mean(regrets):+.3f}", spread]
+
+
+def draw(record: Gathered, here: Half, stem: Path) -> None:
+    """Draw tau against the CPU time of the training, into ``<stem>_cost``: a mean and its interval.
+
+    Lines go from a method at equal steps to the same one at equal time.
+    """
+    figure, [axes] = figures.panels_of(1, 7.5, 4.6)
+    places: dict[str, tuple[float, float]] = {}
+    names = [name for name, one in here.supernets.items() if one.kendall_tau is not None]
+    methods = [one for one in names if not one.endswith((UNCALIBRATED, "_time"))]
+    for i, name in enumerate(methods):
+        for each in (name, f"{name}_time"):
+            if each in names:
+                places[each] = _point(axes, record, here, each, i, each == name)
+        if f"{name}_time" in places:
+            ends = zip(places[name], places[f"{name}_time"], strict=True)
+            axes.plot(*ends, color=figures.style(i)["color"], lw=0.8, ls=":")
+    axes.set_xscale("log")
+    figures.tidy(axes)
+    figures.draw_lines(axes, {here.best_trivial: here.trivial[here.best_trivial].kendall_tau})
+    figures.label_axes(
+        figure, "CPU seconds of the training (hollow: at equal time)",
+        "Kendall's τ with the ground truth\n(mean and 95 % interval over seeds)",
+    )  # fmt: skip
+    figures.write_legend(figure, [axes])
+    figures.save(figure, stem.with_name(f"{stem.name}_cost"))
+
+
+def _point(
+    axes: Any, record: Gathered, here: Half, name: str, i: int, filled: bool
+) -> tuple[float, float]:
+    tau = here.supernets[name].kendall_tau
+    assert tau is not None
+    seconds = float(np.mean([one["cpu_seconds"] for one in record.supernets[name].values()]))
+    look = figures.style(i) | ({"label": name} if filled else {"markerfacecolor": "white"})
+    figures.draw_means(axes, [seconds], [tau], **{**look, "linewidth": 1.0})
+    return seconds, tau.mean

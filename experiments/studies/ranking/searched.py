@@ -1,0 +1,151 @@
+"""What a trained supernet is good for: the child that evolution finds, and gradients that agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from nni.mutable import Sample
+from torch.utils.data import DataLoader, Subset
+
+from experiments.studies.measurements import Measurements
+from experiments.studies.ranking.memory import peak_memory
+from experiments.studies.study import NEVER, Study
+from experiments.studies.trainings import Search
+from nni_magic.analysis.gradients import SharedGradients
+from nni_magic.children.samples import digest
+from nni_magic.samplers import UniformSampler
+from nni_magic.search import Evolution
+from nni_magic.supernet.checkpoint import load_supernet
+from nni_magic.supernet.parted import PartedSupernet
+from nni_magic.support.files import write_json
+from nni_magic.support.made_with import read_result
+
+__all__ = ["Searched", "ground_truth"]
+
+TRIES = 1000
+"""Pairs that are drawn until they share a part and a candidate that can be trained."""
+
+
+class Searched(Measurements):
+    """Searches and measures the supernets of a plan, with a file for each.
+
+    Evolution searches with the weights that children inherit, and its child is then trained from
+    scratch as the ground truth was. Of random pairs of children that share a candidate the cosine
+    of the candidate's gradients is measured, on the same rows. Where a supernet has parts, the two
+    children are of one part. The memory is measured once for all seeds.
+
+    Parameters
+    ----------
+    study
+        Has trained the supernets.
+    """
+
+    def __init__(self, study: Study) -> None:
+        planned = study.plan.supernets
+        super().__init__(
+            study, study.output / "searched", {name: one.seeds for name, one in planned.items()}
+        )
+        assert study.plan.search is not None
+        self.search: Search = study.plan.search
+
+    def made_with(self, name: str) -> dict[str, Any]:
+        children = {"steps": self.study.plan.children.steps, "seed": self.study.plan.children.seed}
+        search = dataclasses.asdict(self.search)
+        return {**self.study.made_supernet(name), "children": children, "search": search}
+
+    def supernets(self) -> Iterator[tuple[str, int]]:
+        yield from self.study.plan.trainings()
+
+    def measure(self, name: str, seed: int) -> None:
+        if self.study.read_supernet(name, seed) is None:
+            return  # another process still trains it, and then measures it, too
+        evaluate = self.study.child_evaluator(self.study.checkpoint(name, seed))
+        started = time.process_time()
+        evolution = Evolution(
+            generations=self.search.generations, population=self.search.population, seed=seed
+        )
+        ranked = evolution.search(self.study.domain.make_space(), evaluate)
+        seconds = time.process_time() - started
+        first = seed == self.study.plan.supernets[name].seeds[0]
+        self.save(name, seed, {
+            "found": ranked[0].sample,
+            "n_scored": len(ranked),
+            "truth": ground_truth(self.study, ranked[0].sample),
+            "cosines": self.cosines(name, seed),
+            "search_cpu_seconds": seconds,
+            **({"peak_memory": peak_memory(self.study, name)} if first else {}),
+        })  # fmt: skip
+
+    def cosines(self, name: str, seed: int) -> list[float]:
+        """Cosine of the gradients of every pair."""
+        space = self.study.domain.make_space()
+        supernet = load_supernet(self.study.checkpoint(name, seed), space)
+        parts = supernet.parts if isinstance(supernet, PartedSupernet) else [supernet]
+        evaluator = self.study.evaluator(NEVER, seed, {})
+        collate = evaluator.train_dataloaders.collate_fn
+        rows = Subset(self.study.domain.data.train, range(self.search.rows))
+        batches = list(DataLoader(rows, self.search.rows, collate_fn=collate))
+        gradients = [SharedGradients(part, evaluator, batches) for part in parts]
+        drawn = self.study.plan.children.seed
+        draw = UniformSampler(self.study.domain.make_space(), seed=drawn)
+        rng, found = np.random.default_rng(drawn), []
+        for _ in range(self.search.pairs):
+            label, pair = _pair(supernet, draw, self.study.domain.skips, rng)
+            similarity = gradients[_part(supernet, pair[0])].similarity(label, pair)
+            found.append(float(similarity[0, 1]))
+        return found
+
+
+def _part(supernet: Any, child: Sample) -> int:
+    return supernet.part_of(child) if isinstance(supernet, PartedSupernet) else 0
+
+
+def _pair(
+    supernet: Any, draw: UniformSampler, skips: Sequence[str], rng: np.random.Generator
+) -> tuple[str, list[Sample]]:
+    """Draw two children of one part that differ, and a label in which they share a candidate.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    for _ in range(TRIES):
+        pair = [draw.next(), draw.next()]
+        first, second = pair
+        shared = [label for label, one in first.items() if second.get(label) == one not in skips]
+        alike = _part(supernet, first) == _part(supernet, second)
+        if first != second and shared and alike:
+            return shared[rng.integers(len(shared))], pair
+    raise ValueError(f"no two of {TRIES} pairs of children share a candidate that can be trained")
+
+
+def ground_truth(study: Study, sample: Sample) -> dict[str, float]:
+    """Ground truth of any child by seed, of the seeds that all children of the plan have.
+
+    What is trained for it lies in the folder ``found``, and is trained once.
+    """
+    key = study.domain.ground_truth.key
+    return {
+        str(seed): _trained(study, sample, seed)[key] for seed in study.plan.children.common_seeds
+    }
+
+
+def _trained(study: Study, sample: Sample, seed: int) -> dict[str, Any]:
+    if sample in study.children:
+        known = study.read_child(study.children.index(sample), seed)
+        if known is not None:
+            return known
+    if not study.domain.trains_children:
+        published: dict[str, Any] = study.domain.published(sample, seed)
+        return published
+    path = study.output / "found" / f"{digest(sample)}_seed{seed}.json"
+    found = read_result(path, study.made_child(sample), val_loss=float)
+    if found is None:
+        found = study.train_sample(sample, seed)
+        write_json(path, found)
+    return found

@@ -1,0 +1,20 @@
+"""The most that tensors take at once in a training step; see also test_searched."""
+
+import torch
+
+from experiments.studies.ranking.memory import StepMemory
+
+
+def test_peak_counts_what_is_there_at_once_in_a_step():
+    older, memory, kept = torch.zeros(10_000), StepMemory(), []
+    with memory:
+        weights = torch.zeros(2000)
+        memory.on_train_batch_start()
+        for _ in range(3):
+            torch.zeros(1000)  # gone before the next one is there
+        kept.append(torch.zeros(500, dtype=torch.float64))
+        kept.append(torch.zeros(250))
+        memory.on_train_batch_end()
+        torch.zeros(50_000)  # not in a step
+    assert memory.peak == 4 * (2000 + 1000 + 250)
+    assert len(older) + len(weights) + len(kept) == 12_002

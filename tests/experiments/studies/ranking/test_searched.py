@@ -1,0 +1,81 @@
+"""What a trained supernet is searched and measured for, on a small plan that really trains."""
+
+import numpy as np
+import pytest
+from studies import plan_of
+
+from experiments.studies.ranking.halving import Halvings
+from experiments.studies.ranking.searched import Searched
+from experiments.studies.study import Study
+from nni_magic.support.files import read_json
+
+CHANGES = {
+    "children": {"n": 3, "steps": 4, "repeated": 3, "seeds": [0, 1]},
+    "search": {"generations": 1, "population": 3, "pairs": 2, "rows": 4},
+    "supernets": {
+        "spos": {"strategy": "spos", "steps": 8, "seeds": [0]},
+        "few_shot": {"strategy": "few_shot", "steps": 8, "seeds": [0]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def study(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searched")
+    study = Study(plan_of(folder, corpus, **CHANGES), folder / "runs", corpus / "cache")
+    study.work()
+    return study
+
+
+def test_child_is_found_trained_and_measured(study, monkeypatch):
+    searched = Searched(study)
+    searched.work()
+    assert not list(searched.missing())
+    found = searched.found()
+    assert set(found) == {"spos", "few_shot"}
+    for record in (found["spos"][0], found["few_shot"][0]):
+        assert record["n_scored"] == 3
+        assert len(record["cosines"]) == 2
+        assert all(-1 <= cosine <= 1 for cosine in record["cosines"])
+        evaluate = study.child_evaluator(study.checkpoint(record_name(found, record), 0))
+        scores = evaluate([record["found"], *study.children])
+        assert np.isfinite(scores).all()
+        assert set(record["truth"]) == {"0", "1"}
+        truth = study.train_sample(record["found"], 1)
+        assert record["truth"]["1"] == truth["val_loss"]
+    weights = sum(weight.nbytes for weight in study.domain.make_space().parameters())
+    assert weights < found["spos"][0]["peak_memory"] < 20 * weights
+    assert 2 * weights < found["few_shot"][0]["peak_memory"]  # those of two parts
+    monkeypatch.setattr(study, "train_sample", None)
+    Searched(study).work()  # nothing is done twice
+
+
+def record_name(found, record):
+    return next(name for name, by_seed in found.items() if record in by_seed.values())
+
+
+def test_random_search_stops_the_worse_half_early(study, monkeypatch):
+    made = []
+    make = study.evaluator
+
+    def watched(*arguments):
+        made.append((arguments[2]["max_steps"], make(*arguments)))
+        return made[-1][1]
+
+    monkeypatch.setattr(study, "evaluator", watched)
+    halvings = Halvings(study)
+    halvings.work()
+    record = halvings.found()["halving"][0]
+    assert (record["n_children"], record["steps"]) == (4, 8)  # as many steps as of the supernet
+    assert [stop for stop, _ in made] == [1, 1, 1, 1, 2, 2, 4]
+    goes_on = ["ckpt_path" in evaluator.fit_kwargs for _, evaluator in made]
+    assert goes_on == [False] * 4 + [True] * 3
+    assert [one.trainer.global_step for _, one in made] == [stop for stop, _ in made]
+    assert record["truth"] == study.truth(made[-1][1])["val_loss"]
+
+
+def test_search_does_not_change_what_was_trained(study, corpus, tmp_path):
+    plain = plan_of(tmp_path, corpus, **{**CHANGES, "search": None})
+    assert Study(plain, study.output, corpus / "cache").read_supernet("spos", 0) == read_json(
+        study.supernet_file("spos", 0)
+    )
