@@ -31,7 +31,7 @@ def trivial_scores(children: Sequence[Child], skips: Sequence[str]) -> dict[str,
     by_size = {
         f"{which} {key}": sign * np.array(sizes, dtype=float)
         for key, sizes in _sizes(children, skips).items()
-        if len(set(sizes)) > 1
+        if len(set(sizes)) > 1 or len(sizes) < 2
         for which, sign in (("fewest", 1), ("most", -1))
     }
     return by_size | {f"most {name}": -scores for name, scores in _zero_cost(children).items()}

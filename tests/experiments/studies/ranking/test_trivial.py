@@ -43,3 +43,8 @@ def test_scores_that_some_lack_or_all_share_are_no_ranking(zero_cost):
     found = trivial_scores(children(*zero_cost), [])
     assert not any("snip" in name for name in found)
     assert all(np.isfinite(scores).all() for scores in found.values())
+
+
+def test_size_that_all_children_have_is_no_ranking():
+    children = [Child(i, {"a": "x"}, params=7, flops=flops) for i, flops in enumerate((3, 2))]
+    assert set(trivial_scores(children, ["zero"])) == {"fewest flops", "most flops"}
