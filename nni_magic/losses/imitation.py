@@ -162,7 +162,8 @@ def _log_relations(states: Tensor, heads: int, real: Tensor) -> Tensor:
     """Logarithms of relations, ``(batch, heads, place, place)``, in float32."""
     split = states.float().unflatten(-1, (heads, -1)).transpose(1, 2)
     scores = split @ split.transpose(-1, -2) / math.sqrt(split.shape[-1])
-    return scores.masked_fill(~real[:, None, None, :], torch.finfo(scores.dtype).min).log_softmax(-1)
+    absent = ~real[:, None, None, :]
+    return scores.masked_fill(absent, torch.finfo(scores.dtype).min).log_softmax(-1)
 
 
 def _mean(values: Tensor, real: Tensor) -> Tensor:

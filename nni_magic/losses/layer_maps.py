@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 __all__ = ["layer_map"]
 
@@ -47,7 +48,7 @@ def layer_map(child: int, teacher: int, given: Sequence[str] | None = None) -> L
         return [(_spread(k, child, n_pairs), _spread(k, teacher, n_pairs))
                 for k in range(1, n_pairs + 1)]  # fmt: skip
     pairs = [_pair(text, child, teacher) for text in given]
-    for before, after in zip(pairs, pairs[1:], strict=False):
+    for before, after in pairwise(pairs):
         if not (before[0] < after[0] and before[1] <= after[1]):
             raise ValueError(
                 f"teacher_layers is {list(given)}; accepted are pairs in the order of the layers, "

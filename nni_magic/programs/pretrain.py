@@ -98,7 +98,8 @@ def _train(
         teaching = package.child_teaching(settings.teaching, model, data.tokenizer, settings.seed)
         learner = package.TaughtChild(model, teaching, settings.teaching.teacher_weight)
     made_with = {
-        **given, **({} if teaching is None else teaching.made_with), "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
+        **given, **({} if teaching is None else teaching.made_with),
+        "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
         "operators": source.config.operators, "processes": arguments.world_size,
     }  # fmt: skip
     if first:

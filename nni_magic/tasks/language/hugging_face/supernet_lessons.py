@@ -42,8 +42,9 @@ class SupernetReadings:
         spaces = {name: each for name, each in modules.items() if isinstance(each, BertSpace)}
         self._signature = inspect.signature(next(iter(spaces.values())).forward)
         self._names = {
-            f"{name}.layers.{n - 1}".lstrip("."): n for name in spaces for n in self._teaching.layers
-        }
+            f"{name}.layers.{n - 1}".lstrip("."): n
+            for name in spaces for n in self._teaching.layers
+        }  # fmt: skip
         self._maps: AttentionMaps = []
         if "relations" in self._teaching.imitations:
             self._maps = attention_maps(model)
