@@ -35,9 +35,9 @@ class TaskTeacher:
     teacher_temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        check_kinds(self)
         check_number("teacher_weight", self.teacher_weight, above=0)
         check_number("teacher_temperature", self.teacher_temperature, above=0)
+        check_kinds(self)  # last, as a bound says more than a type
 
     def made_with(self, digest: str) -> dict[str, Any]:
         """All that a result depends on; ``digest`` is that of the teacher's weights."""
@@ -65,8 +65,7 @@ class Teacher(TaskTeacher):
     relation_heads: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.imitate is not None:
+        if isinstance(self.imitate, tuple):
             for name in self.imitate:
                 check_choice("imitate", name, get_args(Imitated))
             if len(set(self.imitate)) < max(1, len(self.imitate)):
@@ -76,6 +75,7 @@ class Teacher(TaskTeacher):
                 )
         if self.relation_heads is not None:
             check_count("relation_heads", self.relation_heads)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ class WordPlaces:
     ) -> None:
         self._child, self._special = child, special_ids(child)
         self._mask = mask or ""
-        self._begins = _begins(child)
+        names = [child.id_to_token(token) or "" for token in range(child.get_vocab_size())]
+        self._has_pieces = any(name.startswith("##") for name in names)
+        self._begins = _begins(names)
         self._teacher = Tokenizer.from_str(teacher.to_str())
         self._teacher.no_padding()
         self._teacher.enable_truncation(max_length)
@@ -123,14 +125,15 @@ class WordPlaces:
     def _text_of(self, tokens: tuple[int, ...]) -> str:
         if tokens == (self._special.mask,):
             return self._mask
-        text = self._child.decode(list(tokens)).strip().removeprefix("##")
+        if self._has_pieces:
+            text = "".join(self._child.id_to_token(token).removeprefix("##") for token in tokens)
+        else:
+            text = self._child.decode(list(tokens)).strip()
         return f" {text}" if text else ""  # with the space that byte-level tokenizers count on
 
 
-def _begins(tokenizer: Tokenizer) -> Tensor:
-    """Whether each token begins a word."""
-    size = tokenizer.get_vocab_size()
-    names = [tokenizer.id_to_token(token) or "" for token in range(size)]
+def _begins(names: Sequence[str]) -> Tensor:
+    """Whether each token of a vocabulary begins a word."""
     if any(name.startswith("##") for name in names):
         return torch.tensor([not name.startswith("##") for name in names])
     begins = torch.tensor([name.startswith(MARKS) for name in names])

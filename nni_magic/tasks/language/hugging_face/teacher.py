@@ -48,18 +48,18 @@ class TeacherFolder:
     Raises
     ------
     FileNotFoundError
-        If the folder has no model.
+        If the folder has no model, or no tokenizer of the ``tokenizers`` library.
     ValueError
-        If it has no tokenizer of the ``tokenizers`` library, or one of another vocabulary.
+        If one of them cannot be read, or the tokenizer is of another vocabulary.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._weights = [path for name in WEIGHTS for path in sorted(folder.glob(name))]
-        for what, there in (("config.json", (folder / "config.json").is_file()),
-                            ("model.safetensors", self._weights)):  # fmt: skip
+        needed = {name: (folder / name).is_file() for name in ("config.json", "tokenizer.json")}
+        for name, there in {**needed, "model.safetensors": bool(self._weights)}.items():
             if not there:
-                raise FileNotFoundError(f"teacher is {str(folder)!r}, without {what}; {ACCEPTED}")
+                raise FileNotFoundError(f"teacher is {str(folder)!r}, without {name}; {ACCEPTED}")
         try:
             self.config = AutoConfig.from_pretrained(folder, local_files_only=True)
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -70,11 +70,6 @@ class TeacherFolder:
         self._check_tokenizer()
 
     def _check_tokenizer(self) -> None:
-        if not self.tokenizer.is_fast:
-            raise ValueError(
-                f"teacher is {str(self.folder)!r}, whose tokenizer is a "
-                f"{type(self.tokenizer).__name__}; accepted are those with a tokenizer.json"
-            )
         size, own = len(self.tokenizer), self.config.vocab_size
         pads = [getattr(each, "pad_token_id", None) for each in (self.config, self.tokenizer)]
         if not size <= own < size + PADDING or (None not in pads and pads[0] != pads[1]):
