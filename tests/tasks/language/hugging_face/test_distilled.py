@@ -107,7 +107,8 @@ def test_loss_of_a_task_is_that_of_labels_and_of_the_teacher_s_logits(name, fold
     )  # fmt: skip
     ids, mask = hugging.batch()
     kind = torch.long if task.labels else torch.float
-    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([1, 0, 1], dtype=kind)}
+    labels = torch.tensor([1, 0, 1], dtype=kind)
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
     taught = torch.randn(3, task.num_labels)
     plain = model(**batch)
     assert trainer.compute_loss(model, batch) == plain.loss
