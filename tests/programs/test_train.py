@@ -159,6 +159,7 @@ def test_distilled_supernet_is_searched_under_a_budget(arguments, trial, tmp_pat
         run(arguments("spos", more=f"--teacher {other} --params 230000"), trial)
 
 
+@pytest.mark.slow
 def test_shrinking_run_with_a_teacher_ends_with_one_child(arguments, trial, tmp_path):
     teacher = teachers.written(tmp_path / "teacher")
     more = f"--teacher {teacher} --n-drop 8 --evaluations 4"
