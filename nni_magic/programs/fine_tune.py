@@ -41,7 +41,7 @@ from ..tasks.language.tokenization import load_tokenizer, tokenizer_digest
 from .options import plain, replaced
 from .text_settings import FineTuneSettings
 
-__all__ = ["SQUAD", "fine_tune", "run_trial"]
+__all__ = ["SQUAD", "fine_tune", "run_folder", "run_trial"]
 
 SQUAD = {"SQuAD-1.1": "1.1", "SQuAD-2.0": "2.0"}
 """Versions of SQuAD by their names as data sets."""
@@ -105,6 +105,12 @@ class _Run:
         return result
 
 
+def run_folder(settings: FineTuneSettings) -> Path:
+    """The folder of a run, in that of all results."""
+    name = f"lr{settings.learning_rate:g}_b{settings.batch_size}_s{settings.seed}"
+    return settings.output / settings.dataset / name
+
+
 def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     """Fine-tune, and measure on ``dev``.
 
@@ -125,8 +131,7 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     check_choice("dataset", settings.dataset, (*GLUE, *SQUAD))
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)
-    name = f"lr{settings.learning_rate:g}_b{settings.batch_size}_s{settings.seed}"
-    folder = make_folder("output", settings.output / settings.dataset / name)
+    folder = make_folder("output", run_folder(settings))
     run = _Run(settings, package, source, folder)
     with sole_writer(folder, "output"):
         if settings.dataset in GLUE:

@@ -66,7 +66,7 @@ def _arguments(settings: PretrainSettings, folder: Path) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        str(folder), max_steps=settings.steps, warmup_steps=settings.warmup_steps,
+        str(folder), max_steps=settings.steps, warmup_steps=settings.warmup,
         lr_scheduler_type="linear", learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay, per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
@@ -88,6 +88,7 @@ def _train(
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     first = arguments.process_index == 0
     given = {k: v for k, v in plain(asdict(settings)).items() if k not in _PLACES}
+    given["warmup_steps"] = settings.warmup
     made_with = {
         **given, "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
         "operators": source.config.operators, "processes": arguments.world_size,
