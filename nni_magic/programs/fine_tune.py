@@ -8,9 +8,9 @@
 
 The data are the official files: ``RTE/train.tsv`` and ``RTE/dev.tsv``, and those of GLUE's other
 tasks; ``SQuAD-1.1/train-v1.1.json`` and ``dev-v1.1.json``; ``SQuAD-2.0/train-v2.0.json`` and
-``dev-v2.0.json``. As RoBERTa's [Liu2019]_, a classifier is that of the epoch with the best score on
-``dev``. A run writes ``model`` and ``result.json`` into a folder of its own, and goes on there when
-it was killed.
+``dev-v2.0.json``; or, as ``hf:NAME``, a data set of Hugging Face. As RoBERTa's [Liu2019]_, a
+classifier is that of the epoch with the best score on ``dev``. A run writes ``model`` and
+``result.json`` into a folder of its own, and goes on there when it was killed.
 
 References
 ----------
@@ -23,7 +23,7 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -36,6 +36,7 @@ from ..support.errors import check_choice, check_count, naming
 from ..support.files import file_digest, make_folder, read_json, write_json
 from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
+from ..tasks.language.hub_data import local_data
 from ..tasks.language.squad import Question, best_threshold, read_squad, scores
 from ..tasks.language.tokenization import load_tokenizer, tokenizer_digest
 from .options import plain, replaced
@@ -132,6 +133,8 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)
     folder = make_folder("output", run_folder(settings))
+    data = local_data(settings.data, settings.dataset, settings.output / "data")
+    settings = replace(settings, data=data)
     run = _Run(settings, package, source, folder)
     with sole_writer(folder, "output"):
         if settings.dataset in GLUE:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -40,6 +41,7 @@ from ..support.files import filled_folder, read_json
 from ..support.locks import sole_writer
 from ..tasks.language.bert import Bert
 from ..tasks.language.glue import glue_task, read_part
+from ..tasks.language.hub_data import local_data
 from . import pretrain
 from .clock import Clock
 from .exporting import write_child
@@ -93,28 +95,35 @@ def run(settings: GlueSettings) -> None:
 def make(settings: GlueSettings) -> None:
     """Search, pre-train and fine-tune; what is there already is left as it is."""
     importlib.import_module("nni_magic.tasks.language.hugging_face")  # or an extra is missing
-    _check(settings)
+    _check_strategy(str(settings.supernet.strategy))
     with (
         filled_folder("output", settings.output) as folder,
         filled_folder("cache", settings.bert.cache),
         sole_writer(folder, "output"),
     ):
+        settings = _read_tasks(settings)
         for kind, child in _children(settings, folder).items():
             _train(settings, folder, kind, child)
 
 
-def _check(settings: GlueSettings) -> None:
-    """Read all data of the tasks, so that mistakes in them are told at once."""
-    if method(str(settings.supernet.strategy)).load().finds_child:
-        accepted = ", ".join(name for name in METHODS if not method(name).load().finds_child)
+def _check_strategy(name: str) -> None:
+    finders = {each for each in METHODS if method(each).load().finds_child}
+    if name in finders:
         raise ValueError(
-            f"strategy is {settings.supernet.strategy!r}, which finds one child of any size; "
-            f"accepted are {accepted}"
+            f"strategy is {name!r}, which finds one child of any size; accepted are "
+            + ", ".join(each for each in METHODS if each not in finders)
         )
+
+
+def _read_tasks(settings: GlueSettings) -> GlueSettings:
+    """Read all data of the tasks, so that mistakes are told at once; gives settings with files."""
+    data = settings.data
     for name in settings.tasks:
         task = glue_task(name)
+        data = local_data(settings.data, name, settings.output / "data")
         for part in ("train", *task.dev):
-            read_part(task, settings.data / name, part)
+            read_part(task, data / name, part)
+    return replace(settings, data=data)
 
 
 def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:

@@ -25,7 +25,8 @@ class GlueSettings:
     bert, supernet, search
         See there.
     data
-        Folder of all data sets, each in a folder of its name.
+        Folder of all data sets, each in a folder of its name; or a data set of Hugging Face, such
+        as ``hf:nyu-mll/glue``.
     output
         Folder of all that is made.
     tasks
@@ -75,7 +76,7 @@ class GlueSettings:
         for name in ("tasks", "fine_tune_seeds"):
             given = getattr(self, name)
             if not given or len(set(given)) < len(given):
-                raise ValueError(f"{name} is {given!r}; accepted are one or more, none of them twice")
+                raise ValueError(f"{name} is {given!r}; accepted are one or more, none twice")
         if self.pretrain_learning_rate is not None:
             check_number("pretrain_learning_rate", self.pretrain_learning_rate, above=0)
         for name in ("pretrain_steps", "pretrain_save_every"):

@@ -95,6 +95,8 @@ def _train(
     }  # fmt: skip
     if first:
         package.check_settings(folder, made_with)
+    if (folder / "results.json").exists():  # written last
+        return
     model = package.to_pretrain(
         source, settings.objective, settings.seed, inherited=settings.start == "inherited"
     )

@@ -118,7 +118,8 @@ class FineTuneSettings:
     model
         Folder of a pre-trained child.
     data
-        Folder of all data sets, each in a folder of its name.
+        Folder of all data sets, each in a folder of its name; or a data set of Hugging Face, such
+        as ``hf:nyu-mll/glue``.
     dataset
         One of GLUE's tasks, such as ``RTE``, ``SQuAD-1.1`` or ``SQuAD-2.0``.
     output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def study_settings(
         **SIZE, "corpus": corpus, "data": data, "cache": work / "cache", "seed": seed,
         "fine_tune_seeds": seed, "output": work / f"seed{seed}", "baselines": "true",
     }  # fmt: skip
-    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return read(GlueSettings, list(map(str, [*words, "--tasks", *tasks])))
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items())
+    return read(GlueSettings, [*chain.from_iterable(pairs), "--tasks", *tasks])
 
 
 def gather(work: Path, tasks: Sequence[str], seed: int, records: Path) -> None:
