@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs/tutorials/glue.md"
 SMALL = (
     "--epochs 2 --epoch-steps 4 --batch-size 8 --search-children 4 --population 2 --threads 1 "
     "--validation-batches 1 --pretrain-steps 4 --fine-tune-learning-rate 1e-2"
-).split()
+)
 
 
 @pytest.mark.slow
@@ -26,7 +26,7 @@ def test_the_page_makes_a_classifier(tmp_path, monkeypatch, trial):
         if language == "python":
             exec(compile(code, str(PAGE), "exec"), names)
         elif code.startswith("nni-magic"):
-            main([*shlex.split(code)[1:], *SMALL])
+            main([*shlex.split(code)[1:], *SMALL.split()])
     assert names["labels"] == ["1", "0"]
     table = (tmp_path / "runs/glue/table.md").read_text()
     assert [line.split()[1] for line in table.splitlines()[2:5]] == ["found", "bert", "random"]

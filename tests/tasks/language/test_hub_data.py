@@ -70,8 +70,8 @@ def test_folder_is_given_as_it_is(tmp_path):
 
 def test_missing_package_names_the_local_layout(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    message = r"data is 'hf:glue', which needs .*pip install nni-magic\[datasets\], or give a folder"
-    with pytest.raises(ModuleNotFoundError, match=message + " with RTE/train.tsv and the like"):
+    message = r"'hf:glue', .* nni-magic\[datasets\], or give a folder with RTE/train.tsv"
+    with pytest.raises(ModuleNotFoundError, match=message):
         local_data("hf:glue", "RTE", tmp_path)
 
 
@@ -90,5 +90,5 @@ def test_data_that_cannot_be_had_are_told(rows, message, monkeypatch, tmp_path):
 def test_label_that_is_none_is_told_as_that_of_a_file(monkeypatch, tmp_path):
     fake_datasets(monkeypatch, [row(-1)])
     folder = local_data("hf:glue", "RTE", tmp_path)
-    with pytest.raises(ValueError, match="train.tsv:2: label is '-1'; accepted are 'entailment'"):
+    with pytest.raises(ValueError, match=r"train\.tsv:2: label is '-1'; accepted are 'entailment'"):
         read_part(GLUE["RTE"], folder / "RTE", "train")
