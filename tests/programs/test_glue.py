@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import hugging
 import pytest
 import torch
 from transformers import pipeline
@@ -25,25 +26,11 @@ SMALL = (
 )
 
 
-def write_tasks(folder):
-    pairs = [("the cat", "a dog"), ("the cat", "a cat"), ("one", "two"), ("one", "one")]
-    for name, header, line in (
-        ("RTE", "index\tsentence1\tsentence2\tlabel", "{n}\t{a}\t{b}\t{word}entailment"),
-        ("MRPC", "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "{q}\t1\t2\t{a}\t{b}"),
-    ):
-        (folder / name).mkdir(parents=True)
-        rows = [line.format(n=n, a=a, b=b, q=n % 2, word=("not_", "")[n % 2])
-                for n, (a, b) in enumerate(pairs)]  # fmt: skip
-        for part in ("train", "dev"):
-            (folder / f"{name}/{part}.tsv").write_text("\n".join([header, *rows]) + "\n")
-    return folder
-
-
 @pytest.fixture
 def words(corpus, tmp_path):
     """Command line of a short run into ``tmp_path / name``."""
     torch.set_num_threads(1)
-    write_tasks(tmp_path / "data")
+    hugging.write_tasks(tmp_path / "data")
 
     def make(name="out", *more):
         where = ["--corpus", corpus, "--cache", corpus / "cache", "--data", tmp_path / "data",
