@@ -11,7 +11,7 @@ but WNLI are there, as papers give it. Fewer than five seeds are marked.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -82,22 +82,12 @@ def run(settings: FineTuneTableSettings) -> None:
     print(write_tables(settings.output, HEADER, table(found)), end="")
 
 
-def results(folder: Path, metrics: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """Read the results of all runs in a folder.
-
-    Parameters
-    ----------
-    folder
-        The output of nni-magic fine-tune.
-    metrics
-        For each data set the metric on ``dev`` that is its score here; else the run's score.
-    """
+def results(folder: Path) -> list[dict[str, Any]]:
+    """Read the results of all runs in a folder, the output of nni-magic fine-tune."""
     found = []
     for path in sorted(folder.glob("*/*/result.json")):
-        record = read_record(path, dataset=str, learning_rate=float, batch_size=int, seed=int) or {}
-        if (metric := (metrics or {}).get(record["dataset"])) is not None:
-            record["score"] = record["metrics"]["dev"][metric]
-        found.append(record)
+        record = read_record(path, dataset=str, learning_rate=float, batch_size=int, seed=int)
+        found.append(record or {})
     return found
 
 

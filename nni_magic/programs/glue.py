@@ -23,7 +23,8 @@ References
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -46,15 +47,17 @@ from . import pretrain
 from .clock import Clock
 from .exporting import write_child
 from .fine_tune import fine_tune, run_folder
-from .fine_tune_table import results, table, write_tables
+from .fine_tune_table import table, write_tables
 from .glue_settings import GlueSettings
 from .train import search
 from .training import train_supernet
 
-__all__ = ["KINDS", "EqualSize", "make", "run", "summary"]
+__all__ = ["EqualSize", "as_in_paper", "make", "run"]
 
-KINDS = ("found", "bert", "random")
-"""Kinds of children: that of the search, that of BERT's layers in turns, and a random one."""
+_logger = logging.getLogger(__name__)
+
+HEADER = ("child", "parameters", "inherited loss", "perplexity")
+"""Columns of the table before those of the tasks."""
 SMALLEST = 0.95
 """Parameters of a child at least, as a share of those of BERT's layers in turns."""
 AS_IN_PAPER = {"MRPC": "accuracy", "QQP": "accuracy", "STS-B": "spearman"}
@@ -87,13 +90,20 @@ def run(settings: GlueSettings) -> None:
         If data, the corpus or a package is missing or not as it should be; before anything is
         trained.
     """
-    make(settings)
-    text = write_tables(settings.output, *summary(settings.output, settings.tasks))
-    print(text, end="")
+    results = make(settings)
+    rows = [_row(settings.output, kind, settings.tasks, found) for kind, found in results.items()]
+    rows += [_paper_row(name, settings.tasks) for name in PAPER]
+    print(write_tables(settings.output, [*HEADER, *settings.tasks, "mean", "seeds"], rows), end="")
 
 
-def make(settings: GlueSettings) -> None:
-    """Search, pre-train and fine-tune; what is there already is left as it is."""
+def make(settings: GlueSettings) -> dict[str, list[dict[str, Any]]]:
+    """Search, pre-train and fine-tune; what is there already is left as it is.
+
+    Returns
+    -------
+    dict
+        What :func:`~nni_magic.programs.fine_tune.fine_tune` gave, by the kinds of children.
+    """
     importlib.import_module("nni_magic.tasks.language.hugging_face")  # or an extra is missing
     _check_strategy(str(settings.supernet.strategy))
     with (
@@ -102,8 +112,8 @@ def make(settings: GlueSettings) -> None:
         sole_writer(folder, "output"),
     ):
         settings = _read_tasks(settings)
-        for kind, child in _children(settings, folder).items():
-            _train(settings, folder, kind, child)
+        children = _children(settings, folder)
+        return {kind: _trained(settings, folder, kind, children[kind]) for kind in children}
 
 
 def _check_strategy(name: str) -> None:
@@ -127,7 +137,7 @@ def _read_tasks(settings: GlueSettings) -> GlueSettings:
 
 
 def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
-    """Train the supernet and search it; gives the folders of the children of every kind."""
+    """Train the supernet and search it; gives the folders of the children by their kinds."""
     domain = EqualSize(settings.task)
     space = domain.make_space()
     with naming(f"baseline {domain.baseline_name}"):
@@ -151,50 +161,49 @@ def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
     }  # fmt: skip
 
 
-def _train(settings: GlueSettings, folder: Path, kind: str, child: Path) -> None:
-    """Pre-train a child, and fine-tune it on all tasks, beginning with MNLI."""
+def _trained(
+    settings: GlueSettings, folder: Path, kind: str, child: Path
+) -> list[dict[str, Any]]:
+    """Pre-train a child, and fine-tune it on all tasks, beginning with MNLI; gives the results."""
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     full, tuned = folder / "pretrained" / kind, folder / "fine_tuned" / kind
+    _logger.info("Pre-training of the child %r", kind)
     pretrain.run(settings.pretraining(package.write_folder(child), full))
+    results = []
     for seed in settings.fine_tune_seeds:
         mnli = None
         for name in sorted(settings.tasks, key=lambda name: name != "MNLI"):
+            _logger.info("Fine-tuning of the child %r on %s, seed %d", kind, name, seed)
             chosen = settings.fine_tuning(full / "model", name, seed, tuned, mnli)
-            fine_tune(chosen)
+            results.append(fine_tune(chosen))
             if name == "MNLI":
                 mnli = run_folder(chosen) / "model"
+    return results
 
 
-def summary(folder: Path, tasks: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """Collect the scores of all kinds of children on some tasks, and the paper's.
+def as_in_paper(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the result of a fine-tuning the score that the paper has of its task.
 
-    Parameters
-    ----------
-    folder
-        The output.
-    tasks
-        Names of GLUE's tasks, in the order of the columns.
-
-    Returns
-    -------
-    header
-        Names of the columns.
-    rows
-        Kind, parameters, loss with inherited weights, perplexity after the pre-training, and the
-        median of every task, in percent; the last is their mean.
+    >>> metrics = {"dev": {"f1": 0.5, "accuracy": 0.25}}
+    >>> as_in_paper({"dataset": "MRPC", "score": 0.375, "metrics": metrics})["score"]
+    0.25
     """
-    header = ["child", "parameters", "inherited loss", "perplexity", *tasks, "mean", "seeds"]
-    rows = [_row(folder, kind, tasks) for kind in KINDS if (folder / "fine_tuned" / kind).is_dir()]
-    return header, rows + [_paper_row(name, tasks) for name in PAPER]
+    metric = AS_IN_PAPER.get(result["dataset"])
+    score = result["score"] if metric is None else result["metrics"]["dev"][metric]
+    return {**result, "score": score}
 
 
-def _row(folder: Path, kind: str, tasks: Sequence[str]) -> list[Any]:
+def _row(
+    folder: Path, kind: str, tasks: Sequence[str], results: Sequence[Mapping[str, Any]]
+) -> list[Any]:
     [record] = (folder / "children" / kind).glob("*/child.json")
     child, trained = read_json(record), read_json(folder / "pretrained" / kind / "results.json")
-    found = {row[0]: row for row in table(results(folder / "fine_tuned" / kind, AS_IN_PAPER))}
-    scores = [found[name][1] for name in tasks]
+    medians = {name: (score, seeds) for name, score, _, _, seeds, *_ in table(
+        [as_in_paper(result) for result in results]
+    )}  # fmt: skip
+    scores = [medians[name][0] for name in tasks]
     return [kind, child["params"], child["score"], trained["perplexity"], *scores, fmean(scores),
-            found[tasks[0]][4]]  # fmt: skip
+            medians[tasks[0]][1]]  # fmt: skip
 
 
 def _paper_row(name: str, tasks: Sequence[str]) -> list[Any]:

@@ -42,7 +42,8 @@ class GlueSettings:
     pretrain_save_every
         Steps between its checkpoints.
     fine_tune_learning_rate
-        The peak of a fine-tuning's learning rate.
+        The peak of a fine-tuning's learning rate; for models of BERT's size RoBERTa takes 1e-5 to
+        3e-5.
     fine_tune_batch_size
         Texts in a step of it.
     fine_tune_epochs
@@ -61,7 +62,7 @@ class GlueSettings:
     pretrain_steps: int = PretrainSettings.steps
     pretrain_learning_rate: float | None = None
     pretrain_save_every: int = PretrainSettings.save_every
-    fine_tune_learning_rate: float = 3e-4
+    fine_tune_learning_rate: float = 1e-3
     fine_tune_batch_size: int = 32
     fine_tune_epochs: int = 3
     fine_tune_seeds: tuple[int, ...] = (0,)

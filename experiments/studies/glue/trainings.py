@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.studies.claims import claimed
 from nni_magic.programs.fine_tune_table import results
-from nni_magic.programs.glue import AS_IN_PAPER, make
+from nni_magic.programs.glue import as_in_paper, make
 from nni_magic.programs.glue_settings import GlueSettings
 from nni_magic.programs.options import read
 from nni_magic.support.files import read_json, read_record, write_json
@@ -107,7 +107,7 @@ def gather(work: Path, tasks: Sequence[str], seed: int, records: Path) -> None:
     folder = work / f"seed{seed}"
     for kind in KINDS:
         child = next((folder / "children" / kind).glob("*/child.json"), None)
-        for result in results(folder / "fine_tuned" / kind, AS_IN_PAPER):
+        for result in map(as_in_paper, results(folder / "fine_tuned" / kind)):
             path = _file(records, kind, result["dataset"], seed)
             if child is None or path.exists() or result["dataset"] not in tasks:
                 continue
