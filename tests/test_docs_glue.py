@@ -12,7 +12,7 @@ from nni_magic.programs.main import main
 PAGE = Path(__file__).parents[1] / "docs/tutorials/glue.md"
 SMALL = (
     "--epochs 2 --epoch-steps 4 --batch-size 8 --search-children 4 --population 2 --threads 1 "
-    "--validation-batches 1 --pretrain-steps 20 --fine-tune-learning-rate 3e-3"
+    "--validation-batches 1 --pretrain-steps 20 --fine-tune-epochs 8"
 )
 
 
