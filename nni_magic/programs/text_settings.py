@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from ..support.errors import check_choice, check_count, check_number, naming
 from ..support.kinds import check_kinds
 from ..tasks.settings import Training
+from ..tasks.teaching import TaskTeacher, Teacher
 
 __all__ = ["FineTuneSettings", "FineTuneTableSettings", "PretrainSettings"]
 
@@ -62,6 +63,8 @@ class PretrainSettings:
         Processes that load data.
     seed
         Of weights, order and masks.
+    teaching
+        A teacher that the child imitates beside predicting masked tokens.
     """
 
     model: Path
@@ -84,10 +87,16 @@ class PretrainSettings:
     validation_rows: int = 1024
     workers: int = 0
     seed: int = 0
+    teaching: Teacher = field(default_factory=Teacher)
 
     def __post_init__(self) -> None:
         check_kinds(self)
         check_choice("objective", self.objective, get_args(Objective))
+        if self.teaching.teacher is not None and self.objective != "mlm":
+            raise ValueError(
+                f"objective is {self.objective!r}; accepted with a teacher is 'mlm', whose masks "
+                "both of them read"
+            )
         check_choice("start", self.start, get_args(Start))
         check_choice("precision", self.precision, get_args(TrainerPrecision))
         check_number("mask_probability", self.mask_probability, above=0, at_most=1)
@@ -146,6 +155,8 @@ class FineTuneSettings:
         Of the forward pass.
     seed
         Of the head, the order and dropout.
+    teaching
+        A classifier of the same task of GLUE, whose logits the child imitates.
     """
 
     model: Path
@@ -163,6 +174,7 @@ class FineTuneSettings:
     longest_answer: int = 30
     precision: TrainerPrecision = "32"
     seed: int = 0
+    teaching: TaskTeacher = field(default_factory=TaskTeacher)
 
     def __post_init__(self) -> None:
         check_kinds(self)

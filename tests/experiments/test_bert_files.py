@@ -10,10 +10,12 @@ import pytest
 import yaml
 from nni.experiment.config import ExperimentConfig
 from nnictl import NnictlExperiment
+from reading import settings_of
 
 from nni_magic.programs.main import PROGRAMS, main
 from nni_magic.programs.options import read, replaced
 from nni_magic.tasks.language.glue import GLUE
+from search_spaces.bert import PRESETS
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 
@@ -35,6 +37,25 @@ def test_small_retraining_is_small():
     small = retraining("bert_retrain_small.yml")
     assert small.steps * small.batch_size < 1e5
     assert small.corpus == ("sotu",)
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden", "budget"),
+    [("bert_compression.yml", 512, 60_000_000), ("bert_compression_small.yml", 64, 230_000)],
+)
+def test_compression_has_a_teacher_and_a_budget(name, hidden, budget):
+    ExperimentConfig.load(FOLDER / name).canonical_copy()
+    given = yaml.safe_load((FOLDER / name).read_text())
+    [strategy] = given["searchSpace"]["strategy"]["_value"]
+    command, program, task, *words = given["trialCommand"].split()
+    assert (command, program, task) == ("nni-magic", "train", "bert")
+    settings = replaced(settings_of(program, task, words), {"strategy": strategy})
+    assert (settings.task.params, settings.export) == (budget, True)
+    assert settings.teaching.teacher is not None
+    assert PRESETS[settings.task.preset]["hidden"] == hidden
+    if hidden == 512:
+        assert settings.task.batch_size * settings.task.accumulate * 8 == 1024
+        assert settings.task.devices == 8
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,11 @@
 """Settings of trainings of text."""
 
+from pathlib import Path
+
 import pytest
 
 from nni_magic.programs.text_settings import FineTuneSettings, PretrainSettings
+from nni_magic.tasks.teaching import Teacher
 
 
 @pytest.mark.parametrize(("given", "message"), [
@@ -13,6 +16,8 @@ from nni_magic.programs.text_settings import FineTuneSettings, PretrainSettings
     ({"warmup_steps": 1001}, "warmup_steps is 1001; accepted are whole numbers from 0 to 1000"),
     ({"steps": 0}, "steps is 0; accepted are"),
     ({"learning_rate": -1.0}, "learning_rate is -1.0; accepted are"),
+    ({"objective": "electra", "teaching": Teacher(teacher=Path("a"))},
+     "objective is 'electra'; accepted with a teacher is 'mlm', whose masks both of them read"),
 ])  # fmt: skip
 def test_pretraining_is_checked(given, message, tmp_path):
     with pytest.raises(ValueError, match=message):
