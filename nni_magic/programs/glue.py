@@ -5,11 +5,12 @@
     nni-magic glue --strategy magic_at --corpus my_text --data glue --output runs/glue
 
 A supernet is trained and searched, the child that was found is pre-trained anew, and fine-tuned on
-every task; with ``--baselines`` two others are trained in the same way, one of BERT's layers in
-turns and a random one. All have at most as many parameters as that of BERT's layers, and at least
-95 % of it. ``table.md`` and ``table.csv`` have the scores on ``dev``, medians over the seeds, and
-those of [Xu2022]_ beside, whose models are a hundred times as large. Started again, the command
-goes on where it was killed.
+every task. With ``--teacher FOLDER`` that child is trained once more, as ``distilled``, imitating
+the folder's model in the pre-training. With ``--baselines`` two others are trained like the found
+one: one of BERT's layers in turns, and a random one. All have at most as many parameters as that of
+BERT's layers, and at least 95 % of it. ``table.md`` and ``table.csv`` have the scores on ``dev``,
+medians over the seeds, and those of [Xu2022]_ beside, whose models are hundreds of times as large.
+Started again, the command goes on where it was killed.
 
 The output holds ``search`` (the supernet and its scored children), and for each kind of child
 ``children``, ``pretrained`` and ``fine_tuned``: what nni-magic train, pretrain and fine-tune write.
@@ -37,6 +38,7 @@ from ..manager.trial import ManagedTrial
 from ..samplers import UniformSampler
 from ..samplers.streams import Stream
 from ..strategies.registry import METHODS, method
+from ..supernet.resume import isolated_randomness
 from ..support.errors import naming
 from ..support.files import filled_folder, read_json
 from ..support.locks import sole_writer
@@ -142,10 +144,15 @@ def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
     space = domain.make_space()
     with naming(f"baseline {domain.baseline_name}"):
         check_sample(domain.baseline(), candidates(space))
+    if settings.teaching.teacher is not None:
+        with isolated_randomness():  # only to see now whether it can be imitated
+            domain.lessons(settings.teaching, domain.make_space())
     logs = folder / "search"
     train_supernet(Bert(settings.task), settings.supernet, space, ManagedTrial(), logs, logs=logs)
     found = search(domain, settings.search, space, logs, Clock(logs / "seconds.json"))
     samples = {"found": found["best_child"]["sample"]}
+    if settings.teaching.teacher is not None:
+        samples["distilled"] = samples["found"]
     if settings.baselines:
         seed = [domain.settings.seed, Stream.BASELINES]
         random = UniformSampler(space, seed=seed, filter=domain.filter)
@@ -168,7 +175,8 @@ def _trained(
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     full, tuned = folder / "pretrained" / kind, folder / "fine_tuned" / kind
     _logger.info("Pre-training of the child %r", kind)
-    pretrain.run(settings.pretraining(package.write_folder(child), full))
+    taught = kind == "distilled"
+    pretrain.run(settings.pretraining(package.write_folder(child), full, taught=taught))
     results = []
     for seed in settings.fine_tune_seeds:
         mnli = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..strategies.registry import METHODS
 from ..support.errors import check_choice, check_count, check_number, naming
 from ..support.kinds import check_kinds
 from ..tasks.language.settings import BertSettings
+from ..tasks.teaching import Teacher
 from .concerns import Search, Supernet
 from .text_settings import FineTuneSettings, PretrainSettings
 
@@ -23,7 +24,10 @@ class GlueSettings:
     Parameters
     ----------
     bert, supernet, search
-        See there.
+        See there. There is no budget of parameters: those of BERT's layers are one.
+    teaching
+        Where it has a teacher, the found child is trained a second time, imitating it in the
+        pre-training.
     data
         Folder of all data sets, each in a folder of its name; or a data set of Hugging Face, such
         as ``hf:nyu-mll/glue``.
@@ -55,6 +59,7 @@ class GlueSettings:
     bert: BertSettings
     supernet: Supernet
     search: Search
+    teaching: Teacher = field(default_factory=Teacher)
     data: Path
     output: Path = Path("runs/glue")
     tasks: tuple[str, ...] = ("CoLA", "SST-2", "MRPC", "STS-B", "RTE")
@@ -69,6 +74,7 @@ class GlueSettings:
 
     def __post_init__(self) -> None:
         check_kinds(self)
+        check_choice("params", self.bert.params, (None,))
         check_choice("strategy", self.supernet.strategy, METHODS)
         self.supernet.settings_for(self.bert)
         self.bert.check_warmup(epochs=self.bert.epochs)
@@ -91,8 +97,10 @@ class GlueSettings:
         """Settings of the supernet's training, on one device."""
         return dataclasses.replace(self.bert, devices=1)
 
-    def pretraining(self, model: Path, output: Path) -> PretrainSettings:
-        """Settings of the pre-training of a child."""
+    def pretraining(
+        self, model: Path, output: Path, *, taught: bool = False
+    ) -> PretrainSettings:
+        """Settings of the pre-training of a child, with the teacher or without."""
         bert, rate = self.bert, self.pretrain_learning_rate
         return PretrainSettings(
             model=model, output=output, corpus=bert.corpus, cache=bert.cache,
@@ -100,6 +108,7 @@ class GlueSettings:
             learning_rate=bert.learning_rate if rate is None else rate,
             weight_decay=bert.weight_decay, save_every=self.pretrain_save_every,
             evaluate_every=self.pretrain_save_every, workers=bert.workers, seed=bert.seed,
+            teaching=self.teaching if taught else Teacher(),
         )  # fmt: skip
 
     def fine_tuning(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hugging
 import pytest
+import teachers
 import torch
 from transformers import pipeline
 
@@ -41,17 +42,19 @@ def words(corpus, tmp_path):
 
 
 def test_corpus_becomes_fine_tuned_models_and_a_table(words, trial, tmp_path, capsys, monkeypatch):
-    main(words("out", "--baselines"))
+    more = ["--baselines", "--teacher", str(teachers.written(tmp_path / "teacher"))]
+    main(words("out", *more))
     out = tmp_path / "out"
     text = (out / "table.md").read_text()
     assert capsys.readouterr().out.endswith(text)
     [header, *rows] = csv.reader((out / "table.csv").open())
     costs = ["parameters", "inherited loss", "perplexity"]
     assert header == ["child", *costs, "MRPC", "mean", "seeds"]
-    assert [row[0] for row in rows] == ["found", "bert", "random", *program.PAPER]
-    costs = [int(row[1]) for row in rows[:3]]
-    assert max(costs) == costs[1]
-    assert min(costs) >= 0.95 * costs[1]
+    assert [row[0] for row in rows] == ["found", "distilled", "bert", "random", *program.PAPER]
+    found, distilled, bert, random = (int(row[1]) for row in rows[:4])
+    assert found == distilled
+    assert 0.95 * bert <= min(found, random) <= max(found, random) <= bert
+    assert rows[0][3] != rows[1][3]
     assert rows[-1][4:] == ["90.9", "90.9", ""]
     # The paper's metric, accuracy, and not its mean with F1.
     [result] = (out / "fine_tuned/found/MRPC").glob("*/result.json")
@@ -63,7 +66,7 @@ def test_corpus_becomes_fine_tuned_models_and_a_table(words, trial, tmp_path, ca
     assert pipeline("text-classification", model=str(model))("one")[0]["score"] > 0
     # What is there is not trained again.
     monkeypatch.setattr("nni_magic.tasks.language.hugging_face.train", None)
-    main(words("out", "--baselines"))
+    main(words("out", *more))
     assert (out / "table.md").read_text() == text
 
 
@@ -75,6 +78,8 @@ def test_corpus_becomes_fine_tuned_models_and_a_table(words, trial, tmp_path, ca
     (["--strategy", "darts"], "strategy is 'darts', which finds one child of any size; accepted"),
     (["--devices", "2"], "devices is 2; accepted are 'auto', 1"),
     (["--epoch-steps", "9999"], "epoch_steps is 9999, but the training data have"),
+    (["--params", "9"], "params is 9; accepted are None"),
+    (["--teacher", "nowhere"], "teacher is 'nowhere', without config.json; accepted are folders"),
     (["--fine-tune-epochs", "0"], "fine_tune: epochs is 0; accepted are"),
     (["--pretrain-learning-rate", "0"], "pretrain_learning_rate is 0.0; accepted are"),
 ])  # fmt: skip

@@ -28,6 +28,14 @@ def test_stages_have_the_settings_of_the_one_command():
     assert chosen.task.devices == 1
 
 
+def test_teacher_is_that_of_a_pretraining_that_has_one():
+    chosen = settings("--teacher", "large", "--teacher-weight", "0.5")
+    taught, alone = (chosen.pretraining(Path("model"), Path("out"), taught=each).teaching
+                     for each in (True, False))  # fmt: skip
+    assert (taught.teacher, taught.teacher_weight) == (Path("large"), 0.5)
+    assert alone.teacher is None
+
+
 def test_pretraining_has_a_learning_rate_of_its_own_if_it_is_given():
     chosen = settings("--pretrain-learning-rate", "0.2")
     assert chosen.pretraining(Path("model"), Path("out")).learning_rate == 0.2

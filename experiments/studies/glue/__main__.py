@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--work", type=Path, required=True, help="folder of the trainings")
     add("--corpus", type=Path, required=True, help="text to pre-train on")
     add("--data", type=Path, required=True, help="folder of the tasks in GLUE's layout")
+    add("--teacher", type=Path, help="folder of a model; adds children that imitate it")
     add("--tasks", nargs="+", choices=list(GLUE), default=TASKS)
     add("--rows", type=int, default=4000, help="rows of a task to train on, at most")
     add("--seeds", type=int, default=5, help="number of seeds, 2 or more")
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         data = settings.work / f"data_{settings.rows}"
         cut_data(settings.data, data, tasks, settings.rows)
-        train_missing(settings.work, settings.corpus, data, tasks, seeds, settings.records)
+        train_missing(
+            settings.work, settings.corpus, data, tasks, seeds, settings.records, settings.teacher
+        )
     rows = compared(read_records(settings.records, tasks, seeds), tasks)
     text = markdown(rows)
     print(text)

@@ -67,8 +67,9 @@ def _some_rows(text: bytes, task: GlueTask, rows: int) -> bytes:
 
 
 def train_missing(
-    work: Path, corpus: Path, data: Path, tasks: Sequence[str], seeds: Iterable[int], records: Path
-) -> None:
+    work: Path, corpus: Path, data: Path, tasks: Sequence[str], seeds: Iterable[int], records: Path,
+    teacher: Path | None = None,
+) -> None:  # fmt: skip
     """Train what is not there yet, and is claimed by no other process, seed by seed.
 
     Parameters
@@ -81,23 +82,28 @@ def train_missing(
         Of all that is drawn: the supernet, the search, the random child, and the trainings.
     records
         Folder of the records.
+    teacher
+        Of the distilled children, if there are to be any.
     """
+    kinds = 3 if teacher is None else 4
     for seed in seeds:
         gather(work, tasks, seed, records)
         with claimed(work / f"seed{seed}") as mine:
-            if mine and len(read_records(records, tasks, [seed])) < 3 * len(tasks):
-                make(study_settings(work, corpus, data, tasks, seed))
+            if mine and len(read_records(records, tasks, [seed])) < kinds * len(tasks):
+                make(study_settings(work, corpus, data, tasks, seed, teacher))
                 gather(work, tasks, seed, records)
 
 
 def study_settings(
-    work: Path, corpus: Path, data: Path, tasks: Sequence[str], seed: int
-) -> GlueSettings:
+    work: Path, corpus: Path, data: Path, tasks: Sequence[str], seed: int,
+    teacher: Path | None = None,
+) -> GlueSettings:  # fmt: skip
     """Settings of ``nni-magic glue`` for one seed."""
     given = {
         **SIZE, "corpus": corpus, "data": data, "cache": work / "cache", "seed": seed,
         "fine_tune_seeds": seed, "output": work / f"seed{seed}", "baselines": "true",
     }  # fmt: skip
+    given |= {} if teacher is None else {"teacher": teacher}
     pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items())
     return read(GlueSettings, [*chain.from_iterable(pairs), "--tasks", *tasks])
 

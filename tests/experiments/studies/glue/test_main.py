@@ -31,4 +31,4 @@ def test_missing_seeds_are_trained_on_a_cut_of_the_data(tmp_path, monkeypatch):
     study.main(words(tmp_path, "--tasks", "RTE", "--rows", "7"))
     cut, missing = trained
     assert cut == (tmp_path, tmp_path / "data_7", ["RTE"], 7)
-    assert missing[2:] == (tmp_path / "data_7", ["RTE"], range(5), tmp_path)
+    assert missing[2:] == (tmp_path / "data_7", ["RTE"], range(5), tmp_path, None)

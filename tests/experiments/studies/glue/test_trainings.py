@@ -76,6 +76,9 @@ def test_seed_is_that_of_all_stages(tmp_path):
     assert (settings.bert.seed, settings.fine_tune_seeds) == (3, (3,))
     assert settings.tasks == ("RTE", "CoLA")
     assert settings.output == tmp_path / "seed3"
+    assert settings.teaching.teacher is None
+    taught = study_settings(tmp_path, tmp_path, tmp_path, ["RTE"], 3, tmp_path / "teacher")
+    assert taught.teaching.teacher == tmp_path / "teacher"
 
 
 def test_damaged_record_is_named(tmp_path):
