@@ -119,11 +119,11 @@ def make(settings: GlueSettings) -> dict[str, list[dict[str, Any]]]:
 
 
 def _check_strategy(name: str) -> None:
-    finders = {each for each in METHODS if method(each).load().finds_child}
-    if name in finders:
+    if method(name).load().finds_child:
+        others = (each for each in METHODS if not method(each).load().finds_child)
         raise ValueError(
             f"strategy is {name!r}, which finds one child of any size; accepted are "
-            + ", ".join(each for each in METHODS if each not in finders)
+            + ", ".join(others)
         )
 
 
