@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import nni_bootstrap  # noqa: F401
 
@@ -54,7 +54,7 @@ from .glue_settings import GlueSettings
 from .train import search
 from .training import train_supernet
 
-__all__ = ["EqualSize", "as_in_paper", "make", "run"]
+__all__ = ["EqualSize", "Made", "as_in_paper", "make", "run"]
 
 _logger = logging.getLogger(__name__)
 
@@ -71,6 +71,14 @@ PAPER = {
     "MAGIC-AT (paper)": ("113M", 85.6, 91.3, 91.8, 61.1, 93.5, 90.3, 80.9, 90.9),
 }
 """Parameters of the paper's models, and their scores on ``dev``, in percent."""
+
+
+class Made(NamedTuple):
+    """The record of a child, its perplexity, and what its fine-tunings gave."""
+
+    child: Mapping[str, Any]
+    perplexity: float
+    results: Sequence[Mapping[str, Any]]
 
 
 class EqualSize(Bert):
@@ -92,19 +100,18 @@ def run(settings: GlueSettings) -> None:
         If data, the corpus or a package is missing or not as it should be; before anything is
         trained.
     """
-    results = make(settings)
-    rows = [_row(settings.output, kind, settings.tasks, found) for kind, found in results.items()]
+    rows = [_row(kind, made, settings.tasks) for kind, made in make(settings).items()]
     rows += [_paper_row(name, settings.tasks) for name in PAPER]
     print(write_tables(settings.output, [*HEADER, *settings.tasks, "mean", "seeds"], rows), end="")
 
 
-def make(settings: GlueSettings) -> dict[str, list[dict[str, Any]]]:
+def make(settings: GlueSettings) -> dict[str, Made]:
     """Search, pre-train and fine-tune; what is there already is left as it is.
 
     Returns
     -------
     dict
-        What :func:`~nni_magic.programs.fine_tune.fine_tune` gave, by the kinds of children.
+        What was made, by the kinds of children.
     """
     importlib.import_module("nni_magic.tasks.language.hugging_face")  # or an extra is missing
     _check_strategy(str(settings.supernet.strategy))
@@ -168,10 +175,8 @@ def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
     }  # fmt: skip
 
 
-def _trained(
-    settings: GlueSettings, folder: Path, kind: str, child: Path
-) -> list[dict[str, Any]]:
-    """Pre-train a child, and fine-tune it on all tasks, beginning with MNLI; gives the results."""
+def _trained(settings: GlueSettings, folder: Path, kind: str, child: Path) -> Made:
+    """Pre-train a child, and fine-tune it on all tasks, beginning with MNLI."""
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     full, tuned = folder / "pretrained" / kind, folder / "fine_tuned" / kind
     _logger.info("Pre-training of the child %r", kind)
@@ -186,7 +191,8 @@ def _trained(
             results.append(fine_tune(chosen))
             if name == "MNLI":
                 mnli = run_folder(chosen) / "model"
-    return results
+    perplexity = read_json(full / "results.json")["perplexity"]
+    return Made(read_json(child / "child.json"), perplexity, results)
 
 
 def as_in_paper(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,17 +207,11 @@ def as_in_paper(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, "score": score}
 
 
-def _row(
-    folder: Path, kind: str, tasks: Sequence[str], results: Sequence[Mapping[str, Any]]
-) -> list[Any]:
-    [record] = (folder / "children" / kind).glob("*/child.json")
-    child, trained = read_json(record), read_json(folder / "pretrained" / kind / "results.json")
-    medians = {name: (score, seeds) for name, score, _, _, seeds, *_ in table(
-        [as_in_paper(result) for result in results]
-    )}  # fmt: skip
-    scores = [medians[name][0] for name in tasks]
-    return [kind, child["params"], child["score"], trained["perplexity"], *scores, fmean(scores),
-            medians[tasks[0]][1]]  # fmt: skip
+def _row(kind: str, made: Made, tasks: Sequence[str]) -> list[Any]:
+    medians = {row[0]: row for row in table([as_in_paper(result) for result in made.results])}
+    scores, seeds = [medians[name][1] for name in tasks], medians[tasks[0]][4]
+    costs = [made.child["params"], made.child["score"], made.perplexity]
+    return [kind, *costs, *scores, fmean(scores), seeds]
 
 
 def _paper_row(name: str, tasks: Sequence[str]) -> list[Any]:
