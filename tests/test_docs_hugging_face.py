@@ -47,8 +47,10 @@ def test_the_page_compresses_a_child_with_a_teacher(corpus, trial, tmp_path, mon
         (tmp_path / f"GLUE/SST-2/{part}.tsv").write_text("\n".join(["sentence\tlabel", *rows]))
     text = ["--corpus", str(corpus), "--cache", str(corpus / "cache"), "--warmup-steps", "1"]
     small = {
-        "train": [*text, *"--epochs 2 --epoch-steps 4 --batch-size 4 --validation-batches 1 "
-                          "--search-children 4 --population 2 --threads 1".split()],
+        "train": [*text, *shlex.split(
+            "--epochs 2 --epoch-steps 4 --batch-size 4 --validation-batches 1 "
+            "--search-children 4 --population 2 --threads 1"
+        )],
         "pretrain": [*text, "--steps", "2", "--batch-size", "4"],
         "fine-tune": ["--epochs", "1"],
     }  # fmt: skip

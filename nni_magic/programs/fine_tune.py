@@ -147,7 +147,7 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     teacher = settings.teaching.teacher
     if teacher is not None:
         check_choice("dataset, with a teacher,", settings.dataset, GLUE)
-        teacher = package.TeacherFolder(teacher)
+        teacher = package.TaskClassifier(teacher, GLUE[settings.dataset])
     run = _Run(settings, package, source, folder, teacher)
     with sole_writer(folder, "output"):
         if settings.dataset in GLUE:
@@ -170,9 +170,7 @@ def _glue(run: _Run, task: GlueTask) -> dict[str, Any]:
         for part, found in examples.items()
     }
     if run.teacher is not None:
-        rows["train"] = run.package.rows_with_teacher(
-            run.teacher, task, rows["train"], examples["train"]
-        )
+        rows["train"] = run.teacher.taught(rows["train"], examples["train"])
     model = run.package.to_classify(run.source, task, run.settings.seed, start)
     trainer = run.trainer(
         model, rows.pop("train"), eval_dataset=rows,

@@ -120,6 +120,7 @@ def test_teacher_that_does_not_fit_the_task_is_refused(dataset, message, given, 
     chosen = settings(given, tmp_path, dataset=dataset, teaching=TaskTeacher(teacher=where))
     with pytest.raises(ValueError, match=message):
         program.fine_tune(chosen)
+    assert not list(tmp_path.glob("*/*/made_with.json"))  # a run with another may begin here
 
 
 def test_finished_run_is_read_and_one_of_other_data_refused(given, tmp_path):

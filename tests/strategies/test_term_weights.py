@@ -55,7 +55,7 @@ def test_weights_of_a_term_are_trained_as_those_of_the_supernet():
 
 
 def test_first_step_of_the_weights_is_that_of_plain_torch():
-    term, [(x, y), *_] = Mapped(), regression(Watch()).train_dataloaders
+    term, [(x, _), *_] = Mapped(), regression(Watch()).train_dataloaders
     expected = copy.deepcopy(term.weights)
     torch.manual_seed(5)
     strategy = train(SPOS(seed=1, terms=[term]), FlatSpace(), regression(Watch(), max_steps=1))

@@ -11,7 +11,7 @@ from nni_magic.tasks.teaching import Lessons, TaskTeacher, Teacher
     ("given", "message"),
     [
         ({"teacher_weight": 0}, "teacher_weight is 0; accepted are finite numbers above 0"),
-        ({"teacher_temperature": -1}, "teacher_temperature is -1; accepted are finite numbers above 0"),
+        ({"teacher_temperature": -1}, "teacher_temperature is -1; accepted are finite numbers ab"),
         ({"imitate": ("scores",)}, "imitate is 'scores'; accepted are 'logits', 'hidden', 'relat"),
         ({"imitate": ()}, r"imitate is \[\]; accepted are one or more of logits, hidden, relatio"),
         ({"imitate": ("hidden", "hidden")}, r"imitate is \['hidden', 'hidden'\]; accepted are on"),

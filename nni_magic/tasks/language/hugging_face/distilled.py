@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -23,7 +24,7 @@ from .heads import MagicBertForMaskedLM
 from .lessons import ChildSizes, Teaching
 from .teacher import TeacherFolder, TeacherModel
 
-__all__ = ["DistillingTrainer", "TaughtChild", "child_teaching", "rows_with_teacher"]
+__all__ = ["DistillingTrainer", "TaskClassifier", "TaughtChild", "child_teaching"]
 
 BATCH = 64
 """Texts that the teacher of a task reads at once."""
@@ -98,42 +99,53 @@ class TaughtChild(nn.Module):
         return torch.stack([imitation(*both) for imitation in self.imitations.values()]).sum()
 
 
-def rows_with_teacher(
-    folder: TeacherFolder,
-    task: GlueTask,
-    rows: Sequence[dict[str, Any]],
-    examples: Sequence[Example],
-) -> list[dict[str, Any]]:
-    """Add the logits of a classifier to rows, of the same texts by its own tokenizer.
+class TaskClassifier:
+    """A classifier that was fine-tuned on a task, whose logits are imitated.
 
     Parameters
     ----------
     folder
-        The classifier, fine-tuned on the same task.
+        Its folder.
     task
         Whose classes it must have.
-    rows, examples
-        The rows of a child, and what they were made of.
+
+    Attributes
+    ----------
+    digest : str
+        Of its weights.
 
     Raises
     ------
-    ValueError
-        If the teacher has other classes.
+    FileNotFoundError, ValueError
+        As :class:`~.teacher.TeacherFolder`; or if it has other classes, or no classifier.
     """
-    _check_classes(folder, task)
-    model: Any = folder.classifier()
-    longest = TeacherModel(model).max_length
-    theirs = glue_rows(task, examples, folder.tokenizer, longest)
-    logits: list[list[float]] = []
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    for start in range(0, len(theirs), BATCH):
-        part = [{name: row[name] for name in ("input_ids", "attention_mask")}
-                for row in theirs[start : start + BATCH]]  # fmt: skip
-        batch = folder.tokenizer.pad(part, return_tensors="pt").to(device)
-        with torch.no_grad():
-            logits += model(**batch).logits.float().tolist()
-    return [{**row, "teacher_logits": each} for row, each in zip(rows, logits, strict=True)]
+
+    def __init__(self, folder: Path, task: GlueTask) -> None:
+        self._folder, self._task = TeacherFolder(folder), task
+        _check_classes(self._folder, task)
+        self._model: Any = self._folder.classifier()
+        self.digest = self._folder.digest
+
+    def taught(
+        self, rows: Sequence[dict[str, Any]], examples: Sequence[Example]
+    ) -> list[dict[str, Any]]:
+        """Add ``teacher_logits`` to a child's rows, of the same texts by the teacher's tokenizer.
+
+        Parameters
+        ----------
+        rows, examples
+            The rows, and what they were made of.
+        """
+        tokenizer, longest = self._folder.tokenizer, TeacherModel(self._model).max_length
+        own = glue_rows(self._task, examples, tokenizer, longest)
+        inputs = [{name: row[name] for name in ("input_ids", "attention_mask")} for row in own]
+        self._model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        logits: list[list[float]] = []
+        for start in range(0, len(inputs), BATCH):
+            batch = tokenizer.pad(inputs[start : start + BATCH], return_tensors="pt")
+            with torch.no_grad():
+                logits += self._model(**batch.to(self._model.device)).logits.float().tolist()
+        return [{**row, "teacher_logits": each} for row, each in zip(rows, logits, strict=True)]
 
 
 def _check_classes(folder: TeacherFolder, task: GlueTask) -> None:

@@ -86,9 +86,9 @@ class WordPlaces:
     ) -> None:
         self._child, self._special = child, special_ids(child)
         self._mask = mask or ""
-        names = [child.id_to_token(token) or "" for token in range(child.get_vocab_size())]
-        self._has_pieces = any(name.startswith("##") for name in names)
-        self._begins = _begins(names)
+        self._names = [child.id_to_token(token) or "" for token in range(child.get_vocab_size())]
+        self._has_pieces = any(name.startswith("##") for name in self._names)
+        self._begins = _begins(self._names)
         self._teacher = Tokenizer.from_str(teacher.to_str())
         self._teacher.no_padding()
         self._teacher.enable_truncation(max_length)
@@ -126,7 +126,7 @@ class WordPlaces:
         if tokens == (self._special.mask,):
             return self._mask
         if self._has_pieces:
-            text = "".join(self._child.id_to_token(token).removeprefix("##") for token in tokens)
+            text = "".join(self._names[token].removeprefix("##") for token in tokens)
         else:
             text = self._child.decode(list(tokens)).strip()
         return f" {text}" if text else ""  # with the space that byte-level tokenizers count on

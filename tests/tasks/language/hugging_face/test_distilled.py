@@ -11,10 +11,9 @@ from nni_magic.tasks.language.glue import GLUE, Example
 from nni_magic.tasks.language.hugging_face import (
     DistillingTrainer,
     MagicBertForMaskedLM,
+    TaskClassifier,
     TaughtChild,
-    TeacherFolder,
     child_teaching,
-    rows_with_teacher,
     to_classify,
 )
 from nni_magic.tasks.language.hugging_face.source import read_source
@@ -74,7 +73,7 @@ def test_weights_of_the_map_are_trained_and_the_teacher_is_no_part(folder):
 def test_rows_carry_the_logits_of_a_teacher_of_another_tokenizer(folder, tmp_path):
     where = teachers.written(tmp_path / "task", "classifier")
     task, rows = GLUE["SST-2"], [{"input_ids": [0, 5]}, {"input_ids": [0, 6]}]
-    found = rows_with_teacher(TeacherFolder(where), task, rows, TEXTS)
+    found = TaskClassifier(where, task).taught(rows, TEXTS)
     model = teachers.KINDS["classifier"].from_pretrained(where).eval()
     for row, given, example in zip(found, rows, TEXTS, strict=True):
         ids = teachers.pieces()(example.texts[0], return_tensors="pt")
@@ -90,10 +89,10 @@ def test_rows_carry_the_logits_of_a_teacher_of_another_tokenizer(folder, tmp_pat
      ("RTE", NAMED, r"\['not', 'it'\]"), ("STS-B", {}, r"\['LABEL_0', 'LABEL_1'\]")],
 )  # fmt: skip
 def test_teacher_of_other_classes_is_refused(task, options, classes, tmp_path):
-    where = TeacherFolder(teachers.written(tmp_path / "task", "classifier", **options))
+    where = teachers.written(tmp_path / "task", "classifier", **options)
     message = rf"teacher is '{tmp_path}/task', whose classes are {classes}; accepted for {task} are"
     with pytest.raises(ValueError, match=message):
-        rows_with_teacher(where, GLUE[task], [], [])
+        TaskClassifier(where, GLUE[task])
 
 
 @pytest.mark.parametrize("name", ["SST-2", "STS-B"])
@@ -107,7 +106,8 @@ def test_loss_of_a_task_is_that_of_labels_and_of_the_teacher_s_logits(name, fold
     )  # fmt: skip
     ids, mask = hugging.batch()
     kind = torch.long if task.labels else torch.float
-    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([1, 0, 1], dtype=kind)}
+    labels = torch.tensor([1, 0, 1], dtype=kind)
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
     taught = torch.randn(3, task.num_labels)
     plain = model(**batch)
     assert trainer.compute_loss(model, batch) == plain.loss

@@ -29,7 +29,8 @@ def teaching(folder, sizes=SIZES, **settings):
 def test_logits_are_imitated_where_vocabularies_agree_and_else_states(folders):
     found = {name: list(teaching(folder).imitations) for name, folder in folders.items()}
     assert found == {
-        "alike": ["logits"], "alike_body": ["hidden", "relations"], "other": ["hidden", "relations"],
+        "alike": ["logits"], "alike_body": ["hidden", "relations"],
+        "other": ["hidden", "relations"],
     }  # fmt: skip
     assert teaching(folders["other"]).made_with["imitate"] == ["hidden", "relations"]
 
@@ -41,7 +42,7 @@ def test_logits_of_another_vocabulary_are_refused(folders):
 
 
 def test_logits_without_a_head_are_refused(folders):
-    with pytest.raises(ValueError, match="has no head for masked tokens; accepted are 'hidden' and"):
+    with pytest.raises(ValueError, match="has no head for masked tokens; accepted are 'hidden'"):
         teaching(folders["alike_body"], imitate=("logits",))
 
 
@@ -52,7 +53,7 @@ def test_layers_that_cannot_be_mapped_are_refused(folders):
 
 
 def test_relation_heads_that_do_not_divide_a_width_are_refused(folders):
-    with pytest.raises(ValueError, match=r"relation_heads is 5; accepted are divisors of .* \[16, 2"):
+    with pytest.raises(ValueError, match=r"relation_heads is 5; accepted are divisors of .* \[16"):
         teaching(folders["other"], relation_heads=5)
     assert teaching(folders["other"]).imitations["relations"].heads == 2
 
