@@ -126,7 +126,7 @@ BERT = {
 PROXYLESS = {
     **TASK, "label_smoothing": number(lambda value: 0 <= value < 1), "channels_last": flag,
     "dataset": one_of("digits"), "data": either(nothing, path), "download": flag,
-    "resolution": OPTIONAL_COUNT, "held_out": share, "skip_unreadable": flag,
+    "resolution": OPTIONAL_COUNT, "held_out": share, "skip_unreadable": flag, "check_images": flag,
     "preset": one_of("tiny"), "candidates": either(nothing, several(text)), "width": positive,
     "dropout": number(lambda value: 0 <= value < 1), "budget": one_of("60%"),
 }  # fmt: skip

@@ -41,6 +41,7 @@ class ImageDomain(Domain):
             resolution=settings.resolution,
             held_out=settings.held_out,
             skip_unreadable=settings.skip_unreadable,
+            check_images=settings.check_images,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from .sources import (
     ImageSource,
     MemoryImages,
     Transform,
+    check_readable,
     open_digits,
     open_folder,
     open_known,
@@ -69,6 +70,7 @@ def prepare(
     resolution: int | None = None,
     held_out: float = 0.1,
     skip_unreadable: bool = False,
+    check_images: bool = False,
     seed: int = 0,
 ) -> ImageData:
     """Open a data set by name, and hold a part of its training set out.
@@ -88,6 +90,8 @@ def prepare(
         Share of the training set to search on.
     skip_unreadable
         Leave images out that cannot be read, instead of ending in an error.
+    check_images
+        Read all images of a folder now, to find those that cannot be read.
     seed
         Of the split. Keep it when runs with different training seeds are compared.
 
@@ -114,6 +118,8 @@ def prepare(
         if root is None:
             raise ValueError("data is None; accepted is a folder with train and test")
         train, test, classes = open_folder(root, skip_unreadable=skip_unreadable)
+        if check_images:
+            check_readable([train, test])
     else:
         train, test = (open_known(name, part, root, cache, download) for part in (True, False))
     return _prepared(name, train, test, classes, resolution, held_out, seed)

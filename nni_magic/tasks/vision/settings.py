@@ -48,6 +48,9 @@ class ImageSettings(TaskSettings):
         Share of the training set on which children are scored.
     skip_unreadable
         Leave images out that cannot be read.
+    check_images
+        Read all images of a folder at the start, so that a run ends there, and names all that
+        cannot be read.
     """
 
     batch_size: int = 64
@@ -61,6 +64,7 @@ class ImageSettings(TaskSettings):
     resolution: int | None = None
     held_out: float = 0.1
     skip_unreadable: bool = False
+    check_images: bool = False
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, get_args(Dataset))

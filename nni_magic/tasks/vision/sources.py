@@ -21,11 +21,13 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
+from tqdm.auto import tqdm
 
 from ...support.files import atomic_file
 
 __all__ = [
-    "FolderImages", "ImageSource", "MemoryImages", "open_digits", "open_folder", "open_known",
+    "FolderImages", "ImageSource", "MemoryImages", "check_readable", "open_digits", "open_folder",
+    "open_known",
 ]  # fmt: skip
 
 _logger = logging.getLogger(__name__)
@@ -133,13 +135,22 @@ class FolderImages:
         """Paths of the images that could not be read so far."""
         return self.paths[self.unreadable.numpy()].tolist()
 
+    def why_unreadable(self, index: int) -> str | None:
+        """Read an image; say why it cannot be, and remember it."""
+        try:
+            default_loader(str(self.paths[index]))
+        except Exception as error:  # Pillow raises all kinds, depending on what is broken
+            self.unreadable[index] = True
+            return str(error)
+        return None
+
     def _open(self, index: int) -> Any:
         if self.unreadable[index]:
             return None
         path = str(self.paths[index])
         try:
             return default_loader(path)
-        except Exception as error:  # Pillow raises all kinds, depending on what is broken
+        except Exception as error:  # as above
             if not self.skip_unreadable:
                 raise ValueError(
                     f"image {path!r} cannot be read ({error}); pass --skip-unreadable to leave "
@@ -148,6 +159,31 @@ class FolderImages:
             self.unreadable[index] = True
             _logger.warning("Image %r cannot be read and is left out: %s", path, error)
             return None
+
+
+def check_readable(sources: Sequence[FolderImages]) -> None:
+    """Read every image, with a bar of the progress where there is a terminal.
+
+    Raises
+    ------
+    ValueError
+        Naming the images that cannot be read, if they are not to be skipped.
+    """
+    broken: list[str] = []
+    with tqdm(desc="Images", total=sum(len(one.paths) for one in sources), disable=None) as bar:
+        for source in sources:
+            for index, path in enumerate(source.paths):
+                if (why := source.why_unreadable(index)) is not None:
+                    broken.append(f"{str(path)!r} ({why})")
+                bar.update()
+    if not broken:
+        return
+    if not all(source.skip_unreadable for source in sources):
+        raise ValueError(
+            f"{len(broken)} of {bar.total} images cannot be read: {', '.join(broken)}; pass "
+            "--skip-unreadable to leave them out"
+        )
+    _logger.warning("Images that cannot be read are left out: %s", ", ".join(broken))
 
 
 def open_digits() -> MemoryImages:

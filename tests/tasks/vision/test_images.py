@@ -124,6 +124,13 @@ def test_default_resolution_of_other_folders_is_that_of_imagenet(folder, size):
     assert data.validation[0][0].shape == (3, 224, 224)
 
 
+def test_folder_is_read_at_the_start_on_request_alone(folder):
+    (folder / "test" / "b" / "0.png").write_text("no image")
+    prepare("imagefolder", root=folder, held_out=0.3, resolution=96)
+    with pytest.raises(ValueError, match=r"1 of \d+ images cannot be read: '.*test/b/0.png'"):
+        prepare("imagefolder", root=folder, held_out=0.3, resolution=96, check_images=True)
+
+
 def test_small_folder_is_read_once_into_memory(folder):
     (folder / "train" / "a" / "2.png").write_text("no image")
     data = prepare("imagefolder", root=folder, held_out=0.3, resolution=24, skip_unreadable=True)

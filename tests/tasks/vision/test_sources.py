@@ -14,7 +14,13 @@ from torchvision.transforms import v2
 
 from nni_magic.tasks.vision import sources as image_sources
 from nni_magic.tasks.vision.images import Images, Statistics, as_it_is
-from nni_magic.tasks.vision.sources import FolderImages, open_digits, open_folder, open_known
+from nni_magic.tasks.vision.sources import (
+    FolderImages,
+    check_readable,
+    open_digits,
+    open_folder,
+    open_known,
+)
 
 TO_TENSOR = v2.PILToTensor()
 
@@ -176,3 +182,35 @@ def test_unreadable_image_met_by_a_worker_is_known_outside(folder):
     loader = DataLoader(images, batch_size=4, num_workers=1, collate_fn=as_it_is)
     assert [len(labels) for _, labels in loader] == [4, 3]
     assert images.unreadable == [str(broken)]
+
+
+def break_two(folder):
+    broken = [folder / "train" / "blue" / "1.png", folder / "val" / "red" / "0.png"]
+    for path in broken:
+        path.write_text("no image")
+    return list(map(str, broken))
+
+
+def test_all_unreadable_images_are_named_on_request(folder):
+    one, other = break_two(folder)
+    message = (
+        rf"2 of 12 images cannot be read: '{one}' \(.+\), '{other}' \(.+\); pass --skip-unreadable"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_readable(open_folder(folder, skip_unreadable=False)[:2])
+
+
+def test_unreadable_images_are_found_and_left_out_on_request(folder, caplog):
+    broken = break_two(folder)
+    parts = open_folder(folder, skip_unreadable=True)[:2]
+    with caplog.at_level(logging.WARNING):
+        check_readable(parts)
+    assert [name for part in parts for name in part.names()] == broken
+    assert len(caplog.records) == 1 and all(name in caplog.text for name in broken)
+    assert len(parts[0].read(range(8), TO_TENSOR)[0]) == 7
+
+
+def test_readable_images_are_no_error(folder):
+    parts = open_folder(folder, skip_unreadable=False)[:2]
+    check_readable(parts)
+    assert not any(part.names() for part in parts)
