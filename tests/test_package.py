@@ -94,7 +94,8 @@ def environment(fresh, tmp_path):
 
 
 GROUPS = (
-    "always", "nlp", "huggingface", "teacher", "pareto", "onnx", "plots", "docs", "test",
+    "always", "nlp", "huggingface", "datasets", "teacher", "pareto", "onnx", "plots", "docs",
+    "test",
 )  # fmt: skip
 
 

@@ -8,10 +8,10 @@
 
 The data are the official files: ``RTE/train.tsv`` and ``RTE/dev.tsv``, and those of GLUE's other
 tasks; ``SQuAD-1.1/train-v1.1.json`` and ``dev-v1.1.json``; ``SQuAD-2.0/train-v2.0.json`` and
-``dev-v2.0.json``. As RoBERTa's [Liu2019]_, a classifier is that of the epoch with the best score on
-``dev``. With ``--teacher FOLDER``, a classifier of the same task, the child learns from its logits,
-too. A run writes ``model`` and ``result.json`` into a folder of its own, and goes on there when it
-was killed.
+``dev-v2.0.json``; or, as ``hf:NAME``, a data set of Hugging Face. As RoBERTa's [Liu2019]_, a
+classifier is that of the epoch with the best score on ``dev``. With ``--teacher FOLDER``, a
+classifier of the same task, the child learns from its logits, too. A run writes ``model`` and
+``result.json`` into a folder of its own, and goes on there when it was killed.
 
 References
 ----------
@@ -24,7 +24,7 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -38,12 +38,13 @@ from ..support.errors import check_choice, check_count, naming
 from ..support.files import file_digest, make_folder, read_json, write_json
 from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
+from ..tasks.language.hub_data import local_data
 from ..tasks.language.squad import Question, best_threshold, read_squad, scores
 from ..tasks.language.tokenization import load_tokenizer, tokenizer_digest
 from .options import plain, replaced
 from .text_settings import FineTuneSettings
 
-__all__ = ["SQUAD", "fine_tune", "run_trial"]
+__all__ = ["SQUAD", "fine_tune", "run_folder", "run_trial"]
 
 SQUAD = {"SQuAD-1.1": "1.1", "SQuAD-2.0": "2.0"}
 """Versions of SQuAD by their names as data sets."""
@@ -114,6 +115,12 @@ class _Run:
         return result
 
 
+def run_folder(settings: FineTuneSettings) -> Path:
+    """The folder of a run, in that of all results."""
+    name = f"lr{settings.learning_rate:g}_b{settings.batch_size}_s{settings.seed}"
+    return settings.output / settings.dataset / name
+
+
 def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     """Fine-tune, and measure on ``dev``.
 
@@ -134,8 +141,9 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     check_choice("dataset", settings.dataset, (*GLUE, *SQUAD))
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)
-    name = f"lr{settings.learning_rate:g}_b{settings.batch_size}_s{settings.seed}"
-    folder = make_folder("output", settings.output / settings.dataset / name)
+    folder = make_folder("output", run_folder(settings))
+    data = local_data(settings.data, settings.dataset, settings.output / "data")
+    settings = replace(settings, data=data)
     teacher = settings.teaching.teacher
     if teacher is not None:
         check_choice("dataset, with a teacher,", settings.dataset, GLUE)

@@ -68,7 +68,7 @@ def _arguments(settings: PretrainSettings, folder: Path) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        str(folder), max_steps=settings.steps, warmup_steps=settings.warmup_steps,
+        str(folder), max_steps=settings.steps, warmup_steps=settings.warmup,
         lr_scheduler_type="linear", learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay, per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
@@ -90,6 +90,7 @@ def _train(
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     first = arguments.process_index == 0
     given = {k: v for k, v in plain(asdict(settings)).items() if k not in _PLACES}
+    given["warmup_steps"] = settings.warmup
     model = package.to_pretrain(
         source, settings.objective, settings.seed, inherited=settings.start == "inherited"
     )
@@ -104,6 +105,8 @@ def _train(
     }  # fmt: skip
     if first:
         package.check_settings(folder, made_with)
+    if (folder / "results.json").exists():  # written last
+        return
     trainer = package.PretrainingTrainer(
         masking=package.Masking(
             source.tokenizer, data, settings.mask_probability, whole_words=settings.whole_words

@@ -24,6 +24,16 @@ def test_pretraining_is_checked(given, message, tmp_path):
         PretrainSettings(model=tmp_path, output=tmp_path, **given)
 
 
+@pytest.mark.parametrize(("steps", "given", "warmup"), [
+    (1000, None, 80), (50, None, 10), (1, None, 0), (50, 50, 50),
+])  # fmt: skip
+def test_warm_up_of_a_pretraining_is_at_most_a_fifth_unless_it_is_given(
+    steps, given, warmup, tmp_path
+):
+    chosen = PretrainSettings(model=tmp_path, output=tmp_path, steps=steps, warmup_steps=given)
+    assert chosen.warmup == warmup
+
+
 @pytest.mark.parametrize(("given", "message"), [
     ({"epochs": 0}, "epochs is 0; accepted are"),
     ({"stride": 0}, "stride is 0; accepted are"),
