@@ -74,3 +74,18 @@ def batch(length=LENGTH, padded=True):
     ends = torch.tensor([[length], [max(1, length // 2)], [1]])
     mask = torch.arange(length) < ends if padded else torch.ones(3, length, dtype=torch.bool)
     return ids, mask.long()
+
+
+def write_tasks(folder):
+    """Write RTE and MRPC with four rows each, and give the folder."""
+    pairs = [("the cat", "a dog"), ("the cat", "a cat"), ("one", "two"), ("one", "one")]
+    for name, header, line in (
+        ("RTE", "index\tsentence1\tsentence2\tlabel", "{n}\t{a}\t{b}\t{word}entailment"),
+        ("MRPC", "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "{q}\t1\t2\t{a}\t{b}"),
+    ):
+        (folder / name).mkdir(parents=True)
+        rows = [line.format(n=n, a=a, b=b, q=n % 2, word=("not_", "")[n % 2])
+                for n, (a, b) in enumerate(pairs)]  # fmt: skip
+        for part in ("train", "dev"):
+            (folder / f"{name}/{part}.tsv").write_text("\n".join([header, *rows]) + "\n")
+    return folder

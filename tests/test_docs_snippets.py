@@ -21,8 +21,8 @@ from nni_magic.tasks.registry import task
 
 SMALLER = {"max_epochs=15": "max_epochs=1", "generations=2": "generations=1, population=4"}
 """What the quick start trains and searches here; it is run as it is in a slow test."""
-ELSEWHERE = {"docs/architecture.md", "docs/hugging_face.md"}
-"""Pages whose Python tests/test_docs.py and test_docs_hugging_face.py run, with more asserted."""
+ELSEWHERE = {"docs/architecture.md", "docs/hugging_face.md", "docs/tutorials/glue.md"}
+"""Pages whose Python other modules, tests/test_docs_*.py, run with more asserted."""
 BY_PAGE = {
     page: [snippet for snippet in found if snippet.why is None]
     for page, found in itertools.groupby(snippets("python"), lambda each: each.page)

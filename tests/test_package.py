@@ -93,7 +93,10 @@ def environment(fresh, tmp_path):
     return {"PATH": f"{fresh}:{os.environ['PATH']}", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
 
-GROUPS = ("always", "nlp", "huggingface", "pareto", "onnx", "plots", "docs", "test")
+GROUPS = (
+    "always", "nlp", "huggingface", "datasets", "teacher", "pareto", "onnx", "plots", "docs",
+    "test",
+)  # fmt: skip
 
 
 def requirements(groups=GROUPS):

@@ -184,7 +184,9 @@ class Alignment(LossTerm):
         """The term of a call of the model."""
         assert self.replay is not None
         target = self.target.states(partial(self.replay, call))
-        return alignment_loss(target, call.states, self._mask(call), self.error)
+        # Other terms may have asked for the states of other layers.
+        own = {name: state for name, state in call.states.items() if name in self.replay.layers}
+        return alignment_loss(target, own, self._mask(call), self.error)
 
     def tell(self, step: Step) -> None:
         """Watch the term beside the prediction loss; one warning a run, at the end of an epoch."""

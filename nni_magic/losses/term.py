@@ -78,8 +78,8 @@ class TrainingSupernet(Protocol):
 class LossTerm(ABC):
     """A term that a method adds to the loss; it owns its state.
 
-    It is no part of the Lightning module: weights that it holds are not trained, and a frozen
-    teacher is brought to the device by the term itself.
+    It is no part of the Lightning module, but for its weights: a frozen teacher is brought to the
+    device by the term itself.
 
     Attributes
     ----------
@@ -87,10 +87,15 @@ class LossTerm(ABC):
         The term is logged as ``supernet/<name>``.
     weight : float
         Factor with which the term is added.
+    weights : Module or None
+        Weights of the term's own, made with the term. They are trained with the supernet's, as if
+        they belonged to the first parameter group of the evaluator's optimizer, saved with them,
+        and are no part of any child.
     """
 
     name: str
     weight: float
+    weights: nn.Module | None = None
 
     def begin(self, module: TrainingSupernet) -> None:
         """Called when a fit begins; its state is loaded already if ``module.resumes``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from nni.mutable import Sample
 from torch import nn
 
 from ..export import export_child
+from ..export.children import FORMATS
 from ..support.records import provenance
 from ..tasks.domain import Domain
 from .options import flat, plain
@@ -19,7 +21,7 @@ __all__ = ["write_child"]
 
 def write_child(
     domain: Domain, settings: Any, child: nn.Module, sample: Sample, score: float, folder: Path, *,
-    metric: str, checkpoint: Path, rank: int = 1,
+    metric: str, checkpoint: Path, rank: int = 1, formats: Collection[str] = tuple(FORMATS),
 ) -> Path:  # fmt: skip
     """Export a child with what its domain adds to it, and with where it comes from.
 
@@ -39,6 +41,8 @@ def write_child(
         Where the weights come from.
     rank
         Place of the child, from 1.
+    formats
+        What to write besides the weights.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def write_child(
     """
     return export_child(
         child, sample, score, folder, rank=rank, space=domain.make_space(), metric=metric,
-        **domain.export_options(),
+        formats=formats, **domain.export_options(),
         provenance=provenance(
             seed=domain.settings.seed, checkpoint=checkpoint, settings=plain(flat(settings)),
             data=domain.describe(),

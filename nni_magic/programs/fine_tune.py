@@ -8,9 +8,10 @@
 
 The data are the official files: ``RTE/train.tsv`` and ``RTE/dev.tsv``, and those of GLUE's other
 tasks; ``SQuAD-1.1/train-v1.1.json`` and ``dev-v1.1.json``; ``SQuAD-2.0/train-v2.0.json`` and
-``dev-v2.0.json``. As RoBERTa's [Liu2019]_, a classifier is that of the epoch with the best score on
-``dev``. A run writes ``model`` and ``result.json`` into a folder of its own, and goes on there when
-it was killed.
+``dev-v2.0.json``; or, as ``hf:NAME``, a data set of Hugging Face. As RoBERTa's [Liu2019]_, a
+classifier is that of the epoch with the best score on ``dev``. With ``--teacher FOLDER``, a
+classifier of the same task, the child learns from its logits, too. A run writes ``model`` and
+``result.json`` into a folder of its own, and goes on there when it was killed.
 
 References
 ----------
@@ -23,7 +24,8 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -36,16 +38,17 @@ from ..support.errors import check_choice, check_count, naming
 from ..support.files import file_digest, make_folder, read_json, write_json
 from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
+from ..tasks.language.hub_data import local_data
 from ..tasks.language.squad import Question, best_threshold, read_squad, scores
 from ..tasks.language.tokenization import load_tokenizer, tokenizer_digest
 from .options import plain, replaced
 from .text_settings import FineTuneSettings
 
-__all__ = ["SQUAD", "fine_tune", "run_trial"]
+__all__ = ["SQUAD", "fine_tune", "run_folder", "run_trial"]
 
 SQUAD = {"SQuAD-1.1": "1.1", "SQuAD-2.0": "2.0"}
 """Versions of SQuAD by their names as data sets."""
-_PLACES = ("model", "data", "output", "mnli")
+_PLACES = ("model", "data", "output", "mnli", "teaching")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class _Run:
     package: Any
     source: Any
     folder: Path
+    teacher: Any = None
 
     @property
     def data(self) -> Path:
@@ -66,6 +70,8 @@ class _Run:
         digests = {name: file_digest(path) for name, path in files.items()}
         given = {k: v for k, v in plain(asdict(self.settings)).items() if k not in _PLACES}
         digests["model"] = file_digest(self.source.folder / "model.safetensors")
+        if self.teacher is not None:
+            given |= self.settings.teaching.made_with(self.teacher.digest)
         self.package.check_settings(self.folder, {**given, "digests": digests})
 
     def trainer(self, model: Any, train: Any, **more: Any) -> Any:
@@ -73,10 +79,14 @@ class _Run:
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
         settings, arguments = self.settings, more.pop("arguments", {})
+        make: Any = Trainer
+        if self.teacher is not None:
+            make = partial(self.package.DistillingTrainer, teaching=settings.teaching)
+            arguments = {**arguments, "remove_unused_columns": False}
         steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
-        return Trainer(
-            model,
-            TrainingArguments(
+        return make(
+            model=model,
+            args=TrainingArguments(
                 str(self.folder), num_train_epochs=settings.epochs,
                 learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
                 lr_scheduler_type="linear", warmup_steps=round(settings.warmup_share * steps),
@@ -105,6 +115,12 @@ class _Run:
         return result
 
 
+def run_folder(settings: FineTuneSettings) -> Path:
+    """The folder of a run, in that of all results."""
+    name = f"lr{settings.learning_rate:g}_b{settings.batch_size}_s{settings.seed}"
+    return settings.output / settings.dataset / name
+
+
 def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     """Fine-tune, and measure on ``dev``.
 
@@ -125,9 +141,14 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     check_choice("dataset", settings.dataset, (*GLUE, *SQUAD))
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)
-    name = f"lr{settings.learning_rate:g}_b{settings.batch_size}_s{settings.seed}"
-    folder = make_folder("output", settings.output / settings.dataset / name)
-    run = _Run(settings, package, source, folder)
+    folder = make_folder("output", run_folder(settings))
+    data = local_data(settings.data, settings.dataset, settings.output / "data")
+    settings = replace(settings, data=data)
+    teacher = settings.teaching.teacher
+    if teacher is not None:
+        check_choice("dataset, with a teacher,", settings.dataset, GLUE)
+        teacher = package.TaskClassifier(teacher, GLUE[settings.dataset])
+    run = _Run(settings, package, source, folder, teacher)
     with sole_writer(folder, "output"):
         if settings.dataset in GLUE:
             return _glue(run, GLUE[settings.dataset])
@@ -148,6 +169,8 @@ def _glue(run: _Run, task: GlueTask) -> dict[str, Any]:
         part: run.package.glue_rows(task, found, run.source.tokenizer, length)
         for part, found in examples.items()
     }
+    if run.teacher is not None:
+        rows["train"] = run.teacher.taught(rows["train"], examples["train"])
     model = run.package.to_classify(run.source, task, run.settings.seed, start)
     trainer = run.trainer(
         model, rows.pop("train"), eval_dataset=rows,

@@ -23,7 +23,7 @@ from ..tasks.language.glue import GLUE
 from .fine_tune import SQUAD
 from .text_settings import FineTuneTableSettings
 
-__all__ = ["run", "table"]
+__all__ = ["results", "run", "table", "write_tables"]
 
 HEADER = ("dataset", "score", "lowest", "highest", "seeds", "learning rate", "batch size")
 ENOUGH = 5
@@ -73,21 +73,31 @@ def run(settings: FineTuneTableSettings) -> None:
     FileNotFoundError
         If there is no result.
     """
-    found = []
-    for path in sorted(Path(settings.output).glob("*/*/result.json")):
-        record = read_record(path, dataset=str, learning_rate=float, batch_size=int, seed=int)
-        found.append(record or {})
+    found = results(settings.output)
     if not found:
         raise FileNotFoundError(
             f"output is {str(settings.output)!r}, without results; accepted are folders of "
             "nni-magic fine-tune"
         )
-    rows = table(found)
+    print(write_tables(settings.output, HEADER, table(found)), end="")
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """Read the results of all runs in a folder, the output of nni-magic fine-tune."""
+    found = []
+    for path in sorted(folder.glob("*/*/result.json")):
+        record = read_record(path, dataset=str, learning_rate=float, batch_size=int, seed=int)
+        found.append(record or {})
+    return found
+
+
+def write_tables(folder: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Write ``table.csv``, and ``table.md`` with a decimal; gives the latter's text."""
     shown = [[f"{one:.1f}" if isinstance(one, float) and one >= 0.1 else f"{one}" for one in row]
              for row in rows]  # fmt: skip
-    lines = [" | ".join(row) for row in [HEADER, ["---"] * len(HEADER), *shown]]
+    lines = [" | ".join(row) for row in [header, ["---"] * len(header), *shown]]
     text = "".join(f"| {line} |\n" for line in lines)
-    with atomic_file(settings.output / "table.md") as file:
+    with atomic_file(folder / "table.md") as file:
         file.write(text.encode())
-    write_table(settings.output / "table.csv", [HEADER, *rows])
-    print(text, end="")
+    write_table(folder / "table.csv", [header, *rows])
+    return text

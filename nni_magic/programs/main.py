@@ -15,7 +15,7 @@ from .. import __version__
 from ..support.errors import check_choice, one_clear_message
 from ..tasks.registry import TASKS
 from ..tasks.registry import task as task_named
-from . import settings, text_settings
+from . import glue_settings, settings, text_settings
 from .options import read
 
 __all__ = ["PROGRAMS", "Program", "arguments", "main"]
@@ -77,6 +77,8 @@ PROGRAMS: dict[str, Program] = {
                          "a run or trial that fine-tunes a child on a task of GLUE, or on SQuAD"),
     "fine-tune-table": Program("fine_tune_table:run", text_settings.FineTuneTableSettings,
                                "print the scores of fine-tuned children, medians over seeds"),
+    "glue": Program("glue:run", glue_settings.GlueSettings,
+                    "from a corpus to a found child that is fine-tuned on GLUE's tasks; a table"),
     "pareto": Program("pareto:run", settings.ParetoSettings,
                       "find the children that trade loss and cost off best"),
 }  # fmt: skip

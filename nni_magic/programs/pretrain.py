@@ -6,7 +6,9 @@
     torchrun --nproc-per-node 8 -m nni_magic.programs pretrain --config bert_retrain.yml
 
 writes ``model`` into the output, a folder for ``from_pretrained`` with the tokenizer: for ``mlm`` a
-``MagicBertForMaskedLM``, for ``electra`` the discriminator, a ``MagicBertForPreTraining``. A run
+``MagicBertForMaskedLM``, for ``electra`` the discriminator, a ``MagicBertForPreTraining``. With
+``--teacher FOLDER`` the child imitates a model of any width, depth and tokenizer, the first stage
+of a distillation in two; the second is ``nni-magic fine-tune --teacher``. A run
 that was killed and is started again goes on to the same result. ``log.json`` has the losses, the
 perplexities and, of the last start, the sequences per second.
 """
@@ -32,8 +34,8 @@ from .text_settings import PretrainSettings
 
 __all__ = ["run"]
 
-_PLACES = ("model", "output", "cache", "workers")
-"""Settings on which the result does not depend."""
+_PLACES = ("model", "output", "cache", "workers", "teaching")
+"""Settings on which the result does not depend, or by more than their names."""
 
 
 def run(settings: PretrainSettings) -> None:
@@ -66,7 +68,7 @@ def _arguments(settings: PretrainSettings, folder: Path) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        str(folder), max_steps=settings.steps, warmup_steps=settings.warmup_steps,
+        str(folder), max_steps=settings.steps, warmup_steps=settings.warmup,
         lr_scheduler_type="linear", learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay, per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
@@ -88,20 +90,28 @@ def _train(
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     first = arguments.process_index == 0
     given = {k: v for k, v in plain(asdict(settings)).items() if k not in _PLACES}
+    given["warmup_steps"] = settings.warmup
+    model = package.to_pretrain(
+        source, settings.objective, settings.seed, inherited=settings.start == "inherited"
+    )
+    learner, teaching = model, None
+    if settings.teaching.teacher is not None:
+        teaching = package.child_teaching(settings.teaching, model, data.tokenizer, settings.seed)
+        learner = package.TaughtChild(model, teaching, settings.teaching.teacher_weight)
     made_with = {
-        **given, "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
+        **given, **({} if teaching is None else teaching.made_with),
+        "corpus": data.corpus_digest, "tokenizer": data.tokenizer_digest,
         "operators": source.config.operators, "processes": arguments.world_size,
     }  # fmt: skip
     if first:
         package.check_settings(folder, made_with)
-    model = package.to_pretrain(
-        source, settings.objective, settings.seed, inherited=settings.start == "inherited"
-    )
+    if (folder / "results.json").exists():  # written last
+        return
     trainer = package.PretrainingTrainer(
         masking=package.Masking(
             source.tokenizer, data, settings.mask_probability, whole_words=settings.whole_words
         ),
-        model=model, args=arguments, train_dataset=package.TrainingRows(data),
+        model=learner, args=arguments, train_dataset=package.TrainingRows(data),
         eval_dataset=package.HeldOutRows(data, settings.validation_rows),
     )  # fmt: skip
     speed = package.train(trainer)

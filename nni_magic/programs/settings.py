@@ -16,6 +16,7 @@ from ..strategies.settings import AlignmentSettings
 from ..support.errors import check_choice, check_count
 from ..support.kinds import check_kinds
 from ..tasks.settings import TaskSettings
+from ..tasks.teaching import Teacher
 from .concerns import (
     MOST_CHILDREN,
     PipelineRetraining,
@@ -55,8 +56,8 @@ class TrainSettings:
 
     Parameters
     ----------
-    task, supernet, shrinking, search, retraining
-        See there.
+    task, supernet, shrinking, search, retraining, teaching
+        See there. A child that is trained from scratch has no teacher.
     output
         Folder of the results; by default the trial's own.
     export
@@ -69,6 +70,7 @@ class TrainSettings:
     shrinking: Shrinking
     search: Search
     retraining: Retraining
+    teaching: Teacher = field(default_factory=Teacher)
     output: Path | None = None
     export: bool = False
 

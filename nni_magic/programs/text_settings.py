@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from ..support.errors import check_choice, check_count, check_number, naming
 from ..support.kinds import check_kinds
+from ..tasks.settings import Training
+from ..tasks.teaching import TaskTeacher, Teacher
 
 __all__ = ["FineTuneSettings", "FineTuneTableSettings", "PretrainSettings"]
 
@@ -38,8 +40,11 @@ class PretrainSettings:
         Mask whole words.
     mask_probability
         Share of the tokens to predict.
-    steps, warmup_steps
-        Optimizer steps; the learning rate rises linearly in the second, then falls to 0.
+    steps
+        Optimizer steps.
+    warmup_steps
+        Steps in which the learning rate rises linearly, before it falls to 0; by default 80, but at
+        most a fifth of all.
     learning_rate
         The highest one.
     weight_decay
@@ -58,6 +63,8 @@ class PretrainSettings:
         Processes that load data.
     seed
         Of weights, order and masks.
+    teaching
+        A teacher that the child imitates beside predicting masked tokens.
     """
 
     model: Path
@@ -69,7 +76,7 @@ class PretrainSettings:
     whole_words: bool = False
     mask_probability: float = 0.15
     steps: int = 1000
-    warmup_steps: int = 100
+    warmup_steps: int | None = None
     learning_rate: float = 5e-4
     weight_decay: float = 0.01
     batch_size: int = 32
@@ -80,10 +87,16 @@ class PretrainSettings:
     validation_rows: int = 1024
     workers: int = 0
     seed: int = 0
+    teaching: Teacher = field(default_factory=Teacher)
 
     def __post_init__(self) -> None:
         check_kinds(self)
         check_choice("objective", self.objective, get_args(Objective))
+        if self.teaching.teacher is not None and self.objective != "mlm":
+            raise ValueError(
+                f"objective is {self.objective!r}; accepted with a teacher is 'mlm', whose masks "
+                "both of them read"
+            )
         check_choice("start", self.start, get_args(Start))
         check_choice("precision", self.precision, get_args(TrainerPrecision))
         check_number("mask_probability", self.mask_probability, above=0, at_most=1)
@@ -91,11 +104,18 @@ class PretrainSettings:
                      "validation_rows"):  # fmt: skip
             check_count(name, getattr(self, name))
         with naming(f"steps {self.steps}"):
-            check_count("warmup_steps", self.warmup_steps, at_least=0, at_most=self.steps)
+            check_count("warmup_steps", self.warmup, at_least=0, at_most=self.steps)
         check_count("workers", self.workers, at_least=0)
         check_count("seed", self.seed, at_least=0, at_most=2**32 - 1)
         check_number("learning_rate", self.learning_rate, above=0)
         check_number("weight_decay", self.weight_decay, at_least=0)
+
+    @property
+    def warmup(self) -> int:
+        """Steps of the warm-up, by the rule of a supernet's training."""
+        if self.warmup_steps is None:
+            return Training(epoch_steps=self.steps).warmup_for(1)
+        return self.warmup_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +127,8 @@ class FineTuneSettings:
     model
         Folder of a pre-trained child.
     data
-        Folder of all data sets, each in a folder of its name.
+        Folder of all data sets, each in a folder of its name; or a data set of Hugging Face, such
+        as ``hf:nyu-mll/glue``.
     dataset
         One of GLUE's tasks, such as ``RTE``, ``SQuAD-1.1`` or ``SQuAD-2.0``.
     output
@@ -134,6 +155,8 @@ class FineTuneSettings:
         Of the forward pass.
     seed
         Of the head, the order and dropout.
+    teaching
+        A classifier of the same task of GLUE, whose logits the child imitates.
     """
 
     model: Path
@@ -151,6 +174,7 @@ class FineTuneSettings:
     longest_answer: int = 30
     precision: TrainerPrecision = "32"
     seed: int = 0
+    teaching: TaskTeacher = field(default_factory=TaskTeacher)
 
     def __post_init__(self) -> None:
         check_kinds(self)

@@ -191,7 +191,7 @@ def _run(
     timed = [TimedEpochs(clock, part) for part in ("train", "retrain") if trial.is_first_rank]
     strategy = train_supernet(
         domain, settings.supernet, space, trial, folder, logs=folder,
-        shrinking=settings.shrinking, callbacks=timed[:1],
+        shrinking=settings.shrinking, teacher=settings.teaching, callbacks=timed[:1],
     )  # fmt: skip
     if not trial.is_first_rank:
         return {}

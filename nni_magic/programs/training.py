@@ -34,6 +34,7 @@ from ..supernet.resume import RandomState
 from ..support.errors import check_count
 from ..tasks.domain import Domain
 from ..tasks.settings import TaskSettings
+from ..tasks.teaching import Lessons, Teacher
 from .concerns import Retraining, Shrinking, Supernet
 from .made_with import MadeWith
 from .options import plain
@@ -67,7 +68,11 @@ class Resume(pl.Callback):
 
 
 def make_strategy(
-    task: TaskSettings, supernet: Supernet, shrinking: Shrinking | None = None, filter: Any = None
+    task: TaskSettings,
+    supernet: Supernet,
+    shrinking: Shrinking | None = None,
+    filter: Any = None,
+    terms: Sequence[Any] = (),
 ) -> Seeded:
     """Create the strategy with the given settings that it has.
 
@@ -80,6 +85,8 @@ def make_strategy(
     more: dict[str, Any] = {}
     if shrinking is not None and shrinking.n_drop:
         more["shrinking"] = ProgressiveShrinking(**asdict(shrinking))
+    if terms:
+        more["terms"] = terms
     given = {field.name: getattr(own, field.name) for field in fields(own)}
     return cast(Any, method(str(supernet.strategy)).load())(filter=filter, **given, **more)
 
@@ -93,6 +100,7 @@ def train_supernet(
     *,
     logs: Path,
     shrinking: Shrinking | None = None,
+    teacher: Teacher | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Seeded:
     """Train the supernet in place, into ``supernet.ckpt``; continue from there if it exists.
@@ -113,11 +121,15 @@ def train_supernet(
         "strategy": supernet.strategy, **asdict(supernet.settings_for(task)),
         "warmup_steps": task.warmup_for(task.epochs),
     }  # fmt: skip
+    lessons = Lessons()
+    if teacher is not None and teacher.teacher is not None:
+        lessons = domain.lessons(teacher, space)
+        made_with |= lessons.made_with
     evaluator = _evaluator(
         domain, trial, folder / "supernet.ckpt", logs, task.epochs, _made_with(domain, made_with),
         callbacks,
     )  # fmt: skip
-    strategy = make_strategy(task, supernet, shrinking, domain.filter)
+    strategy = make_strategy(task, supernet, shrinking, domain.filter, lessons.terms)
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return strategy
 

@@ -48,6 +48,9 @@ class SupernetStrategy(Seeded, PathSampling):
         :class:`nni_magic.search.ProgressiveShrinking`.
     mutation_hooks
         As in NNI's ``OneShotStrategy``.
+    terms
+        Of the loss, beside the method's own, such as
+        :class:`nni_magic.losses.teacher.TeacherTerm`.
     **settings
         Those of :attr:`settings_class`, by name.
 
@@ -76,6 +79,7 @@ class SupernetStrategy(Seeded, PathSampling):
         *,
         shrinking: Shrinking | None = None,
         mutation_hooks: list[Any] | None = None,
+        terms: Sequence[LossTerm] = (),
         **settings: Any,
     ) -> None:
         if shrinking is not None and not isinstance(shrinking, Shrinking):
@@ -88,6 +92,7 @@ class SupernetStrategy(Seeded, PathSampling):
         self._sampler: Sampler | None = None
         self._settle(settings)
         self.shrinking = shrinking
+        self.terms = tuple(terms)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse what 0.3 asked for."""
@@ -116,8 +121,9 @@ class SupernetStrategy(Seeded, PathSampling):
                 "that children are drawn from; call mutate_model first, as NNI does"
             )
         self._module = SupernetModule(
-            training_module, self._sampler, self.make_terms(), method=type(self).__name__,
-            settings=self.settings, shrinking=self.shrinking, turn_by_turn=self.turn_by_turn,
+            training_module, self._sampler, [*self.make_terms(), *self.terms],
+            method=type(self).__name__, settings=self.settings, shrinking=self.shrinking,
+            turn_by_turn=self.turn_by_turn,
         )  # fmt: skip
         return self._module
 

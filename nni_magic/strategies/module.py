@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 from nni.mutable import Sample
 from torch import nn
 
-from ..losses.term import LossTerm, distinct
+from ..losses.term import LossTerm
 from ..samplers.base import Sampler
 from ..samplers.streams import ChildDraws, Stream
 from ..scoring.leaderboard import Leaderboard
@@ -32,18 +32,19 @@ from ..supernet.epochs import log_is_due
 from ..supernet.replay import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
-from .finite import FiniteSteps, GuardedModule
+from .finite import FiniteSteps
 from .progress import resume, state_of
 from .settings import SupernetSettings
 from .shrinking import Shrinking
 from .start import announce
+from .term_weights import TeachableModule
 from .turns import TurnRunner
 from .validation import Validation
 
 __all__ = ["SupernetModule"]
 
 
-class SupernetModule(GuardedModule):
+class SupernetModule(TeachableModule):
     """Lightning module that trains a step's children; it wraps the evaluator's own module.
 
     Parameters
@@ -84,12 +85,11 @@ class SupernetModule(GuardedModule):
         shrinking: Shrinking | None = None,
         turn_by_turn: bool = False,
     ) -> None:
-        super().__init__(training_module)
+        super().__init__(training_module, terms)
         assert settings.seed is not None, "the strategy draws one if none is given"
         self.method = f"{method} with {type(sampler).__name__}"
         self.seed = settings.seed
         self.sampler = sampler
-        self.terms = distinct(terms)
         self.shrinking = shrinking
         self.training_data: Any = None
         self.scorer = Scorer(

@@ -79,5 +79,14 @@ def _load(module: Any, state: Mapping[str, Any]) -> None:
     module.replay.load_state_dict(state["replay"])
     if module.shrinking is not None and state["shrinking"] is not None:
         module.shrinking.load_state_dict(state["shrinking"])
+    _check_terms(list(state["terms"]), [term.name for term in module.terms])
     for term in module.terms:
         term.load_state_dict(state["terms"][term.name])
+
+
+def _check_terms(theirs: list[str], ours: list[str]) -> None:
+    if theirs != ours:
+        raise ValueError(
+            f"the checkpoint's training has the terms {theirs} in its loss, and this one {ours}; "
+            "accepted are the same, such as those of a teacher"
+        )

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from .. import __version__
 from ..search import ChildEvaluator
 from .settings import TaskSettings
+from .teaching import Lessons, Teacher
 
 
 class GroundTruth(NamedTuple):
@@ -170,6 +171,19 @@ class Domain(ABC):
             If this domain has no benchmark, so that its children must be trained.
         """
         raise NotImplementedError(f"children of {type(self).__name__} are to be trained")
+
+    def lessons(self, teacher: Teacher, space: ModelSpace) -> Lessons:
+        """What a teacher adds to the training of a supernet.
+
+        Raises
+        ------
+        ValueError
+            If children of this domain cannot have a teacher.
+        """
+        raise ValueError(
+            f"teacher is {str(teacher.teacher)!r}; accepted is none, as children of "
+            f"{type(self).__name__} cannot imitate one"
+        )
 
     @property
     def filter(self) -> Any:

@@ -191,6 +191,13 @@ def test_term_averages_over_the_models_calls_of_a_step():
     assert run.of_step().item() == pytest.approx(np.mean(one_by_one), rel=1e-5)
 
 
+def test_term_leaves_out_what_other_terms_asked_for():
+    run = conv_run(dropout=0.0)
+    expected = run.term(IMAGES)
+    run.step.calls[-1][-1].states["blocks.0"] = torch.ones(2)
+    assert run.of_step() == expected
+
+
 def test_term_of_states_changed_in_place_behind_their_layer_raises():
     """The anchor's pass stops at the layer, so its state would not be changed: no silent mix."""
 

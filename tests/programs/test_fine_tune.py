@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hugging
 import pytest
+import teachers
 import torch
 from safetensors.torch import load_file
 from transformers import pipeline
@@ -18,7 +19,9 @@ from transformers import pipeline
 from nni_magic.programs import fine_tune as program
 from nni_magic.programs.main import main
 from nni_magic.programs.text_settings import FineTuneSettings
+from nni_magic.tasks.language.glue import GLUE
 from nni_magic.tasks.language.tokenization import train_tokenizer
+from nni_magic.tasks.teaching import TaskTeacher
 
 ROOT = Path(__file__).parents[2]
 ENTAILED = "index\tsentence1\tsentence2\tlabel\n"
@@ -84,6 +87,40 @@ def test_task_becomes_a_classifier_in_a_pipeline(given, tmp_path, trial, monkeyp
     assert reported == [result["score"]] == [result["metrics"]["dev"]["accuracy"]]
     [found] = pipeline("text-classification", model=str(folder / "model"))(["the cat"])
     assert found["label"] in {"entailment", "not_entailment"}
+
+
+def test_task_is_learnt_from_a_teacher_too(given, tmp_path):
+    names = {n: name for n, name in enumerate(GLUE["RTE"].labels)}
+    classes = {"id2label": names, "label2id": {name: n for n, name in names.items()}}
+    where = teachers.written(tmp_path / "teacher", "classifier", **classes)
+    teaching = TaskTeacher(teacher=where, teacher_weight=2.0)
+    program.fine_tune(settings(given, tmp_path / "alone"))
+    program.fine_tune(settings(given, tmp_path / "taught", teaching=teaching))
+    folder = "RTE/lr2e-05_b4_s0"
+    made_with = json.loads((tmp_path / f"taught/{folder}/made_with.json").read_text())["made_with"]
+    assert (made_with["teacher_weight"], len(made_with["teacher"])) == (2.0, 64)
+    alone, taught = (
+        load_file(tmp_path / f"{name}/{folder}/model/model.safetensors")
+        for name in ("alone", "taught")
+    )
+    assert alone.keys() == taught.keys()
+    assert any(not alone[name].equal(taught[name]) for name in alone)
+    with pytest.raises(ValueError, match="made with other settings: teacher"):
+        program.fine_tune(settings(given, tmp_path / "alone", teaching=teaching))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [("SQuAD-1.1", "dataset, with a teacher, is 'SQuAD-1.1'; accepted are 'CoLA'"),
+     ("RTE", "whose classes are .*'LABEL_1'.*; accepted for RTE are"),
+     ("STS-B", "whose classes are .*'LABEL_1'.*; accepted for STS-B are")],
+)  # fmt: skip
+def test_teacher_that_does_not_fit_the_task_is_refused(dataset, message, given, tmp_path):
+    where = teachers.written(tmp_path / "teacher", "classifier", num_labels=3)
+    chosen = settings(given, tmp_path, dataset=dataset, teaching=TaskTeacher(teacher=where))
+    with pytest.raises(ValueError, match=message):
+        program.fine_tune(chosen)
+    assert not list(tmp_path.glob("*/*/made_with.json"))  # a run with another may begin here
 
 
 def test_finished_run_is_read_and_one_of_other_data_refused(given, tmp_path):

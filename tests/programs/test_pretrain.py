@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import hugging
 import pytest
+import teachers
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
@@ -59,11 +61,44 @@ def test_training_that_diverges_is_told(given, tmp_path, capsys):
     assert "the training has diverged; learning_rate is 1e+30" in capsys.readouterr().out
 
 
+def test_child_imitates_a_teacher_and_goes_on_from_a_checkpoint(given, tmp_path):
+    teacher = teachers.written(tmp_path / "teacher")
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    main(words(given, whole, steps=4, teacher=teacher))
+    settings = json.loads((whole / "results.json").read_text())["settings"]
+    assert settings["imitate"] == ["hidden", "relations"]
+    assert len(settings["teacher"]) == 64
+    again.mkdir()
+    shutil.copytree(whole / "checkpoint-2", again / "checkpoint-2")
+    shutil.copy(whole / "made_with.json", again)
+    main(words(given, again, steps=4, teacher=teacher))
+    last = [load_file(each / "checkpoint-4/model.safetensors") for each in (whole, again)]
+    assert {"imitations.hidden.project.weight", "child.mlm_head.bias"} < last[0].keys()
+    assert all(last[0][name].equal(last[1][name]) for name in last[0])
+    model = load_file(whole / "model/model.safetensors")
+    assert "mlm_head.bias" in model and not any("imitations" in name for name in model)
+
+
+def test_teacher_of_another_vocabulary_is_refused_for_logits(given, tmp_path, capsys):
+    teacher = teachers.written(tmp_path / "teacher")
+    with pytest.raises(SystemExit):
+        main(words(given, tmp_path / "out", teacher=teacher, imitate="logits"))
+    assert "imitate has 'logits', and teacher is" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(words(given, tmp_path / "out", teacher=tmp_path))
+    assert f"teacher is '{tmp_path}', without config.json" in capsys.readouterr().out
+    assert not (tmp_path / "out/made_with.json").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("objective", "processes"), [("mlm", 1), ("electra", 1), ("mlm", 2)])
+@pytest.mark.parametrize(
+    ("objective", "processes"), [("mlm", 1), ("electra", 1), ("mlm", 2), ("taught", 2)]
+)
 def test_killed_run_ends_as_an_undisturbed_one(objective, processes, given, tmp_path):
     more = {"objective": objective, "whole-words": str(objective == "mlm").lower()}
+    if objective == "taught":
+        more = {"teacher": teachers.written(tmp_path / "teacher")}
     command = [sys.executable, "-m", "nni_magic.programs"]
     if processes > 1:
         several = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]

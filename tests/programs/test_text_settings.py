@@ -1,8 +1,11 @@
 """Settings of trainings of text."""
 
+from pathlib import Path
+
 import pytest
 
 from nni_magic.programs.text_settings import FineTuneSettings, PretrainSettings
+from nni_magic.tasks.teaching import Teacher
 
 
 @pytest.mark.parametrize(("given", "message"), [
@@ -13,10 +16,22 @@ from nni_magic.programs.text_settings import FineTuneSettings, PretrainSettings
     ({"warmup_steps": 1001}, "warmup_steps is 1001; accepted are whole numbers from 0 to 1000"),
     ({"steps": 0}, "steps is 0; accepted are"),
     ({"learning_rate": -1.0}, "learning_rate is -1.0; accepted are"),
+    ({"objective": "electra", "teaching": Teacher(teacher=Path("a"))},
+     "objective is 'electra'; accepted with a teacher is 'mlm', whose masks both of them read"),
 ])  # fmt: skip
 def test_pretraining_is_checked(given, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         PretrainSettings(model=tmp_path, output=tmp_path, **given)
+
+
+@pytest.mark.parametrize(("steps", "given", "warmup"), [
+    (1000, None, 80), (50, None, 10), (1, None, 0), (50, 50, 50),
+])  # fmt: skip
+def test_warm_up_of_a_pretraining_is_at_most_a_fifth_unless_it_is_given(
+    steps, given, warmup, tmp_path
+):
+    chosen = PretrainSettings(model=tmp_path, output=tmp_path, steps=steps, warmup_steps=given)
+    assert chosen.warmup == warmup
 
 
 @pytest.mark.parametrize(("given", "message"), [

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import teachers
 import torch
 from counting import n_multiply_adds
 from reading import domain_of, settings_of
@@ -141,6 +142,43 @@ def test_shrinking_run_ends_with_one_child_and_its_history(arguments, trial, tmp
     assert deleted.isdisjoint(results["best_child"]["sample"].items())
     assert results["children"] == 1
     assert (tmp_path / "out" / "shrinking.png").stat().st_size > 10_000
+
+
+def test_distilled_supernet_is_searched_under_a_budget(arguments, trial, tmp_path):
+    teacher = teachers.written(tmp_path / "teacher")
+    words = arguments("spos", more=f"--teacher {teacher} --params 230000")
+    best = run(words, trial)["best_child"]
+    assert best["params"] <= 230_000
+    given = results_of(tmp_path / "out")["settings"]
+    assert (given["teacher"], given["params"]) == (str(teacher), 230_000)
+    message = r"has the terms \['teacher_hidden_loss', .* in its loss, and this one \[\]; acc"
+    with pytest.raises(ValueError, match=message):
+        run(arguments("spos", more="--params 230000"), trial)
+    other = teachers.written(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="teacher is"):
+        run(arguments("spos", more=f"--teacher {other} --params 230000"), trial)
+
+
+@pytest.mark.slow
+def test_shrinking_run_with_a_teacher_ends_with_one_child(arguments, trial, tmp_path):
+    teacher = teachers.written(tmp_path / "teacher")
+    more = f"--teacher {teacher} --n-drop 8 --evaluations 4"
+    run(arguments("magic_at", more=more), trial)
+    history = (tmp_path / "out/shrinking.csv").read_text().splitlines()
+    assert len(history) > 8
+
+
+def test_images_have_no_teacher(trial, tmp_path):
+    words = f"--strategy spos --preset tiny --teacher {tmp_path} --output {tmp_path / 'out'}"
+    chosen = settings_of("train", "proxyless", words)
+    with pytest.raises(ValueError, match=f"teacher is '{tmp_path}'; accepted is none, as children"):
+        train.run(domain_of(chosen), chosen, trial)
+
+
+def test_mixtures_have_no_teacher(arguments, trial, tmp_path):
+    teacher = teachers.written(tmp_path / "teacher")
+    with pytest.raises(ValueError, match=r"terms is \['teacher_hidden_loss', 'teacher_relations_l"):
+        run(arguments("darts", more=f"--teacher {teacher}"), trial)
 
 
 def test_finished_run_started_again_finds_the_same(arguments, trial, tmp_path):

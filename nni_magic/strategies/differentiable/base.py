@@ -57,6 +57,8 @@ class Differentiable(Seeded, KeptSettings, DARTS):
         That of other strategies, which a mixture has no place for; accepted is ``None``.
     mutation_hooks
         As in NNI's ``OneShotStrategy``.
+    terms
+        Those of other strategies, for one child at a time; accepted are none.
     **settings
         Those of :attr:`settings_class`, by name.
 
@@ -75,7 +77,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
         If there is no such setting, or the filter or a hook is something else.
     ValueError
         If a setting is out of range, no child is inside a budget of the filter, or there is a
-        shrinking.
+        shrinking or a term.
     """
 
     settings_class: ClassVar[type[DifferentiableSettings]] = DifferentiableSettings
@@ -88,8 +90,14 @@ class Differentiable(Seeded, KeptSettings, DARTS):
         *,
         shrinking: None = None,
         mutation_hooks: list[Any] | None = None,
+        terms: Sequence[Any] = (),
         **settings: Any,
     ) -> None:
+        if terms:
+            raise ValueError(
+                f"terms is {[term.name for term in terms]}; accepted are none, as "
+                f"{type(self).__name__} trains all candidates together"
+            )
         if shrinking is not None:
             raise ValueError(
                 f"shrinking is {shrinking!r}; accepted is None, as {type(self).__name__} trains "

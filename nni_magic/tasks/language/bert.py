@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from functools import cached_property
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
 import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.profiler.pytorch.flops import NumParamsProfiler
 from torch.utils.data import DataLoader, Subset
 
@@ -16,6 +19,7 @@ from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 
 from ..domain import Domain
+from ..teaching import Lessons, Teacher
 from .mlm import mlm_evaluator, mlm_search_evaluator
 from .mlm_data import MlmData, prepare
 from .preprocessing import TextPreprocessing
@@ -80,11 +84,26 @@ class Bert(Domain):
         feed_forward = next(name for name in names if name.startswith("ffn"))
         return {label: (attention, feed_forward)[i % 2] for i, label in enumerate(space)}
 
+    def lessons(self, teacher: Teacher, space: ModelSpace) -> Lessons:
+        package = importlib.import_module(".hugging_face", __package__)
+        found: Lessons = package.supernet_lessons(teacher, self.data, space, self.settings.seed)
+        return found
+
+    @cached_property
+    def filter(self) -> dict[str, Any] | None:
+        """No more parameters than the budget, if there is one."""
+        budget = self.settings.params
+        return None if budget is None else {"profiler": self._profiler, "max": budget}
+
     @property
     def filter_beside_baseline(self) -> Any:
-        """No more parameters than the baseline."""
-        params = NumParamsProfiler(self.make_space(), (self.example(),))
-        return {"profiler": params, "max": params.profile(self.baseline())}
+        """No more parameters than the baseline, nor than the budget."""
+        most = self._profiler.profile(self.baseline())
+        return {"profiler": self._profiler, "max": min(most, self.settings.params or most)}
+
+    @cached_property
+    def _profiler(self) -> NumParamsProfiler:
+        return NumParamsProfiler(self.make_space(), (self.example(),))
 
     def evaluator(self, **settings: Any) -> Lightning:
         return mlm_evaluator(self._search_data(), optimizer=self.settings.optimizer, **settings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-from ...support.errors import check_choice, check_number
+from ...support.errors import check_choice, check_count, check_number
 from ...support.kinds import fits
 from ..settings import TaskSettings
 
@@ -60,12 +60,17 @@ class BertSettings(TextSettings):
         The space's size, see :class:`search_spaces.BertSpace`.
     dropout
         Probability, for embeddings, operators and attention.
+    params
+        Parameters of a child, at most: of those that are trained, and of those that are searched.
     """
 
     preset: BertPreset = "tiny"
     dropout: float = 0.0
+    params: int | None = None
 
     def __post_init__(self) -> None:
+        if self.params is not None:
+            check_count("params", self.params)
         check_choice("preset", self.preset, get_args(BertPreset))
         check_number("dropout", self.dropout, at_least=0, below=1)
         super().__post_init__()

@@ -21,6 +21,7 @@ if importlib.util.find_spec("transformers") is None:
 
 from .configuration import MagicBertConfig
 from .conversion import from_child
+from .distilled import DistillingTrainer, TaskClassifier, TaughtChild, child_teaching
 from .electra import MagicBertForElectra
 from .fine_tuning import glue_metrics, glue_rows, to_answer, to_classify
 from .folder import read_folder, write_folder
@@ -37,15 +38,17 @@ from .registration import register
 from .resuming import check_settings, train
 from .source import read_source, to_pretrain
 from .squad_windows import answers, windows
+from .supernet_lessons import supernet_lessons
 from .tokenizer import wrapped_tokenizer
 
 __all__ = [
-    "HeldOutRows", "MagicBertConfig", "MagicBertForElectra", "MagicBertForMaskedLM",
-    "MagicBertForPreTraining", "MagicBertForQuestionAnswering",
+    "DistillingTrainer", "HeldOutRows", "MagicBertConfig", "MagicBertForElectra",
+    "MagicBertForMaskedLM", "MagicBertForPreTraining", "MagicBertForQuestionAnswering",
     "MagicBertForSequenceClassification", "MagicBertModel", "Masking", "PretrainingTrainer",
-    "TrainingRows", "answers", "check_settings", "export_onnx", "from_child", "glue_metrics",
-    "glue_rows", "read_folder", "read_source", "to_answer", "to_classify", "to_pretrain", "train",
-    "windows", "wrapped_tokenizer", "write_folder",
+    "TaskClassifier", "TaughtChild", "TrainingRows", "answers", "check_settings", "child_teaching",
+    "export_onnx", "from_child", "glue_metrics", "glue_rows", "read_folder", "read_source",
+    "supernet_lessons", "to_answer", "to_classify", "to_pretrain", "train", "windows",
+    "wrapped_tokenizer", "write_folder",
 ]  # fmt: skip
 
 register()

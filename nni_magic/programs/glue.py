@@ -1,0 +1,221 @@
+"""From a corpus to models that are fine-tuned on GLUE's tasks, and a table of their scores.
+
+::
+
+    nni-magic glue --strategy magic_at --corpus my_text --data glue --output runs/glue
+
+A supernet is trained and searched, the child that was found is pre-trained anew, and fine-tuned on
+every task. With ``--teacher FOLDER`` that child is trained once more, as ``distilled``, imitating
+the folder's model in the pre-training. With ``--baselines`` two others are trained like the found
+one: one of BERT's layers in turns, and a random one. All have at most as many parameters as that of
+BERT's layers, and at least 95 % of it. ``table.md`` and ``table.csv`` have the scores on ``dev``,
+medians over the seeds, and those of [Xu2022]_ beside, whose models are hundreds of times as large.
+Started again, the command goes on where it was killed.
+
+The output holds ``search`` (the supernet and its scored children), and for each kind of child
+``children``, ``pretrained`` and ``fine_tuned``: what nni-magic train, pretrain and fine-tune write.
+
+References
+----------
+.. [Xu2022] J. Xu et al., "Analyzing and Mitigating Interference in Neural Architecture Search",
+   ICML 2022. Table 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import nni_bootstrap  # noqa: F401
+
+from ..children.samples import candidates, check_sample
+from ..manager.trial import ManagedTrial
+from ..samplers import UniformSampler
+from ..samplers.streams import Stream
+from ..strategies.registry import METHODS, method
+from ..supernet.resume import isolated_randomness
+from ..support.errors import naming
+from ..support.files import filled_folder, read_json
+from ..support.locks import sole_writer
+from ..tasks.language.bert import Bert
+from ..tasks.language.glue import glue_task, read_part
+from ..tasks.language.hub_data import local_data
+from . import pretrain
+from .clock import Clock
+from .exporting import write_child
+from .fine_tune import fine_tune, run_folder
+from .fine_tune_table import table, write_tables
+from .glue_settings import GlueSettings
+from .train import search
+from .training import train_supernet
+
+__all__ = ["EqualSize", "Made", "as_in_paper", "make", "run"]
+
+_logger = logging.getLogger(__name__)
+
+HEADER = ("child", "parameters", "inherited loss", "perplexity")
+"""Columns of the table before those of the tasks."""
+SMALLEST = 0.95
+"""Parameters of a child at least, as a share of those of BERT's layers in turns."""
+AS_IN_PAPER = {"MRPC": "accuracy", "QQP": "accuracy", "STS-B": "spearman"}
+"""Metrics of tasks that have several, as the paper gives them; else the task's score."""
+_PAPER_TASKS = ("MNLI", "QQP", "QNLI", "CoLA", "SST-2", "STS-B", "RTE", "MRPC")
+PAPER = {
+    "RoBERTa (paper)": ("125M", 85.3, 91.1, 91.1, 61.0, 92.7, 90.0, 77.5, 87.9),
+    "SPOS (paper)": ("114M", 84.7, 91.4, 91.4, 59.6, 92.1, 89.7, 80.9, 86.3),
+    "MAGIC-AT (paper)": ("113M", 85.6, 91.3, 91.8, 61.1, 93.5, 90.3, 80.9, 90.9),
+}
+"""Parameters of the paper's models, and their scores on ``dev``, in percent."""
+
+
+class Made(NamedTuple):
+    """The record of a child, its perplexity, and what its fine-tunings gave."""
+
+    child: Mapping[str, Any]
+    perplexity: float
+    results: Sequence[Mapping[str, Any]]
+
+
+class EqualSize(Bert):
+    """The BERT space, of which children of about the baseline's parameters are searched."""
+
+    @property
+    def filter(self) -> Any:
+        """At most the parameters of the baseline, and at least 95 % of them."""
+        budget = self.filter_beside_baseline
+        return {**budget, "min": SMALLEST * budget["max"]}
+
+
+def run(settings: GlueSettings) -> None:
+    """Make everything that is not there yet; print the table.
+
+    Raises
+    ------
+    FileNotFoundError, ModuleNotFoundError, ValueError
+        If data, the corpus or a package is missing or not as it should be; before anything is
+        trained.
+    """
+    rows = [_row(kind, made, settings.tasks) for kind, made in make(settings).items()]
+    rows += [_paper_row(name, settings.tasks) for name in PAPER]
+    print(write_tables(settings.output, [*HEADER, *settings.tasks, "mean", "seeds"], rows), end="")
+
+
+def make(settings: GlueSettings) -> dict[str, Made]:
+    """Search, pre-train and fine-tune; what is there already is left as it is.
+
+    Returns
+    -------
+    dict
+        What was made, by the kinds of children.
+    """
+    importlib.import_module("nni_magic.tasks.language.hugging_face")  # or an extra is missing
+    _check_strategy(str(settings.supernet.strategy))
+    with (
+        filled_folder("output", settings.output) as folder,
+        filled_folder("cache", settings.bert.cache),
+        sole_writer(folder, "output"),
+    ):
+        settings = _read_tasks(settings)
+        children = _children(settings, folder)
+        return {kind: _trained(settings, folder, kind, children[kind]) for kind in children}
+
+
+def _check_strategy(name: str) -> None:
+    if method(name).load().finds_child:
+        others = (each for each in METHODS if not method(each).load().finds_child)
+        raise ValueError(
+            f"strategy is {name!r}, which finds one child of any size; accepted are "
+            + ", ".join(others)
+        )
+
+
+def _read_tasks(settings: GlueSettings) -> GlueSettings:
+    """Read all data of the tasks, so that mistakes are told at once; gives settings with files."""
+    data = settings.data
+    for name in settings.tasks:
+        task = glue_task(name)
+        data = local_data(settings.data, name, settings.output / "data")
+        for part in ("train", *task.dev):
+            read_part(task, data / name, part)
+    return replace(settings, data=data)
+
+
+def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
+    """Train the supernet and search it; gives the folders of the children by their kinds."""
+    domain = EqualSize(settings.task)
+    space = domain.make_space()
+    with naming(f"baseline {domain.baseline_name}"):
+        check_sample(domain.baseline(), candidates(space))
+    if settings.teaching.teacher is not None:
+        with isolated_randomness():  # only to see now whether it can be imitated
+            domain.lessons(settings.teaching, domain.make_space())
+    logs = folder / "search"
+    train_supernet(Bert(settings.task), settings.supernet, space, ManagedTrial(), logs, logs=logs)
+    found = search(domain, settings.search, space, logs, Clock(logs / "seconds.json"))
+    samples = {"found": found["best_child"]["sample"]}
+    if settings.teaching.teacher is not None:
+        samples["distilled"] = samples["found"]
+    if settings.baselines:
+        seed = [domain.settings.seed, Stream.BASELINES]
+        random = UniformSampler(space, seed=seed, filter=domain.filter)
+        samples |= {"bert": domain.baseline(), "random": random.next()}
+    score = domain.child_evaluator(space)
+    return {
+        kind: write_child(
+            domain, settings, score.child(sample), sample, score([sample])[0],
+            folder / "children" / kind, metric="val_loss", checkpoint=logs / "supernet.ckpt",
+            formats=(),
+        )
+        for kind, sample in samples.items()
+    }  # fmt: skip
+
+
+def _trained(settings: GlueSettings, folder: Path, kind: str, child: Path) -> Made:
+    """Pre-train a child, and fine-tune it on all tasks, beginning with MNLI."""
+    package = importlib.import_module("nni_magic.tasks.language.hugging_face")
+    full, tuned = folder / "pretrained" / kind, folder / "fine_tuned" / kind
+    _logger.info("Pre-training of the child %r", kind)
+    taught = kind == "distilled"
+    pretrain.run(settings.pretraining(package.write_folder(child), full, taught=taught))
+    results = []
+    for seed in settings.fine_tune_seeds:
+        mnli = None
+        for name in sorted(settings.tasks, key=lambda name: name != "MNLI"):
+            _logger.info("Fine-tuning of the child %r on %s, seed %d", kind, name, seed)
+            chosen = settings.fine_tuning(full / "model", name, seed, tuned, mnli)
+            results.append(fine_tune(chosen))
+            if name == "MNLI":
+                mnli = run_folder(chosen) / "model"
+    perplexity = read_json(full / "results.json")["perplexity"]
+    return Made(read_json(child / "child.json"), perplexity, results)
+
+
+def as_in_paper(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the result of a fine-tuning the score that the paper has of its task.
+
+    >>> metrics = {"dev": {"f1": 0.5, "accuracy": 0.25}}
+    >>> as_in_paper({"dataset": "MRPC", "score": 0.375, "metrics": metrics})["score"]
+    0.25
+    """
+    metric = AS_IN_PAPER.get(result["dataset"])
+    score = result["score"] if metric is None else result["metrics"]["dev"][metric]
+    return {**result, "score": score}
+
+
+def _row(kind: str, made: Made, tasks: Sequence[str]) -> list[Any]:
+    medians = {row[0]: row for row in table([as_in_paper(result) for result in made.results])}
+    scores, seeds = [medians[name][1] for name in tasks], medians[tasks[0]][4]
+    costs = [made.child["params"], made.child["score"], made.perplexity]
+    return [kind, *costs, *scores, fmean(scores), seeds]
+
+
+def _paper_row(name: str, tasks: Sequence[str]) -> list[Any]:
+    size, *scores = PAPER[name]
+    known = dict(zip(_PAPER_TASKS, scores, strict=True))
+    mean = fmean(known[task] for task in tasks) if known.keys() >= set(tasks) else ""
+    return [name, size, "", "", *(known.get(task, "") for task in tasks), mean, ""]
