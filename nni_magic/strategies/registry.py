@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
-from .differentiable.settings import DartsSettings, GaeaSettings
+from .differentiable.settings import DartsSettings, GaeaSettings, GumbelDartsSettings
 from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
@@ -155,6 +155,10 @@ for _row in (
            "gradient", differentiable=True),
     Method("darts", f"{HERE}.differentiable.darts:Darts", DartsSettings, "Liu et al., ICLR 2019",
            "a mixture of all candidates, whose weights are a softmax", differentiable=True),
+    Method("gumbel_darts", f"{HERE}.differentiable.gumbel_darts:GumbelDarts", GumbelDartsSettings,
+           "Dong and Yang, CVPR 2019",
+           "a mixture of all candidates, whose weights are sampled by Gumbel noise",
+           differentiable=True),
     Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
            "hidden states are aligned with the average of random children", for_analysis=True),
     Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,

@@ -35,21 +35,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
-import numpy as np
 import torch
-from nni.nas.oneshot.pytorch.differentiable import LinearTemperatureScheduler
 from torch import Tensor, nn
 
 from .base import Differentiable
 from .module import MixtureModule
+from .sampling import draw_samples
 from .settings import GaeaSettings
 from .simplex import ExponentiatedGradient, Sampled
 
 __all__ = ["GAEA"]
-
-NOISE = 1
-"""Stream of the samples' noise beside the run's seed."""
-
 
 class GAEA(Differentiable):
     """Train a mixture whose weights are on the simplex, by exponentiated gradient.
@@ -79,17 +74,5 @@ class GAEA(Differentiable):
 
     def before_step(self, module: MixtureModule) -> None:
         """Draw the samples of the step: the seed and its number tell them."""
-        if not isinstance(self._mixing, Sampled):
-            return
-        step, trainer = module.trainer.global_step, module.trainer
-        first, last = self.settings.temperature, self.settings.final_temperature
-        schedule = LinearTemperatureScheduler(first, last)
-        total = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
-        self._mixing.temperature = schedule.step(trainer.current_epoch, total)
-        self._mixing.draw(self.architecture.parameters, generator_of(module.seed, NOISE, step))
-
-
-def generator_of(*seed: int) -> torch.Generator:
-    """A generator that begins where these numbers say."""
-    [word] = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(word) % 2**63)
+        if isinstance(self._mixing, Sampled):
+            draw_samples(self._mixing, self.settings, module)

@@ -8,7 +8,10 @@ from typing import Literal, get_args
 from ...support.errors import check_choice, check_count, check_number
 from ..settings import MethodSettings
 
-__all__ = ["DartsSettings", "DifferentiableSettings", "GaeaSettings"]
+__all__ = [
+    "DartsSettings", "DifferentiableSettings", "GaeaSettings", "GumbelDartsSettings",
+    "TemperatureSettings",
+]  # fmt: skip
 
 Base = Literal["darts", "gdas"]
 """What GAEA optimizes."""
@@ -53,26 +56,21 @@ class DartsSettings(DifferentiableSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaeaSettings(DifferentiableSettings):
-    """Settings of GAEA.
+class TemperatureSettings(DifferentiableSettings):
+    """Settings of strategies that sample a mixture's weights.
 
     Parameters
     ----------
-    base
-        The mixture whose weights are trained: ``darts``, of all candidates; or ``gdas``, which
-        samples one of them.
     temperature
-        Of the samples of ``gdas``, in the first epoch.
+        Of the samples, in the first epoch.
     final_temperature
-        Of the samples of ``gdas``, at the end; the temperature falls linearly from epoch to epoch.
+        Of the samples, at the end; the temperature falls linearly from epoch to epoch.
     """
 
-    base: Base = "darts"
     temperature: float = 10.0
     final_temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        check_choice("base", self.base, get_args(Base))
         check_number("temperature", self.temperature, above=0)
         check_number("final_temperature", self.final_temperature, above=0)
         if self.final_temperature > self.temperature:
@@ -80,4 +78,38 @@ class GaeaSettings(DifferentiableSettings):
                 f"final_temperature is {self.final_temperature!r}; accepted are numbers above 0 "
                 f"and at most temperature, which is {self.temperature!r}"
             )
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GumbelDartsSettings(TemperatureSettings):
+    """Settings of DARTS with sampled weights.
+
+    Parameters
+    ----------
+    hard
+        Whether a sample is one candidate, as in GDAS, and not a mixture of all.
+    """
+
+    arc_learning_rate: float = 3e-4
+    temperature: float = 1.0
+    final_temperature: float = 0.33
+    hard: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaeaSettings(TemperatureSettings):
+    """Settings of GAEA.
+
+    Parameters
+    ----------
+    base
+        The mixture whose weights are trained: ``darts``, of all candidates; or ``gdas``, which
+        samples one of them. The temperature is that of ``gdas``.
+    """
+
+    base: Base = "darts"
+
+    def __post_init__(self) -> None:
+        check_choice("base", self.base, get_args(Base))
         super().__post_init__()
