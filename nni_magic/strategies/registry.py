@@ -12,7 +12,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
-from .differentiable.settings import DartsSettings, GaeaSettings, GumbelDartsSettings
+from .differentiable.settings import (
+    DartsSettings,
+    GaeaSettings,
+    GumbelDartsSettings,
+    PCDartsSettings,
+)
 from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
@@ -155,6 +160,9 @@ for _row in (
            "gradient", differentiable=True),
     Method("darts", f"{HERE}.differentiable.darts:Darts", DartsSettings, "Liu et al., ICLR 2019",
            "a mixture of all candidates, whose weights are a softmax", differentiable=True),
+    Method("pc_darts", f"{HERE}.differentiable.pc_darts:PCDarts", PCDartsSettings,
+           "Xu et al., ICLR 2020", "a mixture of all candidates on a part of the channels",
+           differentiable=True),
     Method("gumbel_darts", f"{HERE}.differentiable.gumbel_darts:GumbelDarts", GumbelDartsSettings,
            "Dong and Yang, CVPR 2019",
            "a mixture of all candidates, whose weights are sampled by Gumbel noise",

@@ -260,7 +260,10 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     """
     checkpoint = read_checkpoint(path)
     check_space(checkpoint, space)
-    architecture = checkpoint[CHECKPOINT_KEY].get("architecture", {}).get("names", ())
+    own = checkpoint[CHECKPOINT_KEY].get("architecture", {})
+    architecture, k = own.get("names", ()), own.get("partial_channels")
+    if k is not None and not is_partial(space):
+        partial_channels(space, k)
     weights = {
         name.removeprefix(WEIGHTS): value
         for name, value in checkpoint["state_dict"].items()

@@ -29,11 +29,13 @@ from ...supernet.calibration import Calibrator
 from ...supernet.connection import connected, held_out_data, training_data
 from ...supernet.conversion import KeptSettings, to_supernet
 from ...supernet.evaluator_hooks import EvaluatorHooks
+from ...supernet.partial_channels import partial_channels
 from ...supernet.replay import batches_done, resumable
 from ..seeded import Seeded, check_hooks
 from .architecture import Architecture
 from .module import TRAIN, VAL, MixtureModule
 from .ordered import check_covers
+from .partial_cell import PartialMixedCell
 from .settings import DifferentiableSettings
 
 __all__ = ["Differentiable"]
@@ -116,13 +118,24 @@ class Differentiable(Seeded, KeptSettings, DARTS):
         rate = self.settings.arc_learning_rate
         return torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), weight_decay=1e-3)
 
+    @property
+    def partial_channels(self) -> int | None:
+        """K, of which one part of the channels is mixed; by default all are."""
+        return None
+
     def before_step(self, module: MixtureModule) -> None:
         """Called before every step, with the module that makes it: does nothing."""
 
     # What NNI asks
 
+    def default_mutation_hooks(self) -> list[Any]:
+        hooks = super().default_mutation_hooks()
+        return hooks if self.partial_channels is None else [PartialMixedCell.mutate, *hooks]
+
     def mutate_model(self, model: Any) -> Any:
         _check_space(model)
+        if self.partial_channels is not None and isinstance(model, ModelSpace):
+            partial_channels(model, self.partial_channels)
         self._candidates = candidates(model)
         self.mixture = super().mutate_model(copy.deepcopy(model))
         self.architecture = Architecture(self.mixture, self.read)
@@ -154,7 +167,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
             training_module, self.mixture, self.architecture,
             self.make_optimizer(self.architecture.parameters), method=type(self).__name__,
             settings=self.settings, prepare=self.before_step, candidates=self._candidates,
-            allowed=self.filter,
+            allowed=self.filter, partial_channels=self.partial_channels,
         )  # fmt: skip
         return self._module
 

@@ -16,8 +16,9 @@ This is mirror descent with the Kullback-Leibler divergence. Over a simplex of k
 near a stationary point in O(log k) steps, and gradient descent in O(k); and its parameters become
 sparse, so that less is lost when all but the largest are pruned.
 
-``base`` says what is mixed: ``darts`` all candidates, ``gdas`` one that is sampled by Gumbel-max,
-with the gradient of a soft sample.
+``base`` says what is mixed: ``darts`` all candidates; ``pc_darts`` all on a part of the channels, with
+weights of a cell's edges that are on the simplex, too (:mod:`.pc_darts`); ``gdas`` one that is
+sampled by Gumbel-max, with the gradient of a soft sample.
 
 Differences from the paper: GDAS's own code computes the sampled candidate alone, and here all are
 computed, as in NNI's ``GumbelDARTS``, so that every candidate has its gradient. NNI's ``Cell`` has,
@@ -57,8 +58,12 @@ class GAEA(Differentiable):
     settings: GaeaSettings
 
     def mutate_model(self, model: Any) -> Any:
-        self._mixing = nn.Identity() if self.settings.base == "darts" else Sampled()
+        self._mixing = Sampled() if self.settings.base == "gdas" else nn.Identity()
         return super().mutate_model(model)
+
+    @property
+    def partial_channels(self) -> int | None:
+        return self.settings.partial_channels if self.settings.base == "pc_darts" else None
 
     def configure_softmax(self) -> nn.Module:
         return self._mixing  # one for all choices

@@ -71,6 +71,8 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         Label to its choices, which a checkpoint keeps.
     allowed
         Whether a child may be exported; by default all may.
+    partial_channels
+        K, of which one part of the channels is mixed, which a checkpoint keeps.
 
     Attributes
     ----------
@@ -92,6 +94,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         prepare: Any,
         candidates: dict[str, list[Any]],
         allowed: Callable[[Sample], bool] | None = None,
+        partial_channels: int | None = None,
     ) -> None:
         super().__init__(training_module)
         assert settings.seed is not None, "the strategy draws one if none is given"
@@ -99,6 +102,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         self._mixture = (mixture,)  # the evaluator's module registers it
         self.architecture, self.arc_optimizer = architecture, optimizer
         self._prepare, self.candidates, self._allowed = prepare, candidates, allowed
+        self.partial_channels = partial_channels
         self.step = None
         self.replay = Replay()
         self._parts: list[Part] = []

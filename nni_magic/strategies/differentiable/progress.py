@@ -35,6 +35,7 @@ def save(module: Any, checkpoint: dict[str, Any]) -> None:
         "replay": module.replay.state_dict(module.generators),
         "architecture": {
             "names": module.architecture.names,
+            "partial_channels": module.partial_channels,
             "step": module.architecture_step,
             "optimizer": module.arc_optimizer.state_dict(),
         },

@@ -10,10 +10,10 @@ from ..settings import MethodSettings
 
 __all__ = [
     "DartsSettings", "DifferentiableSettings", "GaeaSettings", "GumbelDartsSettings",
-    "TemperatureSettings",
+    "PCDartsSettings", "PartialSettings", "TemperatureSettings",
 ]  # fmt: skip
 
-Base = Literal["darts", "gdas"]
+Base = Literal["darts", "pc_darts", "gdas"]
 """What GAEA optimizes."""
 
 
@@ -53,6 +53,36 @@ class DartsSettings(DifferentiableSettings):
     """
 
     arc_learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartialSettings(DifferentiableSettings):
+    """Settings of strategies that mix operators on a part of the channels.
+
+    Parameters
+    ----------
+    partial_channels
+        K: a K-th of the channels passes the operators, and the others go by.
+    """
+
+    partial_channels: int = 4
+
+    def __post_init__(self) -> None:
+        check_count("partial_channels", self.partial_channels)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PCDartsSettings(PartialSettings):
+    """Settings of PC-DARTS.
+
+    Parameters
+    ----------
+    arc_learning_rate
+        Learning rate of the architecture parameters.
+    """
+
+    arc_learning_rate: float = 6e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +128,15 @@ class GumbelDartsSettings(TemperatureSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaeaSettings(TemperatureSettings):
+class GaeaSettings(TemperatureSettings, PartialSettings):
     """Settings of GAEA.
 
     Parameters
     ----------
     base
-        The mixture whose weights are trained: ``darts``, of all candidates; or ``gdas``, which
-        samples one of them. The temperature is that of ``gdas``.
+        The mixture whose weights are trained: ``darts``, of all candidates; ``pc_darts``, of all on
+        a part of the channels; or ``gdas``, which samples one of them. The temperature is that of
+        ``gdas``, ``partial_channels`` that of ``pc_darts``.
     """
 
     base: Base = "darts"
