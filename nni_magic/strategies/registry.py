@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
 from .differentiable.settings import (
+    DartsPTSettings,
     DartsSettings,
+    DropNASSettings,
     GaeaSettings,
     GumbelDartsSettings,
     PCDartsSettings,
+    ProxylessSettings,
 )
 from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
@@ -162,6 +165,16 @@ for _row in (
            "a mixture of all candidates, whose weights are a softmax", differentiable=True),
     Method("pc_darts", f"{HERE}.differentiable.pc_darts:PCDarts", PCDartsSettings,
            "Xu et al., ICLR 2020", "a mixture of all candidates on a part of the channels",
+           differentiable=True),
+    Method("darts_pt", f"{HERE}.differentiable.darts_pt:DartsPT", DartsPTSettings,
+           "Wang et al., ICLR 2021",
+           "a mixture, of which block by block the candidate stays whose removal hurts most",
+           differentiable=True),
+    Method("drop_nas", f"{HERE}.differentiable.drop_nas:DropNAS", DropNASSettings,
+           "Hong et al., IJCAI 2020", "a mixture from which candidates are dropped in groups",
+           differentiable=True),
+    Method("proxyless_nas", f"{HERE}.differentiable.proxyless:Proxyless", ProxylessSettings,
+           "Cai et al., ICLR 2019", "one path of a mixture at a time, drawn by its weights",
            differentiable=True),
     Method("gumbel_darts", f"{HERE}.differentiable.gumbel_darts:GumbelDarts", GumbelDartsSettings,
            "Dong and Yang, CVPR 2019",

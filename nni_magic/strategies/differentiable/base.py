@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import nni_bootstrap  # noqa: F401
 import torch
-from nni.mutable import Categorical, CategoricalMultiple
+from nni.mutable import Categorical, CategoricalMultiple, Sample
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import DARTS
 from nni.nas.space import RawFormatModelSpace
@@ -126,6 +126,11 @@ class Differentiable(Seeded, KeptSettings, DARTS):
     def before_step(self, module: MixtureModule) -> None:
         """Called before every step, with the module that makes it: does nothing."""
 
+    @property
+    def allowed(self) -> Callable[[Sample], bool] | None:
+        """Which children may be chosen; by default all, or those that the filter allows."""
+        return self.filter
+
     # What NNI asks
 
     def default_mutation_hooks(self) -> list[Any]:
@@ -145,7 +150,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
                 "a LayerChoice, an InputChoice, a Cell, a Repeat or choices of layers' arguments"
             )
         if self.filter is not None:
-            check_covers(self.architecture.weights(), self._candidates)
+            check_covers(self.architecture.weights(), self._candidates, "filter is given")
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for parameter in self.architecture.parameters:
@@ -167,7 +172,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
             training_module, self.mixture, self.architecture,
             self.make_optimizer(self.architecture.parameters), method=type(self).__name__,
             settings=self.settings, prepare=self.before_step, candidates=self._candidates,
-            allowed=self.filter, partial_channels=self.partial_channels,
+            allowed=self.allowed, partial_channels=self.partial_channels,
         )  # fmt: skip
         return self._module
 

@@ -14,8 +14,9 @@ the architecture alone is asked of torch.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -76,6 +77,8 @@ class MixtureModule(GuardedModule, DartsLightningModule):
 
     Attributes
     ----------
+    kept
+        What else of the strategy a checkpoint keeps, by its ``progress`` and ``resume``.
     architecture_step : int
         The optimizer step before which the architecture was trained last.
     logged_before : dict of str to Tensor
@@ -103,6 +106,8 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         self.architecture, self.arc_optimizer = architecture, optimizer
         self._prepare, self.candidates, self._allowed = prepare, candidates, allowed
         self.partial_channels = partial_channels
+        self.kept: Any = None
+        self._parted = True
         self.step = None
         self.replay = Replay()
         self._parts: list[Part] = []
@@ -213,9 +218,18 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         return self._each(super().on_after_batch_transfer, batch, dataloader_idx)
 
     def _each(self, hook: Any, batch: Any, *place: Any) -> Any:
-        if self.settings.bilevel and self.trainer.training:
+        if self._parted and self.settings.bilevel and self.trainer.training:
             return {name: hook(part, *place) for name, part in batch.items()}
         return hook(batch, *place)
+
+    @contextlib.contextmanager
+    def whole_batches(self) -> Iterator[None]:
+        """Take batches that are of one loader, and not of two, while the block runs."""
+        self._parted = False
+        try:
+            yield
+        finally:
+            self._parted = True
 
     # Validation, of the mixture
 

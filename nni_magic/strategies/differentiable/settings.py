@@ -9,8 +9,9 @@ from ...support.errors import check_choice, check_count, check_number
 from ..settings import MethodSettings
 
 __all__ = [
-    "DartsSettings", "DifferentiableSettings", "GaeaSettings", "GumbelDartsSettings",
-    "PCDartsSettings", "PartialSettings", "TemperatureSettings",
+    "DartsPTSettings", "DartsSettings", "DifferentiableSettings", "DropNASSettings",
+    "GaeaSettings", "GumbelDartsSettings", "PCDartsSettings", "PartialSettings",
+    "ProxylessSettings", "TemperatureSettings",
 ]  # fmt: skip
 
 Base = Literal["darts", "pc_darts", "gdas"]
@@ -83,6 +84,56 @@ class PCDartsSettings(PartialSettings):
     """
 
     arc_learning_rate: float = 6e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DartsPTSettings(DartsSettings):
+    """Settings of DARTS with a choice by perturbation.
+
+    Parameters
+    ----------
+    tune_epochs
+        Epochs that the mixture is trained on after a block was chosen.
+    """
+
+    tune_epochs: int = 5
+
+    def __post_init__(self) -> None:
+        check_count("tune_epochs", self.tune_epochs)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropNASSettings(DifferentiableSettings):
+    """Settings of DropNAS.
+
+    Parameters
+    ----------
+    drop_rate
+        Probability, but for drawing again, that all candidates of a group are dropped; in the
+        last epoch, to which it rises.
+    """
+
+    arc_learning_rate: float = 3e-4
+    bilevel: bool = False
+    drop_rate: float = 3e-5
+
+    def __post_init__(self) -> None:
+        check_number("drop_rate", self.drop_rate, at_least=0, below=1)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxylessSettings(DifferentiableSettings):
+    """Settings of ProxylessNAS.
+
+    Parameters
+    ----------
+    arc_learning_rate
+        Learning rate of the architecture parameters.
+    """
+
+    arc_learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
