@@ -1,5 +1,7 @@
 """Train mixtures on small spaces; stop and resume them."""
 
+from functools import partial
+
 import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
@@ -9,10 +11,19 @@ from training import QUIET, Stop, classification, train
 
 from nni_magic.strategies.registry import METHODS
 
-SPACES = {"cnn": ConvSpace, "mixed": MixedSpace, "cell": CellSpace}
+SPACES = {"cnn": ConvSpace, "mixed": MixedSpace, "cell": CellSpace, "two": partial(ConvSpace, 2)}
 VARIANTS = {
-    "gaea": {}, "gaea_single": {"bilevel": False}, "gaea_gdas": {"base": "gdas"}, "darts": {},
-}  # fmt: skip
+    "gaea": ("gaea", {}),
+    "gaea_single": ("gaea", {"bilevel": False}),
+    "gaea_gdas": ("gaea", {"base": "gdas"}),
+    "gaea_pc_darts": ("gaea", {"base": "pc_darts", "partial_channels": 2}),
+    "darts": ("darts", {}),
+    "pc_darts": ("pc_darts", {"partial_channels": 2}),
+    "darts_pt": ("darts_pt", {"tune_epochs": 1}),
+    "drop_nas": ("drop_nas", {"drop_rate": 0.1}),
+    "proxyless_nas": ("proxyless_nas", {}),
+    "gumbel_darts": ("gumbel_darts", {}),
+}
 TRAINED, HELD_OUT = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0))
 
 
@@ -34,9 +45,9 @@ class Losses(pl.Callback):
 
 def make(variant, **settings):
     """A strategy with settings for a short run."""
-    strategy = METHODS[variant.partition("_")[0]].load()
+    name, own = VARIANTS[variant]
     common = {"seed": 3, "calibration_batches": 1, "validation_batches": 2}
-    return strategy(**{**common, **VARIANTS[variant], **settings})
+    return METHODS[name].load()(**{**common, **own, **settings})
 
 
 def run(variant, kind="cnn", stop_after=None, path=None, checkpoint=None, trainer=None, **settings):

@@ -16,6 +16,7 @@ from ..children import samples
 from ..support.files import atomic_file
 from .conversion import to_supernet
 from .parted import with_parts_of
+from .partial_channels import is_partial, partial_channels
 from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [

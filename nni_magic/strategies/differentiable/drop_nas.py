@@ -61,7 +61,8 @@ class DropNAS(Differentiable):
     def mutate_model(self, model: Any) -> Any:
         self._mixing = Dropped()
         supernet = super().mutate_model(model)
-        self._operators = operators(self.mixture)
+        self._weights = weights_of_candidates(self.mixture)
+        self._frozen = [each for each in self.mixture.parameters() if not each.requires_grad]
         return supernet
 
     def configure_softmax(self) -> nn.Module:
@@ -75,16 +76,14 @@ class DropNAS(Differentiable):
         """Draw what is dropped in the step, and let no gradient reach it."""
         rate, step = self._rate(module.trainer), module.trainer.global_step
         generator = generator_of(module.seed, DROPS, step)
+        frozen = set(map(id, self._frozen))
         for label, parameter in self.architecture.by_label.items():
-            candidates = self._operators.get(label)
-            groups = [0] * len(parameter) if candidates is None else [
-                int(any(True for _ in _weights(each))) for each in candidates
-            ]  # fmt: skip
-            kept = draw_kept(groups, rate, generator)
+            weights = self._weights.get(label, [[] for _ in parameter])
+            kept = draw_kept([int(bool(each)) for each in weights], rate, generator)
             self._mixing.keep(parameter, kept)
-            for each, learns in zip(candidates or (), kept.tolist(), strict=False):
-                for weight in _weights(each):
-                    weight.requires_grad_(learns)
+            for own, learns in zip(weights, kept.tolist(), strict=True):
+                for weight in own:
+                    weight.requires_grad_(learns and id(weight) not in frozen)
 
     def _rate(self, trainer: Any) -> float:
         epochs = trainer.max_epochs
@@ -93,12 +92,12 @@ class DropNAS(Differentiable):
         return float(self.settings.drop_rate * (trainer.current_epoch + 1) / epochs)
 
     def _run(self) -> None:
-        learning = [weight for weight in self.mixture.parameters() if weight.requires_grad]
         try:
             super()._run()
         finally:
-            for weight in learning:
-                weight.requires_grad_()
+            frozen = set(map(id, self._frozen))
+            for weight in self.mixture.parameters():
+                weight.requires_grad_(id(weight) not in frozen)
 
 
 class Dropped(nn.Module):
@@ -168,27 +167,22 @@ def draw_kept(groups: Sequence[int], rate: float, generator: torch.Generator) ->
     return kept
 
 
-def operators(mixture: nn.Module) -> dict[str, list[list[nn.Module]]]:
-    """Label of a choice of operators, or of a cell's edge, to the operators of every candidate."""
-    found: dict[str, list[list[nn.Module]]] = {}
+def weights_of_candidates(mixture: nn.Module) -> dict[str, list[list[nn.Parameter]]]:
+    """Label of a choice of operators, or of a cell's edge, to the weights of every candidate."""
+    found: dict[str, list[list[nn.Parameter]]] = {}
     for label, candidates in _choices(mixture):
         own = found.setdefault(label, [[] for _ in candidates])
-        for held, each in zip(own, candidates, strict=True):
-            held.extend(each)
+        for held, operator in zip(own, candidates, strict=True):
+            held.extend(operator.parameters())
     return found
 
 
-def _choices(mixture: nn.Module) -> Iterator[tuple[str, list[list[nn.Module]]]]:
+def _choices(mixture: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
     for module in mixture.modules():
         if isinstance(module, DifferentiableMixedLayer):
-            yield module.label, [[module[name]] for name in module.names]
+            yield module.label, [module[name] for name in module.names]
         elif isinstance(module, DifferentiableMixedCell):
             for i, edges in enumerate(module.ops, start=module.num_predecessors):
                 for j, edge in enumerate(edges):  # type: ignore[arg-type]
                     # The last candidate stands for no connection.
-                    yield f"{module.label}/{i}_{j}", [*([each] for each in edge.values()), []]
-
-
-def _weights(candidate: Sequence[nn.Module]) -> Iterator[nn.Parameter]:
-    for operator in candidate:
-        yield from operator.parameters()
+                    yield f"{module.label}/{i}_{j}", [*edge.values(), nn.Identity()]
