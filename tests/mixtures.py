@@ -1,5 +1,6 @@
 """Train mixtures on small spaces; stop and resume them."""
 
+import math
 from functools import partial
 
 import pytorch_lightning as pl
@@ -72,6 +73,18 @@ class Regression(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Odd(Regression):
+    """Gives a loss that is not finite on some data."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        self.wrong = wrong
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return loss * (math.nan if torch.equal(batch[0], self.wrong) else 1.0)
 
 
 def regression(module=None, **trainer):

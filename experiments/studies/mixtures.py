@@ -34,7 +34,7 @@ from experiments.studies.command_line import add_data_options
 from experiments.studies.nasbench201 import NasBench201, cell_of
 from experiments.studies.settings import made
 from experiments.studies.trainings import Training
-from nni_magic.analysis.intervals import over_seeds
+from nni_magic.analysis.intervals import MeanInterval, over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
 from nni_magic.support.errors import check_choice, check_count, check_seed, naming
@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = markdown(rows, published)
     print(text)
     theme, program = f"mixtures_{settings.plan.stem}", "experiments.studies.mixtures"
-    plain = [{key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    plain = [{key: dataclasses.asdict(value) if isinstance(value, MeanInterval) else value
               for key, value in row.items()} for row in rows]  # fmt: skip
     results = {"rows": plain, "beside": beside(published)}
     write_report(theme, settings, arguments, results, text, program=program)

@@ -27,15 +27,11 @@ from nni.nas.nn.pytorch import (
 )
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 __all__ = ["PartialChannels", "is_partial", "partial_channels"]
 
-KNOWN = {
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, MutableConv2d,
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, MutableBatchNorm2d,
-}  # fmt: skip
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, MutableConv2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, MutableBatchNorm2d)
 """Layers with weights that can be made narrower."""
 
 
@@ -153,9 +149,10 @@ def _narrowed(module: nn.Module, k: int, where: str) -> nn.Module:
     """The same with 1/K of the channels: layers with weights are new ones."""
     if isinstance(module, MutableModule) and module.mutables:
         raise ValueError(f"{where!r} has choices of its own; accepted are operators without")
-    if type(module) in KNOWN:
-        narrow = _convolution if isinstance(module, _ConvNd) else _norm
-        return narrow(module, k, where)  # type: ignore[arg-type]
+    if type(module) in CONVOLUTIONS:
+        return _convolution(module, k, where)
+    if type(module) in NORMS:
+        return _norm(module, k, where)
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
     if own:
         raise ValueError(
@@ -178,11 +175,12 @@ def _convolution(layer: Any, k: int, where: str) -> nn.Module:
     return narrow.to(layer.weight)
 
 
-def _norm(layer: _BatchNorm, k: int, where: str) -> nn.Module:
+def _norm(layer: Any, k: int, where: str) -> nn.Module:
     features = _divided(layer.num_features, k, f"the channels of {where!r}")
-    return type(layer)(
+    narrow: nn.Module = type(layer)(
         features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
     )
+    return narrow
 
 
 def _divided(size: int, k: int, what: str) -> int:

@@ -16,8 +16,8 @@ This is mirror descent with the Kullback-Leibler divergence. Over a simplex of k
 near a stationary point in O(log k) steps, and gradient descent in O(k); and its parameters become
 sparse, so that less is lost when all but the largest are pruned.
 
-``base`` says what is mixed: ``darts`` all candidates; ``pc_darts`` all on a part of the channels, with
-weights of a cell's edges that are on the simplex, too (:mod:`.pc_darts`); ``gdas`` one that is
+``base`` says what is mixed: ``darts`` all candidates; ``pc_darts`` all on a part of the channels,
+with weights of a cell's edges that are on the simplex, too (:mod:`.pc_darts`); ``gdas`` one that is
 sampled by Gumbel-max, with the gradient of a soft sample.
 
 Differences from the paper: GDAS's own code computes the sampled candidate alone, and here all are

@@ -35,13 +35,14 @@ from ...supernet.epochs import log_is_due
 from ...supernet.evaluator_steps import call_step, loss_of
 from ...supernet.replay import Replay
 from ...supernet.resume import RandomState
-from ..finite import FiniteSteps, GuardedModule, Part
+from ..finite import GuardedModule, Part
 from .architecture import Architecture
+from .guards import MixtureSteps, check_trainer
 from .ordered import most_probable
 from .progress import resume, save
 from .settings import DifferentiableSettings
 
-__all__ = ["TRAIN", "VAL", "MixtureModule", "check_trainer"]
+__all__ = ["TRAIN", "VAL", "MixtureModule"]
 
 TRAIN, VAL = "train", "val"
 """Parts of a batch of a bilevel training, as NNI names them."""
@@ -285,28 +286,3 @@ class MixtureModule(GuardedModule, DartsLightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         resume(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
-
-
-class MixtureSteps(FiniteSteps):
-    """Checks the steps of the weights, which are those of a mixture and of no child."""
-
-    def _wrong_parts(self) -> list[str]:
-        losses = [float(part.value) for part in self._parts]
-        return [f"the loss of the mixture is {v}" for v in losses if not abs(v) < float("inf")]
-
-    def _child(self) -> str:
-        return "the mixture"
-
-
-def check_trainer(trainer: pl.Trainer) -> None:
-    """Make sure that gradients are those of all data, and not scaled."""
-    if trainer.world_size > 1:
-        raise ValueError(
-            f"devices of the trainer is {trainer.world_size} in all; accepted is 1, as "
-            "architecture parameters are trained in one process"
-        )
-    if getattr(trainer.precision_plugin, "scaler", None) is not None:
-        raise ValueError(
-            f"precision is {trainer.precision!r}; accepted are those without a scaler of "
-            "gradients, such as 'bf16-mixed' and '32-true'"
-        )

@@ -38,7 +38,7 @@ class PartialMixedCell(DifferentiableMixedCell):
 
     def _sizes(self) -> dict[str, int]:
         """Labels of edges and nodes to the number of their candidates."""
-        sizes = {}
+        sizes: dict[str, int] = {}
         for i in self.output_node_indices:
             sizes |= {f"{self.label}/{i}_{j}": len(self.op_names) for j in range(i)}
             sizes[f"{self.label}/{i}"] = i

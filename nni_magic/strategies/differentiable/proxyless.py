@@ -53,11 +53,16 @@ PATHS = 4
 class GatedLayer(ProxylessMixedLayer):
     """NNI's, with the path that the strategy sets."""
 
+    def take(self, index: int) -> None:
+        """Set the path."""
+        self.path = index
+        self.resample({self.label: self.names[index]})
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if not self.training:
             return self.forward_path(int(self._arch_alpha.argmax()), *args, **kwargs)
         if not self._arch_alpha.requires_grad:
-            return self.forward_path(self._sample_idx, *args, **kwargs)
+            return self.forward_path(self.path, *args, **kwargs)
         return super().forward(*args, **kwargs)
 
     def export(self, memo: dict[str, Any]) -> Any:
@@ -67,11 +72,16 @@ class GatedLayer(ProxylessMixedLayer):
 class GatedInput(ProxylessMixedInput):
     """NNI's, with the path that the strategy sets."""
 
+    def take(self, index: int) -> None:
+        """Set the path."""
+        self.path = index
+        self.resample({self.label: [index]})
+
     def forward(self, inputs: Any) -> Any:
         if not self.training:
             return inputs[int(self._arch_alpha.argmax())]
-        if not self._arch_alpha.requires_grad and self._sampled is not None:
-            return inputs[self._sampled[0]]
+        if not self._arch_alpha.requires_grad:
+            return inputs[self.path]
         return super().forward(inputs)
 
     def export(self, memo: dict[str, Any]) -> Any:
@@ -110,9 +120,7 @@ class Proxyless(Differentiable):
             for label, each in theta.items()
         }
         for gate in self._gates:
-            index = drawn[gate.label]
-            chosen = gate.names[index] if isinstance(gate, GatedLayer) else [index]
-            gate.resample({gate.label: chosen})
+            gate.take(drawn[gate.label])
 
 
 def _suppress(module: Any, *_: Any) -> bool | None:

@@ -20,13 +20,13 @@ def test_gradient_of_a_gate_is_the_formula():
     [alpha] = strategy.architecture.parameters
     alpha.data.copy_(torch.tensor([0.5, -0.3, 1.0]))
     alpha.requires_grad_()
-    gate.resample({gate.label: 2})
+    gate.take(2)
     x, weight = torch.randn(2, 4), torch.randn(2, 4)
     output = gate(x)
     torch.testing.assert_close(output, gate[2](x))
     [found] = torch.autograd.grad((output * weight).sum(), alpha)
     theta = alpha.detach().softmax(0)
-    gates = [float((gate[j](x) * weight).sum()) for j in range(3)]
+    gates = [(gate[j](x) * weight).sum().item() for j in range(3)]
     expected = [
         sum(gates[j] * float(theta[j]) * ((i == j) - float(theta[i])) for j in range(3))
         for i in range(3)
@@ -36,7 +36,7 @@ def test_gradient_of_a_gate_is_the_formula():
 
 def test_step_of_the_weights_computes_one_path():
     _, [gate] = mixed(FlatSpace(1, 3))
-    gate.resample({gate.label: 1})
+    gate.take(1)
     calls = []
     for index in range(3):
         gate[index].register_forward_hook(lambda *_, index=index: calls.append(index))
@@ -54,7 +54,7 @@ def test_paths_are_drawn_by_theta_and_told_by_the_step():
     def paths(n):
         for at.global_step in range(n):
             strategy.before_step(module)
-            yield gate._sample_idx
+            yield gate.path
 
     first = list(paths(1000))
     assert first[:50] == list(paths(50))
@@ -67,7 +67,7 @@ def test_evaluation_and_export_take_the_largest_weight():
     strategy, [gate] = mixed(FlatSpace(1, 3))
     [alpha] = strategy.architecture.parameters
     alpha.data.copy_(torch.tensor([0.0, 0.1, 0.0]))
-    gate.resample({gate.label: 0})
+    gate.take(0)
     x = torch.randn(2, 4)
     torch.testing.assert_close(gate.eval()(x), gate[1](x))
     assert gate.export({}) == {"block_1": 1}
