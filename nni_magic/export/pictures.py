@@ -1,4 +1,4 @@
-"""Draw the architecture of a child: its choice blocks in order, each with the chosen candidate."""
+"""Draw the architecture of a child: its choice blocks in order, or the graphs of its cells."""
 
 from __future__ import annotations
 
@@ -18,35 +18,12 @@ from ..children.samples import active_labels, candidates, digest
 from ..support.compat import freeze
 from ..support.files import write_picture
 from ..support.flops import count_params
+from .cell_graphs import CellGraph, cell_graphs, draw_cell, graph_width
+from .drawing import GAP, HEAD, HEIGHT, MARGIN, PALE, WIDTH, Style, style_of, text_width, write
 
 __all__ = ["draw_architecture"]
 
-# The "muted" colours of P. Tol (personal.sron.nl/~pault), which the colour-blind tell apart, each
-# with a colour for text on it.
-COLOURS = (
-    ("#88CCEE", "black"), ("#CC6677", "black"), ("#DDCC77", "black"), ("#117733", "white"),
-    ("#332288", "white"), ("#AA4499", "white"), ("#44AA99", "black"), ("#999933", "black"),
-    ("#882255", "white"),
-)  # fmt: skip
-BORDERS = ("none", "solid", "dashed", "dotted")  # for a tenth candidate and more
-INK, PALE, PLAIN = "#333333", "#A8A8A8", "#EEEEEE"
-
-# In inches: a box, the space beside it, the space above it with its label, the picture's margin.
-WIDTH, HEIGHT, GAP, HEAD, MARGIN = 1.06, 0.56, 0.3, 0.46, 0.3
 COLUMNS = 9
-SMALLEST = 5.0  # points of text
-
-
-@dataclass(frozen=True)
-class _Style:
-    fill: str = PLAIN
-    ink: str = INK
-    border: str = "none"
-    line: str = INK  # colour of the label and of the border
-
-    def patch(self) -> dict[str, Any]:
-        """Give the fill and the border in matplotlib's words."""
-        return {"facecolor": self.fill, "edgecolor": self.line, "linestyle": self.border}
 
 
 @dataclass(frozen=True)
@@ -56,18 +33,20 @@ class _Box:
     label: str
     choice: str
     note: str
-    style: _Style
+    style: Style
 
 
-INACTIVE = _Style("white", PALE, "dashed", PALE)
+INACTIVE = Style("white", PALE, "dashed", PALE)
 
 
 def draw_architecture(space: ModelSpace, sample: Sample, path: str | Path) -> None:
     """Draw a child in the format that the file's name says, such as PNG or SVG.
 
     Choice blocks form a chain in the order of the space's labels. They tell the parameters of the
-    chosen candidate, whose colour is the same for all children of a space. Other labels, such as
-    depths and kernel sizes, follow below. Labels without effect on this child are pale.
+    chosen candidate, whose colour is the same for all children of a space. Cells are graphs, one
+    for every label: nodes in a row, inputs first, with operators on the arcs between them. Other
+    labels, such as depths and kernel sizes, follow below. Labels without effect on this child are
+    pale.
 
     Parameters
     ----------
@@ -92,16 +71,19 @@ def draw_architecture(space: ModelSpace, sample: Sample, path: str | Path) -> No
             "a picture of an architecture needs matplotlib: pip install nni-magic[plots]"
         ) from error
     sample = in_space(sample, candidates(space))
-    chain, others, legend = _describe(space, sample)
+    cells = cell_graphs(space, candidates(space), sample)
+    chain, others, legend = _describe(space, sample, cells)
     columns = max(_columns(len(chain)), _columns(len(others)), 4)
-    width = columns * (WIDTH + GAP) - GAP + 2 * MARGIN
+    width = max([columns * (WIDTH + GAP) - GAP, *map(graph_width, cells)]) + 2 * MARGIN
     figure = Figure(figsize=(width, 1), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width))
     axes.axis("off")
     title = f"{type(space).__name__}, child {digest(sample)}"
-    _write(axes, MARGIN, MARGIN, title, size=12, width=width - 2 * MARGIN, weight="bold",
+    write(axes, MARGIN, MARGIN, title, size=12, width=width - 2 * MARGIN, weight="bold",
            align="left")  # fmt: skip
     y = _draw_grid(axes, chain, MARGIN, arrows=True)
+    for cell in cells:
+        y = draw_cell(axes, cell, sample, legend, y)
     y = _draw_grid(axes, others, y, arrows=False)
     y = _draw_legend(axes, legend, y + HEAD, width)
     figure.set_figheight(y + MARGIN)
@@ -110,25 +92,24 @@ def draw_architecture(space: ModelSpace, sample: Sample, path: str | Path) -> No
 
 
 def _describe(
-    space: ModelSpace, sample: Sample
-) -> tuple[list[_Box], list[_Box], dict[str, _Style]]:
-    """Give the boxes of choice blocks and of other labels, and the styles of all candidates."""
+    space: ModelSpace, sample: Sample, cells: Sequence[CellGraph]
+) -> tuple[list[_Box], list[_Box], dict[str, Style]]:
+    """Boxes of choice blocks and of other labels outside of cells; styles of all candidates."""
     blocks: dict[str, list[LayerChoice]] = {}
     for module in space.modules():
         if isinstance(module, LayerChoice):
             blocks.setdefault(str(module.label), []).append(module)
     choices, active = candidates(space), active_labels(space, sample)
+    operators = blocks.keys() | {edge.label for cell in cells for edge in cell.edges}
     names = dict.fromkeys(
-        str(name) for label in choices if label in blocks for name in choices[label]
+        str(name) for label in choices if label in operators for name in choices[label]
     )
-    styles = {
-        name: _Style(*COLOURS[i % len(COLOURS)], BORDERS[i // len(COLOURS) % len(BORDERS)])
-        for i, name in enumerate(names)
-    }
+    styles = {name: style_of(i) for i, name in enumerate(names)}
     chain: list[_Box] = []
     others: list[_Box] = []
-    for label in choices:
-        text, style, note = _text(sample[label]), _Style(), ""
+    in_cells: set[str] = set().union(*(cell.labels for cell in cells))
+    for label in (label for label in choices if label not in in_cells):
+        text, style, note = _text(sample[label]), Style(), ""
         if label in blocks:
             style, note = styles[text], _params(blocks[label], sample)
         if label not in active:
@@ -193,12 +174,11 @@ def _draw_box(axes: Any, box: _Box, x: float, y: float) -> None:
             (x, y), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.09", **style.patch()
         )
     )
-    write = partial(_write, axes, middle)
-    write(y - 0.1, box.label, size=7.5, width=WIDTH + 0.14, color=style.line)
-    write = partial(write, width=WIDTH - 0.12, color=style.ink)
+    write(axes, middle, y - 0.1, box.label, size=7.5, width=WIDTH + 0.14, color=style.line)
+    inside = partial(write, axes, middle, width=WIDTH - 0.12, color=style.ink)
     centre = y + HEIGHT / 2
-    write(centre - (0.1 if box.note else 0), box.choice, size=11, weight="bold")
-    write(centre + 0.13, box.note, size=7)
+    inside(centre - (0.1 if box.note else 0), box.choice, size=11, weight="bold")
+    inside(centre + 0.13, box.note, size=7)
 
 
 def _draw_arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -215,40 +195,16 @@ def _draw_arrow(axes: Any, start: tuple[float, float], end: tuple[float, float])
         "arrowstyle": "-|>", "color": PALE, "lw": 1.1, "shrinkA": 0, "shrinkB": 1})  # fmt: skip
 
 
-def _draw_legend(axes: Any, legend: dict[str, _Style], top: float, width: float) -> float:
+def _draw_legend(axes: Any, legend: dict[str, Style], top: float, width: float) -> float:
     """Draw all candidates with their colours, and give where this ends."""
     from matplotlib.patches import Rectangle
 
     x, y = MARGIN, top
     for name, style in legend.items():
-        needed = 0.22 + _width(name, 8)
+        needed = 0.22 + text_width(name, 8)
         if x > MARGIN and x + needed > width - MARGIN:
             x, y = MARGIN, y + 0.24
         axes.add_patch(Rectangle((x, y - 0.075), 0.15, 0.15, **style.patch()))
-        _write(axes, x + 0.22, y, name, size=8, width=width - 2 * MARGIN, align="left")
+        write(axes, x + 0.22, y, name, size=8, width=width - 2 * MARGIN, align="left")
         x += needed + 0.25
     return y
-
-
-def _write(
-    axes: Any, x: float, y: float, text: str, *, size: float, width: float, weight: str = "normal",
-    color: str = INK, align: str = "center",
-) -> None:  # fmt: skip
-    """Write a line, smaller if it is too wide, and without its middle if it still is."""
-    size = max(SMALLEST, min(size, size * width / max(_width(text, size, weight), 1e-9)))
-    shown, kept = text, len(text)
-    while kept > 2 and _width(shown, size, weight) > 1.01 * width:
-        kept -= 1
-        shown = f"{text[: kept - kept // 2]}…{text[-(kept // 2) :]}"
-    axes.text(x, y, shown, size=size, weight=weight, color=color, ha=align, va="center_baseline",
-              parse_math=False)  # fmt: skip
-
-
-def _width(text: str, size: float, weight: str = "normal") -> float:
-    """Width of a text in inches."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(size=size, weight=weight)
-    points, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
-    return float(points) / 72

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,28 +36,31 @@ class Balance:
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
-        self._sums = torch.zeros(2)
+        self._sums = torch.zeros(4)  # of losses and terms, and how many of each are in them
         self._steps = self._aligned = 0
 
     def add(self, loss: Tensor, term: Tensor | None) -> None:
-        """Add a step: its prediction loss, and the alignment term if there is one; scalars."""
+        """Add a step: its prediction loss, and the alignment term if there is one; scalars.
+
+        A step that is not finite is left out of the means, as it is left out of the training.
+        """
         # Summed where they are: a number of Python's would wait for the device at every step.
-        sums = self._sums.to(loss.device)
-        step = torch.stack([loss, loss.new_zeros(()) if term is None else term])
-        self._sums = sums + step.detach()  # or it would hold the graphs of all steps
+        sums, zero, one = self._sums.to(loss.device), loss.new_zeros(()), loss.new_ones(())
+        pairs = [loss, zero, one, zero] if term is None else [loss, term, one, one]
+        step = torch.stack(pairs).detach()  # or it would hold the graphs of all steps
+        self._sums = sums + torch.where(step.isfinite().all(), step, 0)
         self._steps += 1
         self._aligned += term is not None
 
     def end_epoch(self) -> str | None:
         """End an epoch; say what goes wrong, if it is the first time that something does."""
         steps, aligned = self._steps, self._aligned
-        loss, term = (float(total) for total in self._sums)
+        loss, term = (self._sums[:2] / self._sums[2:]).tolist()  # no number where none was finite
         self._begin_epoch()
         if not steps:
             return None
-        loss, term = loss / steps, self.weight * term / max(aligned, 1)
-        wrong = self._wrong(loss, term) if aligned else None
-        if self.start is None or not aligned:
+        wrong = self._wrong(loss, self.weight * term) if aligned else None
+        if math.isfinite(loss) and (self.start is None or not aligned):
             self.start = loss
         if wrong is None or self.told:
             return None

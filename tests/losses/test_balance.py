@@ -59,6 +59,20 @@ def test_what_is_no_number_is_told(wrong):
     assert told([WARM, [(wrong, 1.0)]])[1] is not None
 
 
+NOT_FINITE = [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (math.nan, None)]
+
+
+@pytest.mark.parametrize("wrong", NOT_FINITE)
+def test_steps_that_are_not_finite_are_left_out(wrong):
+    assert told([WARM, [(1.0, 1.0), wrong, (1.2, 1.0)]]) == [None, None]
+    rose = "the prediction loss rose to 1.7, from 1.5 when alignment began"
+    assert told([[*WARM, (math.nan, None)], [wrong, (1.7, 1.0)]]) == [None, rose]
+
+
+def test_epoch_of_which_nothing_is_finite_is_no_start():
+    assert told([[(math.nan, None)], [(1.0, 1.0)], [(1.05, 1.0)]]) == [None, None, None]
+
+
 def test_epoch_without_steps_says_nothing():
     assert told([[], WARM, []]) == [None, None, None]
 
@@ -80,4 +94,4 @@ def test_no_graph_of_a_step_is_kept():
     balance, weight = Balance(0.5), torch.ones((), requires_grad=True)
     balance.add(2 * weight, 3 * weight)
     balance.add(weight, None)
-    assert balance._sums.tolist() == [3.0, 3.0] and not balance._sums.requires_grad
+    assert balance._sums.tolist() == [3.0, 3.0, 2.0, 1.0] and not balance._sums.requires_grad
