@@ -183,6 +183,6 @@ def _choices(mixture: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
             yield module.label, [module[name] for name in module.names]
         elif isinstance(module, DifferentiableMixedCell):
             for i, edges in enumerate(module.ops, start=module.num_predecessors):
-                for j, edge in enumerate(edges):  # type: ignore[arg-type]
+                for j, edge in enumerate(edges):
                     # The last candidate stands for no connection.
                     yield f"{module.label}/{i}_{j}", [*edge.values(), nn.Identity()]

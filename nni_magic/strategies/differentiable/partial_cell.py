@@ -51,7 +51,7 @@ class PartialMixedCell(DifferentiableMixedCell):
             beta = self._softmax(self._arch_alpha[f"{self.label}/{i}"])
             mixed = [
                 beta[j] * self._edge(operators, f"{self.label}/{i}_{j}", states[j])
-                for j, operators in enumerate(edges)  # type: ignore[arg-type]
+                for j, operators in enumerate(edges)
             ]
             states.append(torch.stack(mixed).sum(0))
         return self.postprocessor(

@@ -10,7 +10,6 @@ from spaces import ConvSpace, FlatSpace
 from torch.utils.data import TensorDataset
 from training import classification, train
 
-
 torch.set_num_threads(1)
 def by_hand(space, bilevel, rate):
     """A step of GAEA with nothing of the strategy: theta by block, weights by name."""
