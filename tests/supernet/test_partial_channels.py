@@ -82,7 +82,7 @@ def test_labels_and_children_stay():
     [
         (ConvSpace, 3, "channels of 'blocks.0.conv1.0' is 4; accepted are multiples of .*, 3"),
         (CellSpace, 3, "channels of 'cell.conv' is 4; accepted are multiples of .*, 3"),
-        (lambda: Strided(lambda: nn.Conv2d(8, 8, 3, 2, 1, groups=2)), 4, "groups of 'op.conv' is 2"),
+        (lambda: Strided(lambda: nn.Conv2d(8, 8, 3, groups=2)), 4, "groups of 'op.conv' is 2"),
         (FlatSpace, 2, "'blocks.0.0' is a Linear; accepted with partial channels are conv"),
         (type("Fixed", (ModelSpace,), {}), 2, "Fixed has no choice of operators, of whose channel"),
         (lambda: Strided(_of_chosen_size), 2,

@@ -40,13 +40,10 @@ from .base import Differentiable
 from .mixture_score import MixtureScorer
 from .module import MixtureModule
 from .ordered import check_covers
-from .sampling import generator_of
+from .sampling import Stream, generator_of
 from .settings import DartsPTSettings
 
 __all__ = ["Chosen", "DartsPT"]
-
-ORDER = 3
-"""Stream of the order of the blocks beside the run's seed."""
 
 
 class Chosen(nn.Module):
@@ -152,7 +149,7 @@ class DartsPT(Differentiable):
 
     def _order(self, seed: int) -> list[str]:
         labels = list(self.architecture.by_label)
-        drawn = torch.randperm(len(labels), generator=generator_of(seed, ORDER))
+        drawn = torch.randperm(len(labels), generator=generator_of(seed, Stream.ORDER))
         return [labels[i] for i in drawn.tolist()]
 
     def _due(self, trainer: Any) -> int:

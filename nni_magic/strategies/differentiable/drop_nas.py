@@ -39,13 +39,10 @@ from torch import Tensor, nn
 
 from .base import Differentiable
 from .module import MixtureModule
-from .sampling import generator_of
+from .sampling import Stream, generator_of
 from .settings import DropNASSettings
 
 __all__ = ["AdamOfKept", "DropNAS", "Dropped", "draw_kept"]
-
-DROPS = 2
-"""Stream of what is dropped beside the run's seed."""
 
 
 class DropNAS(Differentiable):
@@ -75,7 +72,7 @@ class DropNAS(Differentiable):
     def before_step(self, module: MixtureModule) -> None:
         """Draw what is dropped in the step, and let no gradient reach it."""
         rate, step = self._rate(module.trainer), module.trainer.global_step
-        generator = generator_of(module.seed, DROPS, step)
+        generator = generator_of(module.seed, Stream.DROPS, step)
         frozen = set(map(id, self._frozen))
         for label, parameter in self.architecture.by_label.items():
             weights = self._weights.get(label, [[] for _ in parameter])

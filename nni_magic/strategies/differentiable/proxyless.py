@@ -41,13 +41,10 @@ from nni.nas.oneshot.pytorch.supermodule.proxyless import ProxylessMixedInput, P
 
 from .base import Differentiable
 from .module import MixtureModule
-from .sampling import generator_of
+from .sampling import Stream, generator_of
 from .settings import ProxylessSettings
 
 __all__ = ["Proxyless"]
-
-PATHS = 4
-"""Stream of the paths beside the run's seed."""
 
 
 class GatedLayer(ProxylessMixedLayer):
@@ -113,7 +110,7 @@ class Proxyless(Differentiable):
 
     def before_step(self, module: MixtureModule) -> None:
         """Draw the path of the step."""
-        generator = generator_of(module.seed, PATHS, module.trainer.global_step)
+        generator = generator_of(module.seed, Stream.PATHS, module.trainer.global_step)
         theta = self.architecture.theta()
         drawn = {
             label: int(torch.multinomial(each.double().cpu(), 1, generator=generator))

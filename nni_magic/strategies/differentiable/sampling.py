@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import nni_bootstrap  # noqa: F401
 import numpy as np
 import torch
@@ -11,10 +13,16 @@ from .module import MixtureModule
 from .settings import TemperatureSettings
 from .simplex import Sampled
 
-__all__ = ["draw_samples", "generator_of"]
+__all__ = ["Stream", "draw_samples", "generator_of"]
 
-NOISE = 1
-"""Stream of the samples' noise beside the run's seed."""
+
+class Stream(IntEnum):
+    """Random streams of a mixture's training, beside the run's seed."""
+
+    NOISE = 1
+    DROPS = 2
+    ORDER = 3
+    PATHS = 4
 
 
 def draw_samples(mixing: Sampled, settings: TemperatureSettings, module: MixtureModule) -> None:
@@ -23,7 +31,7 @@ def draw_samples(mixing: Sampled, settings: TemperatureSettings, module: Mixture
     schedule = LinearTemperatureScheduler(settings.temperature, settings.final_temperature)
     total = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
     mixing.temperature = schedule.step(trainer.current_epoch, total)
-    noise = generator_of(module.seed, NOISE, trainer.global_step)
+    noise = generator_of(module.seed, Stream.NOISE, trainer.global_step)
     mixing.draw(module.architecture.parameters, noise)
 
 
