@@ -1,5 +1,8 @@
 """Train mixtures on small spaces; stop and resume them."""
 
+import math
+from functools import partial
+
 import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import DataLoader, Lightning, LightningModule, Trainer
@@ -9,10 +12,19 @@ from training import QUIET, Stop, classification, train
 
 from nni_magic.strategies.registry import METHODS
 
-SPACES = {"cnn": ConvSpace, "mixed": MixedSpace, "cell": CellSpace}
+SPACES = {"cnn": ConvSpace, "mixed": MixedSpace, "cell": CellSpace, "two": partial(ConvSpace, 2)}
 VARIANTS = {
-    "gaea": {}, "gaea_single": {"bilevel": False}, "gaea_gdas": {"base": "gdas"}, "darts": {},
-}  # fmt: skip
+    "gaea": ("gaea", {}),
+    "gaea_single": ("gaea", {"bilevel": False}),
+    "gaea_gdas": ("gaea", {"base": "gdas"}),
+    "gaea_pc_darts": ("gaea", {"base": "pc_darts", "partial_channels": 2}),
+    "darts": ("darts", {}),
+    "pc_darts": ("pc_darts", {"partial_channels": 2}),
+    "darts_pt": ("darts_pt", {"tune_epochs": 1}),
+    "drop_nas": ("drop_nas", {"drop_rate": 0.1}),
+    "proxyless_nas": ("proxyless_nas", {}),
+    "gumbel_darts": ("gumbel_darts", {}),
+}
 TRAINED, HELD_OUT = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0))
 
 
@@ -34,9 +46,9 @@ class Losses(pl.Callback):
 
 def make(variant, **settings):
     """A strategy with settings for a short run."""
-    strategy = METHODS[variant.partition("_")[0]].load()
+    name, own = VARIANTS[variant]
     common = {"seed": 3, "calibration_batches": 1, "validation_batches": 2}
-    return strategy(**{**common, **VARIANTS[variant], **settings})
+    return METHODS[name].load()(**{**common, **own, **settings})
 
 
 def run(variant, kind="cnn", stop_after=None, path=None, checkpoint=None, trainer=None, **settings):
@@ -61,6 +73,18 @@ class Regression(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Odd(Regression):
+    """Gives a loss that is not finite on some data."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        self.wrong = wrong
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return loss * (math.nan if torch.equal(batch[0], self.wrong) else 1.0)
 
 
 def regression(module=None, **trainer):

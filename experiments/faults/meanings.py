@@ -95,12 +95,21 @@ STRATEGIES = {
         "split_after": number(lambda value: 0 <= value < 1),
     },
     "gaea": {
-        **MIXTURE, "base": one_of("darts", "gdas"),
+        **MIXTURE, "base": one_of("darts", "pc_darts", "gdas"), "partial_channels": whole(1),
         # Beside the default of the other, which it must not cross.
         "temperature": number(lambda value: value >= 0.1),
         "final_temperature": number(lambda value: 0 < value <= 10),
     },
     "darts": MIXTURE,
+    "pc_darts": {**MIXTURE, "partial_channels": whole(1)},
+    "darts_pt": {**MIXTURE, "tune_epochs": whole(1)},
+    "drop_nas": {**MIXTURE, "drop_rate": number(lambda value: 0 <= value < 1)},
+    "proxyless_nas": MIXTURE,
+    "gumbel_darts": {
+        **MIXTURE, "hard": FLAG,
+        "temperature": number(lambda value: value >= 0.33),
+        "final_temperature": number(lambda value: 0 < value <= 1),
+    },
     "average_alignment": {**SUPERNET, **ALIGNED, "n_children": whole(1)},
     "percentile_anchor": {
         **SUPERNET, **ALIGNED, "percentile": percent, "tolerance": percent,

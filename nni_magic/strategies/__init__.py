@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from .average import AverageAlignment
     from .delayed_shrinking import DelayedShrinking
     from .differentiable.darts import Darts
+    from .differentiable.darts_pt import DartsPT
+    from .differentiable.drop_nas import DropNAS
     from .differentiable.gaea import GAEA
+    from .differentiable.gumbel_darts import GumbelDarts
+    from .differentiable.pc_darts import PCDarts
+    from .differentiable.proxyless import Proxyless
     from .fairnas import FairNAS
     from .few_shot import FewShot
     from .magic_a import MagicA
@@ -30,9 +35,10 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "GAEA", "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts",
-    "DelayedShrinking", "FairNAS", "FewShot", "MagicA", "MagicAT", "MagicT", "MultiArchitecture",
-    "PercentileAnchor", "PreNAS", "Sandwich", "ShiftNAS",
+    "GAEA", "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts", "DartsPT",
+    "DelayedShrinking", "DropNAS", "FairNAS", "FewShot", "GumbelDarts", "MagicA", "MagicAT",
+    "MagicT", "MultiArchitecture", "PCDarts", "PercentileAnchor", "PreNAS", "Proxyless",
+    "Sandwich", "ShiftNAS",
 ]  # fmt: skip
 
 

@@ -12,7 +12,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..support.errors import check_choice
-from .differentiable.settings import DartsSettings, GaeaSettings
+from .differentiable.settings import (
+    DartsPTSettings,
+    DartsSettings,
+    DropNASSettings,
+    GaeaSettings,
+    GumbelDartsSettings,
+    PCDartsSettings,
+    ProxylessSettings,
+)
 from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
 from .settings import (
     AverageAlignmentSettings,
@@ -155,6 +163,23 @@ for _row in (
            "gradient", differentiable=True),
     Method("darts", f"{HERE}.differentiable.darts:Darts", DartsSettings, "Liu et al., ICLR 2019",
            "a mixture of all candidates, whose weights are a softmax", differentiable=True),
+    Method("pc_darts", f"{HERE}.differentiable.pc_darts:PCDarts", PCDartsSettings,
+           "Xu et al., ICLR 2020", "a mixture of all candidates on a part of the channels",
+           differentiable=True),
+    Method("darts_pt", f"{HERE}.differentiable.darts_pt:DartsPT", DartsPTSettings,
+           "Wang et al., ICLR 2021",
+           "a mixture, of which block by block the candidate stays whose removal hurts most",
+           differentiable=True),
+    Method("drop_nas", f"{HERE}.differentiable.drop_nas:DropNAS", DropNASSettings,
+           "Hong et al., IJCAI 2020", "a mixture from which candidates are dropped in groups",
+           differentiable=True),
+    Method("proxyless_nas", f"{HERE}.differentiable.proxyless:Proxyless", ProxylessSettings,
+           "Cai et al., ICLR 2019", "one path of a mixture at a time, drawn by its weights",
+           differentiable=True),
+    Method("gumbel_darts", f"{HERE}.differentiable.gumbel_darts:GumbelDarts", GumbelDartsSettings,
+           "Dong and Yang, CVPR 2019",
+           "a mixture of all candidates, whose weights are sampled by Gumbel noise",
+           differentiable=True),
     Method("average_alignment", f"{HERE}.average:AverageAlignment", AverageAlignmentSettings, XU,
            "hidden states are aligned with the average of random children", for_analysis=True),
     Method("percentile_anchor", f"{HERE}.percentile:PercentileAnchor", PercentileAnchorSettings, XU,

@@ -16,6 +16,7 @@ from ..children import samples
 from ..support.files import atomic_file
 from .conversion import to_supernet
 from .parted import with_parts_of
+from .partial_channels import is_partial, partial_channels
 from .sealed import check_seal, load_plain, save_sealed
 
 __all__ = [
@@ -260,7 +261,10 @@ def load_supernet(path: str | Path, space: ModelSpace) -> ModelSpace:
     """
     checkpoint = read_checkpoint(path)
     check_space(checkpoint, space)
-    architecture = checkpoint[CHECKPOINT_KEY].get("architecture", {}).get("names", ())
+    own = checkpoint[CHECKPOINT_KEY].get("architecture", {})
+    architecture, k = own.get("names", ()), own.get("partial_channels")
+    if k is not None and not is_partial(space):
+        partial_channels(space, k)
     weights = {
         name.removeprefix(WEIGHTS): value
         for name, value in checkpoint["state_dict"].items()

@@ -108,6 +108,8 @@ PRIVATE_NAMES = (
                 ("analysis",), "holds the path of a choice of value"),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.differentiable.DifferentiableMixedLayer",
                 "_arch_alpha", ("strategies",), "the architecture parameters, to train them"),
+    PrivateName("nni.nas.oneshot.pytorch.supermodule.differentiable.DifferentiableMixedLayer",
+                "_softmax", ("strategies",), "gives the weights of a cell's edges, too"),
     PrivateName("nni.runtime.tuner_command_channel.TunerCommandChannel", "_receive", ("manager",),
                 "messages are read as plain JSON, because NNI unpickles what trials report"),
     # datasets

@@ -20,7 +20,8 @@ EXPECTED = {
     "attentive_nas": "AttentiveNAS", "multi_architecture": "MultiArchitecture",
     "delayed_shrinking": "DelayedShrinking", "shiftnas": "ShiftNAS", "prenas": "PreNAS",
     "pada": "PADA", "few_shot": "FewShot",
-    "gaea": "GAEA", "darts": "Darts",
+    "gaea": "GAEA", "darts": "Darts", "pc_darts": "PCDarts", "darts_pt": "DartsPT",
+    "drop_nas": "DropNAS", "proxyless_nas": "Proxyless", "gumbel_darts": "GumbelDarts",
     "average_alignment": "AverageAlignment", "percentile_anchor": "PercentileAnchor",
 }  # fmt: skip
 

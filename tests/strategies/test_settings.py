@@ -49,8 +49,19 @@ DEFAULTS = {
         **COMMON, "parts": 2, "by": "order", "split_label": None, "split_after": 0.5,
         "split_children": 4,
     },
-    "gaea": {**MIXTURE, "base": "darts", "temperature": 10.0, "final_temperature": 0.1},
+    "gaea": {
+        **MIXTURE, "partial_channels": 4, "temperature": 10.0, "final_temperature": 0.1,
+        "base": "darts",
+    },
     "darts": {**MIXTURE, "arc_learning_rate": 3e-4},
+    "pc_darts": {**MIXTURE, "arc_learning_rate": 6e-4, "partial_channels": 4},
+    "darts_pt": {**MIXTURE, "arc_learning_rate": 3e-4, "tune_epochs": 5},
+    "drop_nas": {**MIXTURE, "arc_learning_rate": 3e-4, "bilevel": False, "drop_rate": 3e-5},
+    "proxyless_nas": {**MIXTURE, "arc_learning_rate": 1e-3},
+    "gumbel_darts": {
+        **MIXTURE, "arc_learning_rate": 3e-4, "temperature": 1.0, "final_temperature": 0.33,
+        "hard": False,
+    },
     "average_alignment": {**COMMON, **ALIGNED, "n_children": 6},
     "percentile_anchor": {
         **COMMON, **ALIGNED, "percentile": 0, "tolerance": 10, "anchor_candidates": 100,

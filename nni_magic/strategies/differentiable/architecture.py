@@ -69,7 +69,7 @@ class Architecture:
     @torch.no_grad()
     def theta(self) -> dict[str, Tensor]:
         """Label to the weights of its candidates in the mixture, which sum to 1."""
-        return {label: self._read(each.detach()) for label, each in self.by_label.items()}
+        return {label: self._read(each).detach() for label, each in self.by_label.items()}
 
     def weights(self) -> dict[str, list[float]]:
         """The same in plain types."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import nni_bootstrap  # noqa: F401
 import torch
-from nni.mutable import Categorical, CategoricalMultiple
+from nni.mutable import Categorical, CategoricalMultiple, Sample
 from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.oneshot.pytorch.strategy import DARTS
 from nni.nas.space import RawFormatModelSpace
@@ -29,11 +29,13 @@ from ...supernet.calibration import Calibrator
 from ...supernet.connection import connected, held_out_data, training_data
 from ...supernet.conversion import KeptSettings, to_supernet
 from ...supernet.evaluator_hooks import EvaluatorHooks
+from ...supernet.partial_channels import partial_channels
 from ...supernet.replay import batches_done, resumable
 from ..seeded import Seeded, check_hooks
 from .architecture import Architecture
 from .module import TRAIN, VAL, MixtureModule
 from .ordered import check_covers
+from .partial_cell import PartialMixedCell
 from .settings import DifferentiableSettings
 
 __all__ = ["Differentiable"]
@@ -124,13 +126,29 @@ class Differentiable(Seeded, KeptSettings, DARTS):
         rate = self.settings.arc_learning_rate
         return torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), weight_decay=1e-3)
 
+    @property
+    def partial_channels(self) -> int | None:
+        """K, of which one part of the channels is mixed; by default all are."""
+        return None
+
     def before_step(self, module: MixtureModule) -> None:
         """Called before every step, with the module that makes it: does nothing."""
 
+    @property
+    def allowed(self) -> Callable[[Sample], bool] | None:
+        """Which children may be chosen; by default all, or those that the filter allows."""
+        return self.filter
+
     # What NNI asks
+
+    def default_mutation_hooks(self) -> list[Any]:
+        hooks = super().default_mutation_hooks()
+        return hooks if self.partial_channels is None else [PartialMixedCell.mutate, *hooks]
 
     def mutate_model(self, model: Any) -> Any:
         _check_space(model)
+        if self.partial_channels is not None and isinstance(model, ModelSpace):
+            partial_channels(model, self.partial_channels)
         self._candidates = candidates(model)
         self.mixture = super().mutate_model(copy.deepcopy(model))
         self.architecture = Architecture(self.mixture, self.read)
@@ -140,7 +158,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
                 "a LayerChoice, an InputChoice, a Cell, a Repeat or choices of layers' arguments"
             )
         if self.filter is not None:
-            check_covers(self.architecture.weights(), self._candidates)
+            check_covers(self.architecture.weights(), self._candidates, "filter is given")
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for parameter in self.architecture.parameters:
@@ -162,7 +180,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
             training_module, self.mixture, self.architecture,
             self.make_optimizer(self.architecture.parameters), method=type(self).__name__,
             settings=self.settings, prepare=self.before_step, candidates=self._candidates,
-            allowed=self.filter,
+            allowed=self.allowed, partial_channels=self.partial_channels,
         )  # fmt: skip
         return self._module
 

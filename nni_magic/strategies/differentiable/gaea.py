@@ -16,8 +16,9 @@ This is mirror descent with the Kullback-Leibler divergence. Over a simplex of k
 near a stationary point in O(log k) steps, and gradient descent in O(k); and its parameters become
 sparse, so that less is lost when all but the largest are pruned.
 
-``base`` says what is mixed: ``darts`` all candidates, ``gdas`` one that is sampled by Gumbel-max,
-with the gradient of a soft sample.
+``base`` says what is mixed: ``darts`` all candidates; ``pc_darts`` all on a part of the channels,
+with weights of a cell's edges that are on the simplex, too (:mod:`.pc_darts`); ``gdas`` one that is
+sampled by Gumbel-max, with the gradient of a soft sample.
 
 Differences from the paper: GDAS's own code computes the sampled candidate alone, and here all are
 computed, as in NNI's ``GumbelDARTS``, so that every candidate has its gradient. NNI's ``Cell`` has,
@@ -35,21 +36,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
-import numpy as np
 import torch
-from nni.nas.oneshot.pytorch.differentiable import LinearTemperatureScheduler
 from torch import Tensor, nn
 
 from .base import Differentiable
 from .module import MixtureModule
+from .sampling import draw_samples
 from .settings import GaeaSettings
 from .simplex import ExponentiatedGradient, Sampled
 
 __all__ = ["GAEA"]
-
-NOISE = 1
-"""Stream of the samples' noise beside the run's seed."""
-
 
 class GAEA(Differentiable):
     """Train a mixture whose weights are on the simplex, by exponentiated gradient.
@@ -62,8 +58,12 @@ class GAEA(Differentiable):
     settings: GaeaSettings
 
     def mutate_model(self, model: Any) -> Any:
-        self._mixing = nn.Identity() if self.settings.base == "darts" else Sampled()
+        self._mixing = Sampled() if self.settings.base == "gdas" else nn.Identity()
         return super().mutate_model(model)
+
+    @property
+    def partial_channels(self) -> int | None:
+        return self.settings.partial_channels if self.settings.base == "pc_darts" else None
 
     def configure_softmax(self) -> nn.Module:
         return self._mixing  # one for all choices
@@ -79,17 +79,5 @@ class GAEA(Differentiable):
 
     def before_step(self, module: MixtureModule) -> None:
         """Draw the samples of the step: the seed and its number tell them."""
-        if not isinstance(self._mixing, Sampled):
-            return
-        step, trainer = module.trainer.global_step, module.trainer
-        first, last = self.settings.temperature, self.settings.final_temperature
-        schedule = LinearTemperatureScheduler(first, last)
-        total = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
-        self._mixing.temperature = schedule.step(trainer.current_epoch, total)
-        self._mixing.draw(self.architecture.parameters, generator_of(module.seed, NOISE, step))
-
-
-def generator_of(*seed: int) -> torch.Generator:
-    """A generator that begins where these numbers say."""
-    [word] = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(word) % 2**63)
+        if isinstance(self._mixing, Sampled):
+            draw_samples(self._mixing, self.settings, module)

@@ -14,8 +14,9 @@ the architecture alone is asked of torch.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -34,13 +35,14 @@ from ...supernet.epochs import log_is_due
 from ...supernet.evaluator_steps import call_step, loss_of
 from ...supernet.replay import Replay
 from ...supernet.resume import RandomState
-from ..finite import FiniteSteps, GuardedModule, Part
+from ..finite import GuardedModule, Part
 from .architecture import Architecture
+from .guards import MixtureSteps, check_trainer
 from .ordered import most_probable
 from .progress import resume, save
 from .settings import DifferentiableSettings
 
-__all__ = ["TRAIN", "VAL", "MixtureModule", "check_trainer"]
+__all__ = ["TRAIN", "VAL", "MixtureModule"]
 
 TRAIN, VAL = "train", "val"
 """Parts of a batch of a bilevel training, as NNI names them."""
@@ -71,9 +73,13 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         Label to its choices, which a checkpoint keeps.
     allowed
         Whether a child may be exported; by default all may.
+    partial_channels
+        K, of which one part of the channels is mixed, which a checkpoint keeps.
 
     Attributes
     ----------
+    kept
+        What else of the strategy a checkpoint keeps, by its ``progress`` and ``resume``.
     architecture_step : int
         The optimizer step before which the architecture was trained last.
     logged_before : dict of str to Tensor
@@ -92,6 +98,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         prepare: Any,
         candidates: dict[str, list[Any]],
         allowed: Callable[[Sample], bool] | None = None,
+        partial_channels: int | None = None,
     ) -> None:
         super().__init__(training_module)
         assert settings.seed is not None, "the strategy draws one if none is given"
@@ -99,6 +106,9 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         self._mixture = (mixture,)  # the evaluator's module registers it
         self.architecture, self.arc_optimizer = architecture, optimizer
         self._prepare, self.candidates, self._allowed = prepare, candidates, allowed
+        self.partial_channels = partial_channels
+        self.kept: Any = None
+        self._parted = True
         self.step = None
         self.replay = Replay()
         self._parts: list[Part] = []
@@ -209,9 +219,18 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         return self._each(super().on_after_batch_transfer, batch, dataloader_idx)
 
     def _each(self, hook: Any, batch: Any, *place: Any) -> Any:
-        if self.settings.bilevel and self.trainer.training:
+        if self._parted and self.settings.bilevel and self.trainer.training:
             return {name: hook(part, *place) for name, part in batch.items()}
         return hook(batch, *place)
+
+    @contextlib.contextmanager
+    def whole_batches(self) -> Iterator[None]:
+        """Take batches that are of one loader, and not of two, while the block runs."""
+        self._parted = False
+        try:
+            yield
+        finally:
+            self._parted = True
 
     # Validation, of the mixture
 
@@ -267,28 +286,3 @@ class MixtureModule(GuardedModule, DartsLightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         resume(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
-
-
-class MixtureSteps(FiniteSteps):
-    """Checks the steps of the weights, which are those of a mixture and of no child."""
-
-    def _wrong_parts(self) -> list[str]:
-        losses = [float(part.value) for part in self._parts]
-        return [f"the loss of the mixture is {v}" for v in losses if not abs(v) < float("inf")]
-
-    def _child(self) -> str:
-        return "the mixture"
-
-
-def check_trainer(trainer: pl.Trainer) -> None:
-    """Make sure that gradients are those of all data, and not scaled."""
-    if trainer.world_size > 1:
-        raise ValueError(
-            f"devices of the trainer is {trainer.world_size} in all; accepted is 1, as "
-            "architecture parameters are trained in one process"
-        )
-    if getattr(trainer.precision_plugin, "scaler", None) is not None:
-        raise ValueError(
-            f"precision is {trainer.precision!r}; accepted are those without a scaler of "
-            "gradients, such as 'bf16-mixed' and '32-true'"
-        )

@@ -80,8 +80,17 @@ def by_probability(weights: Weights, candidates: Mapping[str, Sequence[Any]]) ->
                 heapq.heappush(heap, (cost(following), following))
 
 
-def check_covers(weights: Weights, candidates: Mapping[str, Sequence[Any]]) -> None:
+def check_covers(
+    weights: Weights, candidates: Mapping[str, Sequence[Any]], because: str
+) -> None:
     """Make sure that a weight is known for every candidate, so that children have a probability.
+
+    Parameters
+    ----------
+    weights, candidates
+        See :func:`most_probable`.
+    because
+        What needs it, for the error.
 
     Raises
     ------
@@ -91,6 +100,6 @@ def check_covers(weights: Weights, candidates: Mapping[str, Sequence[Any]]) -> N
     for label, own in candidates.items():
         if len(weights.get(label, ())) != len(own):
             raise ValueError(
-                f"filter is given, and {label!r} has no weight for each of its {len(own)} choices; "
+                f"{because}, and {label!r} has no weight for each of its {len(own)} choices; "
                 "accepted are spaces without a Cell or an InputChoice of several inputs"
             )

@@ -35,6 +35,8 @@ def save(module: Any, checkpoint: dict[str, Any]) -> None:
         "replay": module.replay.state_dict(module.generators),
         "architecture": {
             "names": module.architecture.names,
+            "partial_channels": module.partial_channels,
+            "kept": None if module.kept is None else module.kept.progress(),
             "step": module.architecture_step,
             "optimizer": module.arc_optimizer.state_dict(),
         },
@@ -71,4 +73,6 @@ def _load(module: Any, state: Mapping[str, Any]) -> None:
     module.replay.load_state_dict(state["replay"])
     module.architecture_step = own["step"]
     module.logged_before = state["metrics"]
+    if module.kept is not None:
+        module.kept.resume(own["kept"])
     module.arc_optimizer.load_state_dict(own["optimizer"])

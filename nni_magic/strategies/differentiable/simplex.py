@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["ExponentiatedGradient", "Sampled", "entropy"]
+__all__ = ["ExponentiatedGradient", "Sampled", "SampledSoftmax", "entropy"]
 
 
 class ExponentiatedGradient(Optimizer):
@@ -58,7 +58,7 @@ class ExponentiatedGradient(Optimizer):
 
 
 class Sampled(nn.Module):
-    r"""One-hot samples of a point on the simplex, with the gradient of soft ones [Dong2019].
+    r"""Samples of a point on the simplex: one-hot ones, with the gradient of soft ones [Dong2019].
 
     .. math::
         \tilde h = \mathrm{softmax}((\log \theta + o) / \tau), \qquad
@@ -66,14 +66,20 @@ class Sampled(nn.Module):
 
     with Gumbel noise o. In evaluation mode it gives :math:`\theta`, what samples are on average.
 
+    Parameters
+    ----------
+    hard
+        Whether samples are h, and not :math:`\tilde h`.
+
     Attributes
     ----------
     temperature : float
         :math:`\tau`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hard: bool = True) -> None:
         super().__init__()
+        self.hard = hard
         self.temperature = 1.0
         self._noise: dict[int, Tensor] = {}
 
@@ -85,12 +91,33 @@ class Sampled(nn.Module):
             noise = -exponential.exponential_(generator=generator).log()
             self._noise[id(each)] = noise.to(each)
 
-    def forward(self, theta: Tensor) -> Tensor:
+    def theta(self, parameter: Tensor) -> Tensor:
+        """The point that a parameter stands for: itself."""
+        return parameter
+
+    def log_theta(self, parameter: Tensor) -> Tensor:
+        """Its logarithm, but for a constant."""
+        return parameter.log()
+
+    def forward(self, parameter: Tensor) -> Tensor:
         if not self.training:
-            return theta
-        soft = torch.softmax((theta.log() + self._noise[id(theta)]) / self.temperature, -1)
+            return self.theta(parameter)
+        noisy = self.log_theta(parameter) + self._noise[id(parameter)]
+        soft = torch.softmax(noisy / self.temperature, -1)
+        if not self.hard:
+            return soft
         hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
         return hard - soft.detach() + soft
+
+
+class SampledSoftmax(Sampled):
+    """Samples of the softmax of a parameter."""
+
+    def theta(self, parameter: Tensor) -> Tensor:
+        return parameter.softmax(-1)
+
+    def log_theta(self, parameter: Tensor) -> Tensor:
+        return parameter
 
 
 def entropy(theta: Tensor) -> Tensor:

@@ -59,6 +59,6 @@ def test_filter_that_allows_none_is_named(monkeypatch):
 
 
 def test_choice_without_weights_is_named():
-    check_covers(weights(), CANDIDATES)
+    check_covers(weights(), CANDIDATES, "filter is given")
     with pytest.raises(ValueError, match="'c' has no weight for each of its 4 choices"):
-        check_covers({**weights(), "c": [1.0]}, CANDIDATES)
+        check_covers({**weights(), "c": [1.0]}, CANDIDATES, "filter is given")

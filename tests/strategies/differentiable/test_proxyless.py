@@ -1,0 +1,92 @@
+"""ProxylessNAS: its gradient, its paths, and what is refused."""
+
+import pytest
+import torch
+from mixtures import SPACES, make, run
+from spaces import ConvSpace, FlatSpace
+
+torch.set_num_threads(1)
+
+
+def mixed(space):
+    strategy = make("proxyless_nas")
+    strategy.mutate_model(space)
+    return strategy, strategy._gates
+
+
+def test_gradient_of_a_gate_is_the_formula():
+    torch.manual_seed(0)
+    strategy, [gate] = mixed(FlatSpace(1, 3))
+    [alpha] = strategy.architecture.parameters
+    alpha.data.copy_(torch.tensor([0.5, -0.3, 1.0]))
+    alpha.requires_grad_()
+    gate.take(2)
+    x, weight = torch.randn(2, 4), torch.randn(2, 4)
+    output = gate(x)
+    torch.testing.assert_close(output, gate[2](x))
+    [found] = torch.autograd.grad((output * weight).sum(), alpha)
+    theta = alpha.detach().softmax(0)
+    gates = [(gate[j](x) * weight).sum().item() for j in range(3)]
+    expected = [
+        sum(gates[j] * float(theta[j]) * ((i == j) - float(theta[i])) for j in range(3))
+        for i in range(3)
+    ]
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_step_of_the_weights_computes_one_path():
+    _, [gate] = mixed(FlatSpace(1, 3))
+    gate.take(1)
+    calls = []
+    for index in range(3):
+        gate[index].register_forward_hook(lambda *_, index=index: calls.append(index))
+    gate(torch.randn(2, 4)).sum().backward()
+    assert calls == [1]
+
+
+def test_paths_are_drawn_by_theta_and_told_by_the_step():
+    strategy, [gate] = mixed(FlatSpace(1, 3))
+    [alpha] = strategy.architecture.parameters
+    alpha.data.copy_(torch.tensor([0.0, 1.0, -20.0]))
+    at = type("T", (), {"global_step": 0})()
+    module = type("M", (), {"seed": 3, "trainer": at})()
+
+    def paths(n):
+        for at.global_step in range(n):
+            strategy.before_step(module)
+            yield gate.path
+
+    first = list(paths(1000))
+    assert first[:50] == list(paths(50))
+    expected = float(alpha.softmax(0)[1])
+    assert first.count(1) / 1000 == pytest.approx(expected, abs=5 * 0.5 / 1000**0.5)
+    assert 2 not in first
+
+
+def test_evaluation_and_export_take_the_largest_weight():
+    strategy, [gate] = mixed(FlatSpace(1, 3))
+    [alpha] = strategy.architecture.parameters
+    alpha.data.copy_(torch.tensor([0.0, 0.1, 0.0]))
+    gate.take(0)
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(gate.eval()(x), gate[1](x))
+    assert gate.export({}) == {"block_1": 1}
+
+
+def test_child_has_the_largest_weights():
+    strategy, _ = run("proxyless_nas", "two", trainer={"epochs": 1})
+    [model] = strategy.list_models()
+    for label, theta in strategy.architecture.theta().items():
+        assert model.sample[label] == ConvSpace.CANDIDATES[int(theta.argmax())]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("mixed", "'repeat' of MixedSpace is a Repeat; accepted by Proxyless are a LayerChoice"),
+        ("cell", "'cell' of CellSpace is a Cell; accepted by Proxyless are a LayerChoice"),
+    ],
+)
+def test_other_choices_are_refused(kind, message):
+    with pytest.raises(ValueError, match=message):
+        make("proxyless_nas").mutate_model(SPACES[kind]())
