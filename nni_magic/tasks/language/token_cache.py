@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 from tokenizers import Tokenizer
+from tqdm import tqdm
 
 from ...support.errors import check_count
 from ...support.files import atomic_file
@@ -80,14 +81,14 @@ def pack_document(token_ids: Sequence[int], max_length: int, special: SpecialIds
 def encode_documents(
     documents: Iterable[str], tokenizer: Tokenizer, max_length: int, special: SpecialIds
 ) -> Iterator[np.ndarray]:
-    """Tokenize and pack documents, a few at a time.
+    """Tokenize and pack documents, a few at a time; a terminal shows how many.
 
     Yields
     ------
     numpy.ndarray
         The rows of one document, shape ``(rows, max_length)``.
     """
-    stream = iter(documents)
+    stream = iter(tqdm(documents, desc="Tokens", unit=" documents", disable=None))
     while batch := list(islice(stream, _BATCH)):
         # The fast variant leaves out character offsets, which nobody here reads.
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):

@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ...support.files import atomic_file
 
