@@ -28,6 +28,7 @@ from nni_magic.programs import concerns, settings
 from nni_magic.strategies.registry import METHODS
 from nni_magic.tasks.language.settings import BertSettings
 from nni_magic.tasks.settings import TaskSettings
+from nni_magic.tasks.teaching import TaskTeacher, Teacher
 from nni_magic.tasks.vision.settings import ProxylessSettings
 
 __all__ = ["SETTINGS", "STRATEGIES"]
@@ -131,6 +132,7 @@ BERT = {
     **TASK, "corpus": several(text), "tokenizer": either(nothing, path),
     "optimizer": one_of("adam"),
     "preset": one_of("tiny"), "dropout": number(lambda value: 0 <= value < 1),
+    "params": OPTIONAL_COUNT,
 }  # fmt: skip
 PROXYLESS = {
     **TASK, "label_smoothing": number(lambda value: 0 <= value < 1), "channels_last": flag,
@@ -141,6 +143,9 @@ PROXYLESS = {
 }  # fmt: skip
 RETRAINING = {
     "retrain_epochs": whole(0), "retrain_learning_rate": either(nothing, positive),
+}  # fmt: skip
+TEACHER = {
+    "teacher": either(nothing, path), "teacher_weight": positive, "teacher_temperature": positive,
 }  # fmt: skip
 PROGRAM = {
     "task": TaskSettings(), "supernet": concerns.Supernet(strategy="spos"),
@@ -171,8 +176,15 @@ def _dataclasses() -> Iterator[Row]:
         **RETRAINING, "retrain_epochs": whole(1),
     })  # fmt: skip
     yield Row("TrainSettings", settings.TrainSettings, {
-        **dict.fromkeys(PROGRAM, NEVER), "output": either(nothing, path), "export": flag,
-    }, PROGRAM)  # fmt: skip
+        **dict.fromkeys(PROGRAM, NEVER), "teaching": NEVER, "output": either(nothing, path),
+        "export": flag,
+    }, PROGRAM | {"teaching": Teacher()})  # fmt: skip
+    yield Row("TaskTeacher", TaskTeacher, TEACHER)
+    yield Row("Teacher", Teacher, {
+        **TEACHER, "relation_heads": OPTIONAL_COUNT,
+        "teacher_layers": either(nothing, several(text)),
+        "imitate": either(nothing, several(one_of("logits", "hidden", "relations"))),
+    })  # fmt: skip
     yield Row("PipelineSettings", settings.PipelineSettings, {
         **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),
         "search_by": SEARCH_BY,

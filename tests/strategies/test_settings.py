@@ -84,10 +84,9 @@ def test_signature_of_the_strategy_shows_them(name):
     parameters = inspect.signature(method(name).load()).parameters
     shown = {p.name: p.default for p in parameters.values()}
     assert DEFAULTS[name].items() <= shown.items()
-    extra = {"filter", "shrinking", "mutation_hooks", "score_children", "cost"}
-    assert (
-        {"filter", "shrinking", "mutation_hooks"} <= shown.keys() - DEFAULTS[name].keys() <= extra
-    )
+    always = {"filter", "shrinking", "mutation_hooks", "terms"}
+    extra = shown.keys() - DEFAULTS[name].keys()
+    assert always <= extra <= always | {"score_children", "cost"}
     kinds = {p.kind for p in parameters.values() if p.name != "filter"}
     assert kinds == {inspect.Parameter.KEYWORD_ONLY}
 
@@ -97,7 +96,7 @@ def test_unknown_setting_is_named_with_those_there_are(name):
     strategy = method(name).load()
     own = ["score_children"] if name == "percentile_anchor" else []
     own = ["cost"] if issubclass(strategy, ByCost) else own
-    known = ["filter", "shrinking", "mutation_hooks", *own, *method(name).options]
+    known = ["filter", "shrinking", "mutation_hooks", "terms", *own, *method(name).options]
     message = f"^{strategy.__name__} has no setting 'warmup'; accepted are {', '.join(known)}$"
     with pytest.raises(TypeError, match=message):
         strategy(warmup=3)
