@@ -18,6 +18,7 @@ def results(tmp_path_factory):
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_step_is_compared_with_its_passes(results):
     entries = results["measurements"]["cnn"]["methods"]
     assert list(entries) == NAMES

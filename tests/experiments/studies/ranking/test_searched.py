@@ -27,6 +27,7 @@ def study(corpus, tmp_path_factory):
     return study
 
 
+@pytest.mark.slow
 def test_child_is_found_trained_and_measured(study, monkeypatch):
     searched = Searched(study)
     searched.work()
@@ -54,6 +55,7 @@ def record_name(found, record):
     return next(name for name, by_seed in found.items() if record in by_seed.values())
 
 
+@pytest.mark.slow
 def test_random_search_stops_the_worse_half_early(study, monkeypatch):
     made = []
     make = study.evaluator
@@ -74,6 +76,7 @@ def test_random_search_stops_the_worse_half_early(study, monkeypatch):
     assert record["truth"] == study.truth(made[-1][1])["val_loss"]
 
 
+@pytest.mark.slow
 def test_search_does_not_change_what_was_trained(study, corpus, tmp_path):
     plain = plan_of(tmp_path, corpus, **{**CHANGES, "search": None})
     assert Study(plain, study.output, corpus / "cache").read_supernet("spos", 0) == read_json(
