@@ -66,6 +66,11 @@ class PartialChannels(nn.Module):
 
     def join(self, passed: Tensor, x: Tensor) -> Tensor:
         """Put what has passed operators together with what went by."""
+        if passed.shape[1] * self.k != x.shape[1]:
+            raise ValueError(
+                f"{self.where!r} gives {passed.shape[1] * self.k} channels of {x.shape[1]}; "
+                "accepted with partial channels are operators that keep their number"
+            )
         by = x[:, x.shape[1] // self.k :]
         if passed.shape[2:] != by.shape[2:]:
             by = F.max_pool2d(by, 2)

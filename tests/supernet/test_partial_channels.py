@@ -94,6 +94,11 @@ def test_what_has_no_meaning_is_refused(make, k, message):
         to_supernet(partial_channels(make(), k))
 
 
+def test_operator_that_changes_the_number_of_channels_is_refused_by_name():
+    with pytest.raises(ValueError, match="'op' gives 16 channels of 8; accepted with partial chan"):
+        PartialChannels(nn.Conv2d(2, 4, 1), 4, "op")(torch.zeros(1, 8, 2, 2))
+
+
 def test_input_that_cannot_be_divided_is_refused_by_name():
     with pytest.raises(ValueError, match=r"the input of 'op' is 6; accepted are multiples of .* 4"):
         PartialChannels(nn.Identity(), 4, "op")(torch.zeros(1, 6, 2, 2))
