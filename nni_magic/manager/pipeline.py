@@ -239,7 +239,8 @@ class Pipeline:
             part = children[start : start + size]
             scores += checked_scores(part, score(part))
             if report := generations.report(scores):
-                self.trial.report_intermediate(**report)
+                # No default: on the axis of trainings a search would look like the best of them.
+                self.trial.report_intermediate(best=report.pop("default"), **report)
         return generations.complete(generation, scores) if generations.report(scores) else {}
 
     def _score_child(

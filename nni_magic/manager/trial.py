@@ -60,9 +60,13 @@ class ManagedTrial:
         self._parameter_id = record["parameter_id"]
         self._reports = 0
 
-    def report_intermediate(self, default: float, **others: float) -> None:
-        """Report a point of the trial's curve; the web page can also draw the others."""
-        self._send("PERIODICAL", self._reports, {"default": default, **others})
+    def report_intermediate(self, **values: float) -> None:
+        """Report a point of the trial's curves.
+
+        The web page draws ``default`` on an axis that all trials share: leave it to what compares.
+        Curves of the other names are in the dialog of the trial alone.
+        """
+        self._send("PERIODICAL", self._reports, values)
         self._reports += 1
 
     def report_final(self, default: float, **others: float | str) -> None:
@@ -104,4 +108,5 @@ class ReportValidation(pl.Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         check_choice("metric", self.metric, sorted(metrics))
         others = {name: value for name, value in metrics.items() if name.startswith("val_")}
-        self.trial.report_intermediate(metrics[self.metric], step=trainer.global_step, **others)
+        step = trainer.global_step
+        self.trial.report_intermediate(default=metrics[self.metric], step=step, **others)

@@ -28,8 +28,8 @@ class FakeTrial:
         self.parameters, self.is_first_rank = parameters, is_first_rank
         self.curve, self.final = [], None
 
-    def report_intermediate(self, default, **others):
-        self.curve.append({"default": default, **others})
+    def report_intermediate(self, **values):
+        self.curve.append(values)
 
     def report_final(self, default, task, **others):
         assert task == str(Task.parse(self.parameters))
@@ -193,16 +193,18 @@ def test_trials_continue_each_others_search(mode, tmp_path):
     assert files(tmp_path) == ["search.json"]
 
 
-def test_curve_shows_the_best_so_far(tmp_path):
+def test_search_reports_the_best_so_far_beside_the_trainings_axis(tmp_path):
     search(tmp_path, 1)
     line = search(tmp_path, 2)
     (first, second), _ = reference(2)
     assert [point["children"] for point in line.curve] == [2, 4, 6]
     for point in line.curve:
         known = first + second[: point["children"]]
-        assert point["default"] == min(known)
+        assert point["best"] == min(known)
+        assert "default" not in point  # which the web page draws beside the trainings' losses
         assert point["generation_best"] == min(second[: point["children"]])
-    assert line.curve[-1] == line.final
+    last = line.curve[-1]
+    assert line.final == {"default": last.pop("best"), **last}
 
 
 def test_score_is_called_a_few_times(tmp_path):

@@ -175,8 +175,8 @@ def test_standalone_run_has_no_parameters_and_logs_its_reports(use_channel, capl
         trial = ManagedTrial()
     assert trial.parameters == {}
     with caplog.at_level(logging.INFO, "nni"):
-        trial.report_intermediate(0.5)
-        trial.report_intermediate(0.25, step=2)
+        trial.report_intermediate(default=0.5)
+        trial.report_intermediate(default=0.25, step=2)
         trial.report_final(0.125)
     assert [record.getMessage() for record in caplog.records] == [
         "Intermediate result: {'default': 0.5}  (Index 0)",
@@ -190,10 +190,10 @@ def test_first_rank_hands_its_parameters_on_and_speaks_alone(channel, monkeypatc
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     second = ManagedTrial()  # would be refused: the manager gives the parameters once
     assert second.parameters == PARAMETERS
-    second.report_intermediate(2.0)
+    second.report_intermediate(default=2.0)
     second.report_final(2.0)
     assert channel.metrics == []
-    first.report_intermediate(1.0)
+    first.report_intermediate(default=1.0)
     assert [metric["value"] for metric in channel.metrics] == [{"default": 1.0}]
     assert (first.is_first_rank, second.is_first_rank) == (True, False)
 

@@ -48,7 +48,7 @@ class ReportTau(pl.Callback):
             return
         scores = [pl_module.scorer(child) for child in self.children]  # type: ignore[operator]
         tau = rank(self.truth, scores, top_k=()).kendall_tau
-        self.trial.report_intermediate(tau, mean_loss=sum(scores) / len(scores))
+        self.trial.report_intermediate(default=tau, mean_loss=sum(scores) / len(scores))
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
