@@ -34,22 +34,24 @@ Side = Callable[[Sequence[Sample]], Losses]
 class Setting:
     """A supernet and held-out text, on which each side scores children."""
 
-    def __init__(self, settings: argparse.Namespace, layers: int | None, batch_size: int) -> None:
+    def __init__(
+        self, settings: argparse.Namespace, layers: int | None, batch_size: int, n_batches: int = 1
+    ) -> None:
         shape = {**PRESETS[settings.preset], **({"n_layers": layers} if layers else {})}
         data = prepare(settings.corpus, settings.cache, shape["vocab_size"], shape["max_length"])
         torch.manual_seed(settings.seed)
         space = BertSpace(**{**shape, "vocab_size": data.vocab_size, "dropout": 0.0})
         self.device = settings.device
         self.supernet: BertSpace = RandomOneShot().mutate_model(space).to(self.device)
-        self.evaluator = _evaluator(data, batch_size, self.device)
+        self.evaluator = _evaluator(data, batch_size, n_batches, self.device)
         self.batches = [
             [tensor.to(self.device) for tensor in batch]
-            for batch, _ in zip(self.evaluator.val_dataloaders, range(1), strict=False)
+            for batch, _ in zip(self.evaluator.val_dataloaders, range(n_batches), strict=False)
         ]
         self.pad_id = data.special.pad
         modules = [m for m in self.supernet.modules() if isinstance(m, BaseSuperNetModule)]
         self._choose = [module.resample for module in modules]
-        self.evaluate = ChildEvaluator(self.supernet, self.evaluator, n_batches=1)
+        self.evaluate = ChildEvaluator(self.supernet, self.evaluator, n_batches=n_batches)
 
     def ours(self, children: Sequence[Sample]) -> Losses:
         """Score by ``ChildEvaluator``, told that weights have changed, so it knows no score."""
@@ -85,12 +87,12 @@ class Setting:
         return [-model.metric for model in engine.list_models()]
 
 
-def _evaluator(data: MlmData, batch_size: int, device: str) -> Lightning:
+def _evaluator(data: MlmData, batch_size: int, n_batches: int, device: str) -> Lightning:
     return mlm_search_evaluator(
         data,
         batch_size=batch_size,
         trainer_kwargs={
-            "limit_val_batches": 1,
+            "limit_val_batches": n_batches,
             "devices": 1,
             "accelerator": "gpu" if device == "cuda" else "cpu",
         },
