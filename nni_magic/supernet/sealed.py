@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import _weights_only_unpickler as torch_reader
-from torch.utils.serialization import config
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from ..support.compat import plain_types
 
@@ -108,14 +108,17 @@ def save_sealed(value: Any, file: BinaryIO, name: str) -> None:
 
 
 def _save(value: Any, file: BinaryIO, name: str) -> None:
+    before = get_crc32_options()
+    set_crc32_options(True)
     try:
-        with config.patch("save.compute_crc32", True):  # type: ignore[attr-defined]
-            torch.save(value, file)
+        torch.save(value, file)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(f"{name} cannot be written: {error}") from error
     except RuntimeError:
         file.flush()  # if the disk is full it says so again, where torch speaks of a position
         raise
+    finally:
+        set_crc32_options(before)
 
 
 def check_seal(file: BinaryIO, name: str) -> None:
