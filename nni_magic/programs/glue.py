@@ -148,7 +148,7 @@ def _read_tasks(settings: GlueSettings) -> GlueSettings:
 def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
     """Train the supernet and search it; gives the folders of the children by their kinds."""
     domain = EqualSize(settings.task)
-    space = domain.make_space()
+    space = domain.seeded_space()
     with naming(f"baseline {domain.baseline_name}"):
         check_sample(domain.baseline(), candidates(space))
     if settings.teaching.teacher is not None:

@@ -98,10 +98,10 @@ class Stages:
 
     def train_supernet(self) -> Mapping[str, float]:
         """Train the supernet in the shared folder; the metric is the loss of its best child."""
+        space = self.domain.seeded_space()
         strategy = train_supernet(
-            self.domain, self.settings.supernet, self.domain.make_space(), self.trial, self.folder,
-            logs=self.output,
-        )  # fmt: skip
+            self.domain, self.settings.supernet, space, self.trial, self.folder, logs=self.output
+        )
         return {"default": next(strategy.list_models()).metrics.final}
 
     def population(self) -> Population:

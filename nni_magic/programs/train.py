@@ -182,7 +182,7 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
 def _run(
     domain: Domain, settings: TrainSettings, trial: ManagedTrial, folder: Path
 ) -> dict[str, Any]:
-    space = domain.make_space()
+    space = domain.seeded_space()
     if settings.export:
         check_formats(FORMATS)
     if settings.retraining.retrain_epochs:

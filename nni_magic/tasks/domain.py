@@ -118,6 +118,12 @@ class Domain(ABC):
     def make_space(self) -> ModelSpace:
         """Build the space, or a child of it where NNI's ``model_context`` is set."""
 
+    def seeded_space(self) -> ModelSpace:
+        """Build the space with the weights of the seed, whatever was built or drawn before."""
+        _ = self.data  # loading it may draw numbers
+        pl.seed_everything(self.settings.seed, verbose=False)
+        return self.make_space()
+
     @abstractmethod
     def example(self) -> Tensor:
         """Two rows of input."""

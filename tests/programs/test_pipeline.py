@@ -12,7 +12,7 @@ import nni_magic
 from nni_magic.children.samples import distance
 from nni_magic.export import FORMATS, export_child
 from nni_magic.manager.pipeline import Pipeline
-from nni_magic.programs import exporting
+from nni_magic.programs import exporting, train
 from nni_magic.programs.pipeline import Stages, run_trial
 from nni_magic.programs.reports import pipeline_table
 from nni_magic.tasks.registry import TASKS
@@ -80,6 +80,26 @@ def test_stages_follow_each_other_to_the_final_table(work, tmp_path):
     assert "baseline bert" in table
     assert "random 1" in table
     assert "mha4, ffn, mha4, ffn, mha4, ffn, mha4, ffn" in table
+
+
+def supernet_weights(folder):
+    checkpoint = torch.load(folder / "supernet.ckpt", map_location="cpu", weights_only=False)
+    return checkpoint["state_dict"]
+
+
+def test_supernet_is_that_of_the_seed_whatever_is_built_first(work, corpus, trial, tmp_path):
+    run(work, stage="supernet")
+    alone = supernet_weights(tmp_path / "shared")
+    (tmp_path / "shared").rename(tmp_path / "alone")
+    run(work, stage="supernet", baselines=["random_1", "random_2"])
+    beside = supernet_weights(tmp_path / "shared")
+    own = ["--corpus", str(corpus), "--cache", str(corpus / "cache"), "--population", "6",
+           "--output", str(tmp_path / "train")]  # fmt: skip
+    settings = settings_of("train", "bert", [*own, *SMALL.split()])
+    train.run(domain_of(settings), settings, trial)
+    trained = supernet_weights(tmp_path / "train")
+    for name, weight in alone.items():
+        assert torch.equal(weight, beside[name]) and torch.equal(weight, trained[name])
 
 
 def test_children_have_no_more_parameters_than_the_baseline(work):

@@ -92,6 +92,15 @@ def test_loading_seeds_the_process(process):
     assert not torch.equal(drawn[:20], small(seed=4).data)
 
 
+def test_seeded_space_has_the_weights_of_the_seed_whatever_was_drawn_before(process):
+    domain = small(seed=3)
+    weights = domain.seeded_space().state_dict()
+    domain.make_space()
+    again, other = domain.seeded_space().state_dict(), small(seed=4).seeded_space().state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in weights.items())
+    assert not all(torch.equal(weight, other[name]) for name, weight in weights.items())
+
+
 @pytest.mark.parametrize(("threads", "expected"), [(0, 1), (2, 2)])
 def test_loading_sets_threads_and_lets_the_log_speak(threads, expected, process):
     torch.set_num_threads(1)
