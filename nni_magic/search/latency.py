@@ -223,7 +223,7 @@ def table_error(
         raise ValueError(
             f"the latency table was measured with {known['threads']} threads; torch has {threads}"
         )
-    device = torch.device(known["device"])
+    device = _device(known["device"])
     call = example_call(args, known["batch_size"], device)
     sampler = UniformSampler(space, seed=seed)
     children = [sampler.next() for _ in range(n_children)]
@@ -237,10 +237,15 @@ def table_error(
 
 
 def _device(device: Any) -> torch.device:
+    """Make sure that torch can compute there, which not every device that it knows can."""
     try:
+        torch.ones((), device=torch.device(device)).item()
         return torch.device(device)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"device is {device!r}; accepted are those of torch: {error}") from None
+    except (TypeError, RuntimeError, AssertionError) as error:  # of builds without that device
+        why = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device is {device!r}; accepted are those on which torch can compute here: {why}"
+        ) from None
 
 
 def _summand(step: StepLatency) -> Summand:

@@ -282,6 +282,9 @@ def test_budget_by_a_table_that_knows_more_choices_than_the_space_is_kept(table)
     ({"batch_size": 0}, "batch_size is 0; accepted are whole numbers of at least 1"),
     ({"batch_size": 2.5}, "batch_size is 2.5; accepted are whole numbers"),
     ({"repeats": 0}, "repeats is 0; accepted are whole numbers of at least 1"),
+    ({"device": "tpv"}, "device is 'tpv'; accepted are those on which torch can compute here: "),
+    ({"device": "cuda:99"}, "device is 'cuda:99'; accepted are those on which torch can compute"),
+    ({"device": "meta"}, "device is 'meta'; accepted are those on which torch can compute here: "),
 ])  # fmt: skip
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
@@ -305,6 +308,9 @@ def test_error_of_a_table_that_does_not_fit_is_refused(table):
     other = LatencyTable(table.steps, {**table.conditions, "threads": 99})
     with pytest.raises(ValueError, match=r"measured with 99 threads; torch has \d+"):
         table_error(other, TimedSpace(), ROWS, seed=0)
+    elsewhere = LatencyTable(table.steps, {**table.conditions, "device": "cuda:99"})
+    with pytest.raises(ValueError, match="device is 'cuda:99'; accepted are those on which"):
+        table_error(elsewhere, TimedSpace(), ROWS, seed=0)
 
 
 def test_step_latency_needs_a_time_for_every_way():
