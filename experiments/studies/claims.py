@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-__all__ = ["claimed"]
+from nni_magic.support.files import write_json
+
+__all__ = ["claimed", "make_once"]
+
+_logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -30,3 +36,11 @@ def claimed(path: Path) -> Iterator[bool]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+def make_once(path: Path, make: Callable[[], Any]) -> None:
+    """Write a result, unless it is there, or another process is making it."""
+    with claimed(path) as mine:
+        if mine and not path.exists():
+            write_json(path, make())
+            _logger.info("%s", path)

@@ -18,6 +18,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from experiments.benchmarks.reporting import report_parser, table, write_report
 from experiments.studies.cells import cell as written
-from experiments.studies.claims import claimed
+from experiments.studies.claims import make_once
 from experiments.studies.command_line import add_data_options
 from experiments.studies.nasbench201 import NasBench201, cell_of
 from experiments.studies.settings import made
@@ -38,13 +39,11 @@ from nni_magic.analysis.intervals import MeanInterval, over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
 from nni_magic.support.errors import check_choice, check_count, check_seed, naming
-from nni_magic.support.files import write_json
 from nni_magic.support.made_with import read_result
 from nni_magic.support.yaml_files import read_settings
 
 __all__ = ["Cells", "Plan", "markdown", "summary", "train", "train_missing"]
 
-_logger = logging.getLogger(__name__)
 MIXTURES = [name for name, row in METHODS.items() if row.differentiable]
 SKIPS = "111111"
 VALIDATION_BATCHES = 4
@@ -140,7 +139,6 @@ class Cells(pl.Callback):
 def train(plan: Plan, domain: NasBench201, name: str, seed: int) -> dict[str, Any]:
     """Train a mixture; gives what was kept, its cell and the weights of its candidates."""
     row, settings = plan.strategy(name, seed)
-    pl.seed_everything(seed, verbose=False)
     evaluator = domain.evaluator(
         total_steps=plan.epochs * plan.epoch_steps, seed=seed,
         **dataclasses.asdict(plan.training),
@@ -150,7 +148,7 @@ def train(plan: Plan, domain: NasBench201, name: str, seed: int) -> dict[str, An
             "callbacks": [cells := Cells()],
         },
     )  # fmt: skip
-    space = RawFormatModelSpace.from_model(domain.make_space(), evaluator)
+    space = RawFormatModelSpace.from_model(domain.seeded_space(seed), evaluator)
     strategy = row.load()(**vars(settings))
     strategy(space, SequentialExecutionEngine())
     [child] = strategy.list_models()
@@ -171,11 +169,7 @@ def train_missing(plan: Plan, domain: NasBench201, runs: Path) -> None:
     """Train all that is not there yet, and is claimed by no other process."""
     for seed in plan.seeds:
         for name in plan.variants:
-            path = _file(runs, name, seed)
-            with claimed(path) as mine:
-                if mine and not path.exists():
-                    write_json(path, train(plan, domain, name, seed))
-                    _logger.info("%s", path)
+            make_once(_file(runs, name, seed), partial(train, plan, domain, name, seed))
 
 
 def _file(runs: Path, name: str, seed: int) -> Path:

@@ -19,6 +19,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,18 @@ from torch import Tensor, nn
 
 from experiments.benchmarks.reporting import report_parser, table, write_report
 from experiments.studies.cells import cell
-from experiments.studies.claims import claimed
+from experiments.studies.claims import make_once
 from experiments.studies.curves import draw_curves
 from experiments.studies.floor.spaces import SMALL_SPACES, SmallSpace
 from nni_magic.analysis.intervals import over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
 from nni_magic.support.errors import check_choice, check_count, check_seed
-from nni_magic.support.files import read_json, write_json
+from nni_magic.support.files import read_json
 from nni_magic.support.yaml_files import read_settings
 
 __all__ = ["Plan", "markdown", "summary", "train", "train_missing"]
 
-_logger = logging.getLogger(__name__)
 WIDTH = 8
 MIXTURES = [name for name, row in METHODS.items() if row.differentiable]
 
@@ -187,11 +187,7 @@ def train_missing(plan: Plan, runs: Path) -> None:
     """Train all that is not there yet, and is claimed by no other process."""
     for seed in plan.seeds:
         for name in plan.variants:
-            path = _file(runs, name, seed)
-            with claimed(path) as mine:
-                if mine and not path.exists():
-                    write_json(path, train(plan, name, seed))
-                    _logger.info("%s", path)
+            make_once(_file(runs, name, seed), partial(train, plan, name, seed))
 
 
 def _file(runs: Path, name: str, seed: int) -> Path:

@@ -130,9 +130,8 @@ class Study(Results):
 
     def train_sample(self, sample: Sample, seed: int) -> dict[str, Any]:
         """Train any child from scratch; gives its ground truth, on data of its own."""
-        pl.seed_everything(seed, verbose=False)
         with model_context(sample):
-            child = self.domain.make_space()
+            child = self.domain.seeded_space(seed)
         scorer = ZeroCost()
         settings = {"limit_val_batches": 0, "callbacks": [scorer]}
         evaluator = self.evaluator(self.plan.children.steps, seed, settings)
@@ -163,8 +162,7 @@ class Study(Results):
     ) -> dict[str, Any]:
         """Train a supernet, or go on with it after a kill; gives its scores of the children."""
         supernets = self.plan.supernets[name]
-        pl.seed_everything(seed, verbose=False)
-        space = self.domain.make_space()
+        space = self.domain.seeded_space(seed)
         strategy = supernets.make_strategy(seed)
         checkpoint = self.checkpoint(name, seed)
         kept = KeptTraining(checkpoint.with_suffix(".part"), self.made_supernet(name))

@@ -38,7 +38,6 @@ from ..manager.trial import ManagedTrial
 from ..samplers import UniformSampler
 from ..samplers.streams import Stream
 from ..strategies.registry import METHODS, method
-from ..supernet.resume import isolated_randomness
 from ..support.errors import naming
 from ..support.files import filled_folder, read_json
 from ..support.locks import sole_writer
@@ -148,13 +147,11 @@ def _read_tasks(settings: GlueSettings) -> GlueSettings:
 def _children(settings: GlueSettings, folder: Path) -> dict[str, Path]:
     """Train the supernet and search it; gives the folders of the children by their kinds."""
     domain = EqualSize(settings.task)
-    space = domain.seeded_space()
     with naming(f"baseline {domain.baseline_name}"):
-        check_sample(domain.baseline(), candidates(space))
-    if settings.teaching.teacher is not None:
-        with isolated_randomness():  # only to see now whether it can be imitated
-            domain.lessons(settings.teaching, domain.make_space())
-    logs = folder / "search"
+        check_sample(domain.baseline(), candidates(domain.make_space()))
+    if settings.teaching.teacher is not None:  # only to see now whether it can be imitated
+        domain.lessons(settings.teaching, domain.make_space())
+    logs, space = folder / "search", domain.seeded_space()
     train_supernet(Bert(settings.task), settings.supernet, space, ManagedTrial(), logs, logs=logs)
     found = search(domain, settings.search, space, logs, Clock(logs / "seconds.json"))
     samples = {"found": found["best_child"]["sample"]}

@@ -182,13 +182,13 @@ def run(domain: Domain, settings: TrainSettings, trial: ManagedTrial) -> dict[st
 def _run(
     domain: Domain, settings: TrainSettings, trial: ManagedTrial, folder: Path
 ) -> dict[str, Any]:
-    space = domain.seeded_space()
     if settings.export:
         check_formats(FORMATS)
     if settings.retraining.retrain_epochs:
         check_retraining(domain, settings.retraining)
     clock = Clock(folder / "seconds.json")
     timed = [TimedEpochs(clock, part) for part in ("train", "retrain") if trial.is_first_rank]
+    space = domain.seeded_space()
     strategy = train_supernet(
         domain, settings.supernet, space, trial, folder, logs=folder,
         shrinking=settings.shrinking, teacher=settings.teaching, callbacks=timed[:1],

@@ -154,9 +154,8 @@ def train_child(
         Its ``loss`` and ``accuracy`` on the data that no search has seen.
     """
     task = domain.settings
-    pl.seed_everything(task.seed, verbose=False)
     with model_context(sample):
-        child = domain.make_space()
+        child = domain.seeded_space()
     warmup_steps = task.warmup_for(retraining.retrain_epochs)
     made_with = {**asdict(task), **asdict(retraining), "warmup_steps": warmup_steps}
     del made_with["epochs"]  # of a supernet

@@ -118,10 +118,18 @@ class Domain(ABC):
     def make_space(self) -> ModelSpace:
         """Build the space, or a child of it where NNI's ``model_context`` is set."""
 
-    def seeded_space(self) -> ModelSpace:
-        """Build the space with the weights of the seed, whatever was built or drawn before."""
-        _ = self.data  # loading it may draw numbers
-        pl.seed_everything(self.settings.seed, verbose=False)
+    def seeded_space(self, seed: int | None = None) -> ModelSpace:
+        """Seed this process, and build the space or a child of it, to train it next.
+
+        Its weights, and what training draws, are those of the seed, whatever was built before.
+
+        Parameters
+        ----------
+        seed
+            By default that of the settings.
+        """
+        _ = self.data  # whose loading seeds the process, too
+        pl.seed_everything(self.settings.seed if seed is None else seed, verbose=False)
         return self.make_space()
 
     @abstractmethod

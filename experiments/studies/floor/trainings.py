@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,17 +10,16 @@ import pytorch_lightning as pl
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from experiments.studies.claims import claimed
+from experiments.studies.claims import make_once
 from experiments.studies.floor.spaces import EPOCHS, SMALL_SPACES
 from nni_magic.programs.options import typed_settings
 from nni_magic.samplers import UniformSampler
 from nni_magic.search import ChildEvaluator
 from nni_magic.strategies.registry import method
-from nni_magic.support.files import read_record, write_json
+from nni_magic.support.files import read_record
 
 __all__ = ["VARIANTS", "Variant", "read_scores", "train_missing"]
 
-_logger = logging.getLogger(__name__)
 
 N_CHILDREN = 20
 CHILDREN_SEED = 12345
@@ -69,11 +67,12 @@ def train_missing(runs: Path, variants: Mapping[str, Variant], seeds: range) -> 
     for seed in seeds:
         for space in SMALL_SPACES:
             for name, variant in variants.items():
-                path = _file(runs, space, name, seed)
-                with claimed(path) as mine:
-                    if mine and not path.exists() and seed < variant.seeds:
-                        write_json(path, train(space, variant, seed))
-                        _logger.info("%s", path)
+                if seed < variant.seeds:
+                    _train_once(_file(runs, space, name, seed), space, variant, seed)
+
+
+def _train_once(path: Path, space: str, variant: Variant, seed: int) -> None:
+    make_once(path, lambda: train(space, variant, seed))
 
 
 def train(space: str, variant: Variant, seed: int) -> dict[str, Any]:

@@ -117,9 +117,8 @@ def successive_halving(study: Study, budget: int, seed: int) -> dict[str, Any]:
 
 def _train(study: Study, sample: Sample, seed: int, stop: int, path: Path) -> Lightning:
     """Train a child up to a step, from where its file stands."""
-    pl.seed_everything(seed, verbose=False)
     with model_context(sample):
-        child = study.domain.make_space()
+        child = study.domain.seeded_space(seed)
     settings = {"limit_val_batches": 0, "max_steps": stop}
     evaluator = study.evaluator(study.plan.children.steps, seed, settings)
     if path.exists():

@@ -30,10 +30,9 @@ def peak_memory(study: Study, name: str) -> int:
     memory = StepMemory()
     trainer = {"max_steps": -1, "max_epochs": epochs, "limit_train_batches": 1,
                "limit_val_batches": 1, "callbacks": [memory]}  # fmt: skip
-    pl.seed_everything(seed, verbose=False)
     evaluator, strategy = study.evaluator(planned.steps, seed, trainer), planned.make_strategy(seed)
     with memory:
-        space = RawFormatModelSpace.from_model(study.domain.make_space(), evaluator)
+        space = RawFormatModelSpace.from_model(study.domain.seeded_space(seed), evaluator)
         strategy(space, SequentialExecutionEngine())
     return memory.peak
 

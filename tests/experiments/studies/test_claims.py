@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from experiments.studies.claims import claimed
+from experiments.studies.claims import claimed, make_once
+from nni_magic.support.files import read_json
 
 
 def hold(path, held):
@@ -44,3 +45,19 @@ def test_claim_ends_with_a_block_that_fails(tmp_path):
         raise KeyboardInterrupt
     with claimed(tmp_path / "a.json") as mine:
         assert mine
+
+
+def test_result_is_made_once_and_not_where_another_makes_it(tmp_path, caplog):
+    path, made = tmp_path / "runs" / "a.json", []
+
+    def make():
+        made.append(1)
+        make_once(path, make)  # claimed
+        return {"n": len(made)}
+
+    with caplog.at_level("INFO", "experiments"):
+        make_once(path, make)
+        make_once(path, make)
+    assert made == [1] and read_json(path) == {"n": 1}
+    assert caplog.messages == [str(path)]
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]

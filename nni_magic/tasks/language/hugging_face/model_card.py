@@ -19,8 +19,8 @@ _TEXT = """\
 
 # Child {digest}
 
-A BERT-like language model that [nni-magic](https://pypi.org/project/nni-magic) found by neural
-architecture search. Its {n_layers} layers are, first to last: {layers}.
+A BERT-like language model that nni-magic found by neural architecture search. Its {n_layers}
+layers are, first to last: {layers}.
 
 | | |
 |---|---|
