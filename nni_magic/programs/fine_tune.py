@@ -230,7 +230,7 @@ def _squad(run: _Run, version: str) -> dict[str, Any]:
     with naming(f"a model of {length} tokens"):  # a question and a part of its context need room
         check_count("stride", settings.stride, at_most=length - 16)
     files = {part: run.data / f"{part}-v{version}.json" for part in ("train", "dev")}
-    train, dev = (read_squad(path) for path in files.values())
+    train, dev = (read_squad(path, version) for path in files.values())
     run.begin(files)
     if (done := read_json(run.folder / "result.json")) is not None:
         return dict(done)

@@ -132,7 +132,8 @@ def read_part(task: GlueTask, folder: str | Path, part: str) -> list[Example]:
     FileNotFoundError
         If the folder lacks the part.
     ValueError
-        If a column or every row is missing, or a label is none of the task's.
+        If a column or every row is missing, a label is none of the task's, or the file is no text
+        in UTF-8.
     """
     path = Path(folder) / f"{part}.tsv"
     if not path.is_file():
@@ -158,14 +159,19 @@ def _rows(path: Path, task: GlueTask) -> Iterator[tuple[int, dict[str, str] | No
     with open(path, encoding="utf-8-sig", newline="") as file:
         # Lines of the file, not of Python: some texts hold separators of other scripts.
         lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = list(task.columns) or next(lines, [])
-        if missing := [name for name in (*task.texts, task.label) if name not in header]:
+        try:
+            header = list(task.columns) or next(lines, [])
+            if missing := [name for name in (*task.texts, task.label) if name not in header]:
+                raise ValueError(
+                    f"{str(path)!r} has no column {missing[0]!r}; accepted are files of {task.name}"
+                )
+            for row in lines:
+                whole = len(row) >= len(header)
+                yield lines.line_num, dict(zip(header, row, strict=False)) if whole else None
+        except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
-                f"{str(path)!r} has no column {missing[0]!r}; accepted are files of {task.name}"
-            )
-        for row in lines:
-            whole = len(row) >= len(header)
-            yield lines.line_num, dict(zip(header, row, strict=False)) if whole else None
+                f"{str(path)!r} cannot be read ({error}); accepted are files of text in UTF-8"
+            ) from error
 
 
 def _label(task: GlueTask, row: dict[str, str], path: Path, line: int) -> float:

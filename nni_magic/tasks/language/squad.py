@@ -62,16 +62,25 @@ class Question:
     answers: tuple[Answer, ...]
 
 
-def read_squad(path: str | Path) -> list[Question]:
+def read_squad(path: str | Path, version: str = "2.0") -> list[Question]:
     """Read a file in SQuAD's JSON layout, of either version.
+
+    Parameters
+    ----------
+    path
+        The file.
+    version
+        ``"1.1"``: every question has an answer; ``"2.0"``: it may have none.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it has another layout, or an answer does not stand in its context where it should.
+        If it has another layout, no question, or one without an answer that its version needs, or
+        an answer does not stand in its context where it should.
     """
+    check_choice("version", version, VERSIONS)
     content = read_json(Path(path))
     if content is None:
         raise FileNotFoundError(f"squad is {str(path)!r}; accepted is a JSON file of SQuAD")
@@ -86,6 +95,14 @@ def read_squad(path: str | Path) -> list[Question]:
         raise ValueError(f"{str(path)!r} has no layout of SQuAD: {error!r}") from None
     if len({question.id for question in questions}) < len(questions):
         raise ValueError(f"{str(path)!r} has two questions of one id")
+    if not questions:
+        raise ValueError(f"{str(path)!r} has no questions")
+    unanswered = [question.id for question in questions if not question.answers]
+    if version == "1.1" and unanswered:
+        raise ValueError(
+            f"{str(path)!r} has no answer to question {unanswered[0]!r}; accepted in SQuAD 1.1 are "
+            "questions with one"
+        )
     return questions
 
 
@@ -93,7 +110,7 @@ def _question(record: Mapping[str, Any], context: str) -> Question:
     given = [] if record.get("is_impossible") else record["answers"]
     answers = tuple(Answer(each["text"], each["answer_start"]) for each in given)
     for text, start in answers:
-        if context[start : start + len(text)] != text:
+        if start < 0 or context[start : start + len(text)] != text:
             raise ValueError(
                 f"question {record['id']!r}: answer {text!r} is not at {start} of its context, "
                 f"where {context[start : start + len(text)]!r} is"

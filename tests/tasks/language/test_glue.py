@@ -90,6 +90,10 @@ def test_a_folder_without_its_files_is_named(tmp_path):
     write(tmp_path, "RTE")
     with pytest.raises(ValueError, match=r"dev.tsv' has no rows"):
         read_part(GLUE["RTE"], tmp_path, "dev")
+    (tmp_path / "dev.tsv").write_bytes(b"sentence\tlabel\ncaf\xe9\t1\n")
+    message = r"dev.tsv' cannot be read \(.*0xe9.*\); accepted are files of text in UTF-8"
+    with pytest.raises(ValueError, match=message):
+        read_part(GLUE["SST-2"], tmp_path, "dev")
     with pytest.raises(ValueError, match="glue task is 'SST'; accepted are 'CoLA', 'SST-2', "):
         glue_task("SST")
 

@@ -133,12 +133,22 @@ def test_files_of_both_versions_are_read(tmp_path):
     (layout(asked("7"), asked("7")), "has two questions of one id"),
     ({"version": "1.1"}, r"has no layout of SQuAD: KeyError\('data'\)"),
     ([], "has no layout of SQuAD: TypeError"),
+    ({"data": []}, r"dev.json' has no questions"),
+    (layout(asked("7", ("sat", -4))), "answer 'sat' is not at -4 of its context"),
 ])  # fmt: skip
 def test_a_damaged_file_is_named(content, message, tmp_path):
     path = tmp_path / "dev.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         read_squad(path)
+
+
+def test_question_without_an_answer_is_refused_in_version_1(tmp_path):
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps(layout(asked("1", ("cat", 4)), asked("2", is_impossible=True))))
+    assert len(read_squad(path, "2.0")) == 2
+    with pytest.raises(ValueError, match="has no answer to question '2'; accepted in SQuAD 1.1"):
+        read_squad(path, "1.1")
 
 
 def test_what_cannot_be_scored_is_refused(tmp_path):
