@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
+from transformers import PreTrainedModel, set_seed
 
 from .configuration import MagicBertConfig
 from .electra import MagicBertForElectra
 from .heads import MagicBertForMaskedLM
 from .modeling import MagicBertModel
+from .reading import read_model_folder
 
 __all__ = ["Source", "read_source", "to_pretrain"]
 
@@ -41,25 +42,19 @@ def read_source(folder: str | Path) -> Source:
 
     Raises
     ------
-    FileNotFoundError
-        If it lacks ``config.json`` or ``tokenizer.json``.
-    ValueError
-        If it holds another kind of model, or a tokenizer of another vocabulary than the model's.
+    FileNotFoundError, ValueError
+        As :func:`~.reading.read_model_folder`; or if it holds another kind of model, or a tokenizer
+        of another vocabulary than the model's.
     """
     folder = Path(folder)
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"model is {str(folder)!r}, without {name}; accepted are folders that "
-                "nni-magic export has written"
-            )
-    config = AutoConfig.from_pretrained(folder)
+    config, tokenizer, _ = read_model_folder(
+        "model", folder, "accepted are folders that nni-magic export has written"
+    )
     if not isinstance(config, MagicBertConfig):
         raise ValueError(
             f"model is {str(folder)!r}, which holds a {config.model_type!r}; accepted is "
             f"{MagicBertConfig.model_type!r}"
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     if len(tokenizer) != config.vocab_size:
         raise ValueError(
             f"tokenizer of {str(folder)!r} has {len(tokenizer)} tokens; accepted are those of its "

@@ -12,21 +12,19 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
 )
 
 from ....supernet.hidden_states import States, hooked
 from ....supernet.resume import isolated_randomness
 from ....support.files import file_digest
 from .attention import attention_maps, last_attention
+from .reading import read_model_folder
 
 __all__ = ["TeacherFolder", "TeacherModel"]
 
-WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 ACCEPTED = "accepted are folders that save_pretrained has written, of a model and its tokenizer"
 PADDING = 128
 """Vocabularies of models are often filled up to a multiple of this."""
@@ -47,26 +45,13 @@ class TeacherFolder:
 
     Raises
     ------
-    FileNotFoundError
-        If the folder has no model, or no tokenizer of the ``tokenizers`` library.
-    ValueError
-        If one of them cannot be read, or the tokenizer is of another vocabulary.
+    FileNotFoundError, ValueError
+        As :func:`~.reading.read_model_folder`; or if the tokenizer is of another vocabulary.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._weights = [path for name in WEIGHTS for path in sorted(folder.glob(name))]
-        needed = {name: (folder / name).is_file() for name in ("config.json", "tokenizer.json")}
-        for name, there in {**needed, "model.safetensors": bool(self._weights)}.items():
-            if not there:
-                raise FileNotFoundError(f"teacher is {str(folder)!r}, without {name}; {ACCEPTED}")
-        try:
-            self.config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"teacher is {str(folder)!r}, which cannot be read ({error}); {ACCEPTED}"
-            ) from error
+        self.config, self.tokenizer, self._weights = read_model_folder("teacher", folder, ACCEPTED)
         self._check_tokenizer()
 
     def _check_tokenizer(self) -> None:
