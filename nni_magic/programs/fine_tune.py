@@ -40,7 +40,6 @@ from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
 from ..tasks.language.hub_data import local_data
 from ..tasks.language.squad import Question, best_threshold, read_squad, scores
-from ..tasks.language.tokenization import load_tokenizer, tokenizer_digest
 from .options import plain, replaced
 from .text_settings import FineTuneSettings
 
@@ -195,22 +194,12 @@ def _defined(value: float) -> float | None:
 
 
 def _mnli(run: _Run, task: GlueTask) -> Path | None:
-    """The classifier to begin with, whose tokenizer must be the model's."""
-    settings, start = run.settings, run.settings.mnli
+    """The folder of the classifier to begin with, if there is one."""
+    start = run.settings.mnli
     if start is None or task.starts_from != "MNLI":
         return None
-    theirs, ours = (_tokenizer(run.package.read_source(each)) for each in (start, settings.model))
-    if theirs != ours:
-        raise ValueError(
-            f"mnli is {str(start)!r}, which has another tokenizer; accepted are models with the "
-            f"tokenizer of {str(settings.model)!r}"
-        )
-    return start
-
-
-def _tokenizer(source: Any) -> str:
-    """Digest of a tokenizer without truncation and padding, which a run may have left in it."""
-    return tokenizer_digest(load_tokenizer(source.folder / "tokenizer.json"))
+    found: Path = run.package.read_mnli(start, run.source).folder
+    return found
 
 
 def _check_finite(settings: FineTuneSettings, losses: Mapping[str, float]) -> None:

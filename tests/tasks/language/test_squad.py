@@ -147,7 +147,7 @@ def test_question_without_an_answer_is_refused_in_version_1(tmp_path):
     path = tmp_path / "dev.json"
     path.write_text(json.dumps(layout(asked("1", ("cat", 4)), asked("2", is_impossible=True))))
     assert len(read_squad(path, "2.0")) == 2
-    with pytest.raises(ValueError, match="has no answer to question '2'; accepted in SQuAD 1.1"):
+    with pytest.raises(ValueError, match=r"has no answer to question '2'; accepted in SQuAD 1\.1"):
         read_squad(path, "1.1")
 
 

@@ -23,7 +23,7 @@ from .configuration import MagicBertConfig
 from .conversion import from_child
 from .distilled import DistillingTrainer, TaskClassifier, TaughtChild, child_teaching
 from .electra import MagicBertForElectra
-from .fine_tuning import glue_metrics, glue_rows, to_answer, to_classify
+from .fine_tuning import glue_metrics, glue_rows, read_mnli, to_answer, to_classify
 from .folder import read_folder, write_folder
 from .heads import (
     MagicBertForMaskedLM,
@@ -46,9 +46,9 @@ __all__ = [
     "MagicBertForMaskedLM", "MagicBertForPreTraining", "MagicBertForQuestionAnswering",
     "MagicBertForSequenceClassification", "MagicBertModel", "Masking", "PretrainingTrainer",
     "TaskClassifier", "TaughtChild", "TrainingRows", "answers", "check_settings", "child_teaching",
-    "export_onnx", "from_child", "glue_metrics", "glue_rows", "read_folder", "read_source",
-    "supernet_lessons", "to_answer", "to_classify", "to_pretrain", "train", "windows",
-    "wrapped_tokenizer", "write_folder",
+    "export_onnx", "from_child", "glue_metrics", "glue_rows", "read_folder", "read_mnli",
+    "read_source", "supernet_lessons", "to_answer", "to_classify", "to_pretrain", "train",
+    "windows", "wrapped_tokenizer", "write_folder",
 ]  # fmt: skip
 
 register()

@@ -19,7 +19,7 @@ from ....supernet.hidden_states import States, hooked
 from ...teaching import TaskTeacher, Teacher
 from ..glue import Example, GlueTask
 from .attention import attention_maps, last_attention, widths
-from .fine_tuning import glue_rows
+from .fine_tuning import check_classes, glue_rows
 from .heads import MagicBertForMaskedLM
 from .lessons import ChildSizes, Teaching
 from .teacher import TeacherFolder, TeacherModel
@@ -122,7 +122,7 @@ class TaskClassifier:
 
     def __init__(self, folder: Path, task: GlueTask) -> None:
         self._folder, self._task = TeacherFolder(folder), task
-        _check_classes(self._folder, task)
+        check_classes("teacher", folder, self._folder.config, task)
         self._model: Any = self._folder.classifier()
         self.digest = self._folder.digest
 
@@ -146,19 +146,6 @@ class TaskClassifier:
             with torch.no_grad():
                 logits += self._model(**batch.to(self._model.device)).logits.float().tolist()
         return [{**row, "teacher_logits": each} for row, each in zip(rows, logits, strict=True)]
-
-
-def _check_classes(folder: TeacherFolder, task: GlueTask) -> None:
-    """Make sure that a classifier's outputs are those of the task, in the same order."""
-    config = folder.config
-    names = [str(config.id2label[n]) for n in sorted(config.id2label)]
-    unnamed = [f"LABEL_{n}" for n in range(task.num_labels)]
-    accepted = [list(task.labels), unnamed] if task.labels else [unnamed]
-    if names not in accepted:
-        raise ValueError(
-            f"teacher is {str(folder.folder)!r}, whose classes are {names}; accepted for "
-            f"{task.name} are {' or '.join(map(str, accepted))}"
-        )
 
 
 class DistillingTrainer(Trainer):

@@ -11,11 +11,14 @@ from typing import Any
 import nni_bootstrap  # noqa: F401
 from transformers import EvalPrediction, PreTrainedModel, set_seed
 
-from ..glue import Example, GlueTask, metrics
+from ..glue import GLUE, Example, GlueTask, metrics
+from ..tokenization import load_tokenizer, tokenizer_digest
 from .heads import MagicBertForQuestionAnswering, MagicBertForSequenceClassification
-from .source import Source
+from .source import Source, read_source
 
-__all__ = ["glue_metrics", "glue_rows", "to_answer", "to_classify"]
+__all__ = [
+    "check_classes", "glue_metrics", "glue_rows", "read_mnli", "to_answer", "to_classify",
+]  # fmt: skip
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +61,64 @@ def glue_metrics(task: GlueTask) -> Callable[[EvalPrediction], dict[str, float]]
         return {**scores, "selection": scores["score"] if defined else -1.0}
 
     return measured
+
+
+def check_classes(name: str, folder: Path, config: Any, task: GlueTask) -> None:
+    """Make sure that a classifier's outputs are those of the task, in the same order.
+
+    Parameters
+    ----------
+    name, folder
+        What and where the classifier is, for messages.
+    config
+        The classifier's.
+    task
+        Whose classes it must have.
+
+    Raises
+    ------
+    ValueError
+        If it has others.
+    """
+    names = [str(config.id2label[n]) for n in sorted(config.id2label)]
+    unnamed = [f"LABEL_{n}" for n in range(task.num_labels)]
+    accepted = [list(task.labels), unnamed] if task.labels else [unnamed]
+    if names not in accepted:
+        raise ValueError(
+            f"{name} is {str(folder)!r}, whose classes are {names}; accepted for "
+            f"{task.name} are {' or '.join(map(str, accepted))}"
+        )
+
+
+def read_mnli(folder: Path, source: Source) -> Source:
+    """Read a classifier of MNLI, with which the fine-tuning of a model on another task begins.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`~.source.read_source`; or if it has other classes, or another tokenizer, layers or
+        sizes than the model.
+    """
+    start = read_source(folder, "mnli")
+    if _tokenizer(start) != _tokenizer(source):
+        raise ValueError(
+            f"mnli is {str(folder)!r}, which has another tokenizer; accepted are models with the "
+            f"tokenizer of {str(source.folder)!r}"
+        )
+    for name in ("operators", "hidden_size", "embedding_size", "max_position_embeddings"):
+        theirs, ours = (getattr(each.config, name) for each in (start, source))
+        if theirs != ours:
+            raise ValueError(
+                f"mnli is {str(folder)!r}, whose {name} is {theirs}; accepted is that of "
+                f"{str(source.folder)!r}, {ours}"
+            )
+    check_classes("mnli", folder, start.config, GLUE["MNLI"])
+    return start
+
+
+def _tokenizer(source: Source) -> str:
+    """Digest of a tokenizer without truncation and padding, which a run may have left in it."""
+    return tokenizer_digest(load_tokenizer(source.folder / "tokenizer.json"))
 
 
 def to_classify(

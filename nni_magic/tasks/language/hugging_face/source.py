@@ -37,8 +37,15 @@ class Source:
     tokenizer: Any
 
 
-def read_source(folder: str | Path) -> Source:
+def read_source(folder: str | Path, name: str = "model") -> Source:
     """Read a folder's configuration and tokenizer.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    name
+        What it is, for messages.
 
     Raises
     ------
@@ -48,11 +55,11 @@ def read_source(folder: str | Path) -> Source:
     """
     folder = Path(folder)
     config, tokenizer, _ = read_model_folder(
-        "model", folder, "accepted are folders that nni-magic export has written"
+        name, folder, "accepted are folders that nni-magic export has written"
     )
     if not isinstance(config, MagicBertConfig):
         raise ValueError(
-            f"model is {str(folder)!r}, which holds a {config.model_type!r}; accepted is "
+            f"{name} is {str(folder)!r}, which holds a {config.model_type!r}; accepted is "
             f"{MagicBertConfig.model_type!r}"
         )
     if len(tokenizer) != config.vocab_size:

@@ -10,8 +10,11 @@ from transformers import EvalPrediction
 
 from nni_magic.tasks.language.glue import GLUE, Example
 from nni_magic.tasks.language.hugging_face import (
+    MagicBertConfig,
+    MagicBertForSequenceClassification,
     glue_metrics,
     glue_rows,
+    read_mnli,
     read_source,
     to_answer,
     to_classify,
@@ -65,6 +68,22 @@ def test_body_is_inherited_and_the_head_seeded(source):
     assert not torch.equal(head[0], head[2])
     body = to_answer(source, seed=5).bert.stem.token.weight
     assert torch.equal(model.bert.stem.token.weight, body)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"num_labels": 2}, r"whose classes are \['LABEL_0', 'LABEL_1'\]; accepted for MNLI are"),
+    ({"num_labels": 3, "operators": ["ffn24"]},
+     r"whose operators is \['ffn24'\]; accepted is that of '.*', \['mha2', 'ffn24'"),
+    ({"num_labels": 3, "hidden_size": 8}, "whose hidden_size is 8; accepted is that of '.*', 16"),
+])  # fmt: skip
+def test_start_that_is_no_classifier_of_mnli_or_of_another_child_is_refused(
+    changes, message, source, tmp_path
+):
+    config = MagicBertConfig(**{**source.config.to_dict(), "architectures": None, **changes})
+    MagicBertForSequenceClassification(config).save_pretrained(tmp_path / "mnli")
+    source.tokenizer.save_pretrained(tmp_path / "mnli")
+    with pytest.raises(ValueError, match=f"mnli is '{tmp_path}/mnli', {message}"):
+        read_mnli(tmp_path / "mnli", source)
 
 
 def test_classifier_of_another_task_is_where_one_begins(source, tmp_path):
