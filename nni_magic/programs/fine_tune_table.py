@@ -4,8 +4,10 @@
 
     nni-magic fine-tune-table --output runs/fine_tuned
 
-prints it, and writes ``table.md`` and ``table.csv``. The average is given when all of GLUE's tasks
-but WNLI are there, as papers give it. Fewer than five seeds are marked.
+prints it, and writes ``table.md`` and ``table.csv``, with the scores of the paper's models beside.
+Scores have its metrics: accuracy of MRPC and QQP, Spearman's correlation of STS-B, F1 of SQuAD. The
+average is given when all of GLUE's tasks but WNLI are there, as papers give it. Fewer than five
+seeds are marked.
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ import nni_bootstrap  # noqa: F401
 from ..support.files import atomic_file, read_record, write_table
 from ..tasks.language.glue import GLUE
 from .fine_tune import SQUAD
+from .paper_scores import PAPER, as_in_paper
 from .text_settings import FineTuneTableSettings
 
 __all__ = ["results", "run", "table", "write_tables"]
 
-HEADER = ("dataset", "score", "lowest", "highest", "seeds", "learning rate", "batch size")
+HEADER = (
+    "dataset", "score", "lowest", "highest", "seeds", "learning rate", "batch size", *PAPER,
+)  # fmt: skip
 ENOUGH = 5
 """Seeds of a median that is not marked."""
 
@@ -53,16 +58,15 @@ def table(results: Sequence[dict[str, Any]]) -> list[list[Any]]:
         if name in groups:
             setting, scores = max(groups[name].items(), key=lambda each: median(each[1]))
             seeds = f"{len(scores)}{'' if len(scores) >= ENOUGH else ' (few)'}"
-            rows.append([name, median(scores), min(scores), max(scores), seeds, *setting])
+            beside = [model.scores.get(name, "") for model in PAPER.values()]
+            rows.append([name, median(scores), min(scores), max(scores), seeds, *setting, *beside])
     medians = {row[0]: row[1] for row in rows}
-    if counted := _averaged(medians):
-        rows.append(["average of 8", fmean(counted), "", "", "", "", ""])
+    averaged = [name for name in GLUE if name != "WNLI"]
+    if medians.keys() >= set(averaged):
+        mean, *beside = (fmean(known[name] for name in averaged)
+                         for known in (medians, *(model.scores for model in PAPER.values())))
+        rows.append(["average of 8", mean, "", "", "", "", "", *beside])
     return rows
-
-
-def _averaged(medians: dict[str, float]) -> list[float]:
-    names = [name for name in GLUE if name != "WNLI"]
-    return [medians[name] for name in names] if all(name in medians for name in names) else []
 
 
 def run(settings: FineTuneTableSettings) -> None:
@@ -79,7 +83,7 @@ def run(settings: FineTuneTableSettings) -> None:
             f"output is {str(settings.output)!r}, without results; accepted are folders of "
             "nni-magic fine-tune"
         )
-    print(write_tables(settings.output, HEADER, table(found)), end="")
+    print(write_tables(settings.output, HEADER, table(list(map(as_in_paper, found)))), end="")
 
 
 def results(folder: Path) -> list[dict[str, Any]]:

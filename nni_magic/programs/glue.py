@@ -9,16 +9,11 @@ every task. With ``--teacher FOLDER`` that child is trained once more, as ``dist
 the folder's model in the pre-training. With ``--baselines`` two others are trained like the found
 one: one of BERT's layers in turns, and a random one. All have at most as many parameters as that of
 BERT's layers, and at least 95 % of it. ``table.md`` and ``table.csv`` have the scores on ``dev``,
-medians over the seeds, and those of [Xu2022]_ beside, whose models are hundreds of times as large.
+medians over the seeds, and those of the paper beside, whose models are hundreds of times as large.
 Started again, the command goes on where it was killed.
 
 The output holds ``search`` (the supernet and its scored children), and for each kind of child
 ``children``, ``pretrained`` and ``fine_tuned``: what nni-magic train, pretrain and fine-tune write.
-
-References
-----------
-.. [Xu2022] J. Xu et al., "Analyzing and Mitigating Interference in Neural Architecture Search",
-   ICML 2022. Table 2.
 """
 
 from __future__ import annotations
@@ -50,10 +45,11 @@ from .exporting import write_child
 from .fine_tune import fine_tune, run_folder
 from .fine_tune_table import table, write_tables
 from .glue_settings import GlueSettings
+from .paper_scores import PAPER, as_in_paper
 from .train import search
 from .training import train_supernet
 
-__all__ = ["EqualSize", "Made", "as_in_paper", "make", "run"]
+__all__ = ["EqualSize", "Made", "make", "run"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,15 +57,6 @@ HEADER = ("child", "parameters", "inherited loss", "perplexity")
 """Columns of the table before those of the tasks."""
 SMALLEST = 0.95
 """Parameters of a child at least, as a share of those of BERT's layers in turns."""
-AS_IN_PAPER = {"MRPC": "accuracy", "QQP": "accuracy", "STS-B": "spearman"}
-"""Metrics of tasks that have several, as the paper gives them; else the task's score."""
-_PAPER_TASKS = ("MNLI", "QQP", "QNLI", "CoLA", "SST-2", "STS-B", "RTE", "MRPC")
-PAPER = {
-    "RoBERTa (paper)": ("125M", 85.3, 91.1, 91.1, 61.0, 92.7, 90.0, 77.5, 87.9),
-    "SPOS (paper)": ("114M", 84.7, 91.4, 91.4, 59.6, 92.1, 89.7, 80.9, 86.3),
-    "MAGIC-AT (paper)": ("113M", 85.6, 91.3, 91.8, 61.1, 93.5, 90.3, 80.9, 90.9),
-}
-"""Parameters of the paper's models, and their scores on ``dev``, in percent."""
 
 
 class Made(NamedTuple):
@@ -192,18 +179,6 @@ def _trained(settings: GlueSettings, folder: Path, kind: str, child: Path) -> Ma
     return Made(read_json(child / "child.json"), perplexity, results)
 
 
-def as_in_paper(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the result of a fine-tuning the score that the paper has of its task.
-
-    >>> metrics = {"dev": {"f1": 0.5, "accuracy": 0.25}}
-    >>> as_in_paper({"dataset": "MRPC", "score": 0.375, "metrics": metrics})["score"]
-    0.25
-    """
-    metric = AS_IN_PAPER.get(result["dataset"])
-    score = result["score"] if metric is None else result["metrics"]["dev"][metric]
-    return {**result, "score": score}
-
-
 def _row(kind: str, made: Made, tasks: Sequence[str]) -> list[Any]:
     medians = {row[0]: row for row in table([as_in_paper(result) for result in made.results])}
     scores, seeds = [medians[name][1] for name in tasks], medians[tasks[0]][4]
@@ -212,7 +187,6 @@ def _row(kind: str, made: Made, tasks: Sequence[str]) -> list[Any]:
 
 
 def _paper_row(name: str, tasks: Sequence[str]) -> list[Any]:
-    size, *scores = PAPER[name]
-    known = dict(zip(_PAPER_TASKS, scores, strict=True))
+    known = PAPER[name].scores
     mean = fmean(known[task] for task in tasks) if known.keys() >= set(tasks) else ""
-    return [name, size, "", "", *(known.get(task, "") for task in tasks), mean, ""]
+    return [name, PAPER[name].size, "", "", *(known.get(task, "") for task in tasks), mean, ""]

@@ -16,8 +16,8 @@ import teachers
 import torch
 from transformers import pipeline
 
-from nni_magic.programs import glue as program
 from nni_magic.programs.main import main
+from nni_magic.programs.paper_scores import PAPER
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -50,7 +50,7 @@ def test_corpus_becomes_fine_tuned_models_and_a_table(words, trial, tmp_path, ca
     [header, *rows] = csv.reader((out / "table.csv").open())
     costs = ["parameters", "inherited loss", "perplexity"]
     assert header == ["child", *costs, "MRPC", "mean", "seeds"]
-    assert [row[0] for row in rows] == ["found", "distilled", "bert", "random", *program.PAPER]
+    assert [row[0] for row in rows] == ["found", "distilled", "bert", "random", *PAPER]
     found, distilled, bert, random = (int(row[1]) for row in rows[:4])
     assert found == distilled
     assert 0.95 * bert <= min(found, random) <= max(found, random) <= bert

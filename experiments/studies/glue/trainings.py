@@ -11,9 +11,10 @@ from typing import Any
 
 from experiments.studies.claims import claimed
 from nni_magic.programs.fine_tune_table import results
-from nni_magic.programs.glue import as_in_paper, make
+from nni_magic.programs.glue import make
 from nni_magic.programs.glue_settings import GlueSettings
 from nni_magic.programs.options import read
+from nni_magic.programs.paper_scores import as_in_paper
 from nni_magic.support.files import read_json, read_record, write_json
 from nni_magic.tasks.language.glue import GlueTask, glue_task
 
