@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ __all__ = [
     "special_ids",
     "tokenizer_digest",
     "train_tokenizer",
+    "vocabulary_digest",
 ]
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -120,6 +122,15 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike) -> None:
 def tokenizer_digest(tokenizer: Tokenizer) -> str:
     """Hexadecimal SHA-256 of everything that decides the tokenizer's output."""
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+
+
+def vocabulary_digest(vocabulary: Mapping[str, int]) -> str:
+    """Hexadecimal SHA-256 of tokens and their ids, whatever else a tokenizer does.
+
+    >>> vocabulary_digest({"a": 0, "b": 1}) == vocabulary_digest({"b": 1, "a": 0})
+    True
+    """
+    return hashlib.sha256(json.dumps(vocabulary, sort_keys=True).encode()).hexdigest()
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:

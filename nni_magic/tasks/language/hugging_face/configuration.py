@@ -36,6 +36,9 @@ class MagicBertConfig(PreTrainedConfig):
         Probability in [0, 1) in the head of a classifier; by default ``hidden_dropout_prob``.
     pad_token_id, bos_token_id, eos_token_id
         Ids of the tokens for padding, and of those that begin and end a text.
+    vocab_digest
+        SHA-256 of the vocabulary that the model was trained with, by which a tokenizer of another
+        one is told; ``None``: not known.
     **more
         See ``transformers.PreTrainedConfig``.
 
@@ -66,6 +69,7 @@ class MagicBertConfig(PreTrainedConfig):
     pad_token_id: int | None = 1
     bos_token_id: int | None = 0
     eos_token_id: int | None = 2
+    vocab_digest: str | None = None
 
     def __post_init__(self, **more: Any) -> None:
         self.operators = list(self.operators)

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from search_spaces import BertSpace
 
 from ....support.files import read_json, replacing_folder, write_json
 from ...exported import load
 from ..preprocessing import TextPreprocessing
-from ..tokenization import special_ids
+from ..tokenization import special_ids, vocabulary_digest
 from .configuration import MagicBertConfig
 from .conversion import from_child
 from .model_card import model_card
 from .registration import AUTO_CLASSES
+from .source import read_source
 from .tokenizer import wrapped_tokenizer
 
 __all__ = ["read_folder", "write_folder"]
@@ -60,6 +61,7 @@ def write_folder(child: str | Path, target: str | Path | None = None) -> Path:
     tokenizer = wrapped_tokenizer(loaded.preprocess.tokenizer, loaded.preprocess.max_length)
     special = special_ids(loaded.preprocess.tokenizer)
     model = from_child(loaded.model, loaded.record["sample"], special)
+    model.config.vocab_digest = vocabulary_digest(tokenizer.get_vocab())
     card = model_card(
         loaded.record, max_length=loaded.preprocess.max_length, mask_token=tokenizer.mask_token
     )
@@ -76,17 +78,17 @@ def read_folder(folder: str | Path) -> tuple[PreTrainedModel, Any]:
 
     Raises
     ------
-    ValueError
-        If the folder holds another kind of model.
+    FileNotFoundError, ValueError
+        As :func:`~.source.read_source`; or if the folder holds another kind of model.
     """
-    config = AutoConfig.from_pretrained(folder)
+    source = read_source(folder, "folder")
     kinds = {kind.__name__: kind for kind in AUTO_CLASSES.values()}
-    [name] = config.architectures or ["none"]
+    [name] = source.config.architectures or ["none"]
     if name not in kinds:
         raise ValueError(
             f"folder is {str(folder)!r}, which holds a {name}; accepted are {', '.join(kinds)}"
         )
-    return kinds[name].from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return kinds[name].from_pretrained(folder), source.tokenizer
 
 
 def _check_target(target: Path) -> None:

@@ -71,6 +71,12 @@ class MagicBertPreTrainedModel(PreTrainedModel):
         if isinstance(module, MaskedLanguageHead):
             initialization.zeros_(module.bias)
 
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """Resize the vocabulary, which is then no longer the one of the configuration's digest."""
+        embedding: nn.Embedding = super().resize_token_embeddings(*args, **kwargs)
+        self.config.vocab_digest = None
+        return embedding
+
 
 class MagicBertModel(MagicBertPreTrainedModel):
     """Embeddings and layers of a child, without a head.

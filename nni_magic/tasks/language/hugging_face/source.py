@@ -9,6 +9,7 @@ from typing import Any
 import nni_bootstrap  # noqa: F401
 from transformers import PreTrainedModel, set_seed
 
+from ..tokenization import vocabulary_digest
 from .configuration import MagicBertConfig
 from .electra import MagicBertForElectra
 from .heads import MagicBertForMaskedLM
@@ -66,6 +67,11 @@ def read_source(folder: str | Path, name: str = "model") -> Source:
         raise ValueError(
             f"tokenizer of {str(folder)!r} has {len(tokenizer)} tokens; accepted are those of its "
             f"model, {config.vocab_size}"
+        )
+    if config.vocab_digest not in (None, vocabulary_digest(tokenizer.get_vocab())):
+        raise ValueError(
+            f"tokenizer of {str(folder)!r} has as many tokens as its model, but others; accepted "
+            "is the one that the model was trained with"
         )
     return Source(folder, config, tokenizer)
 

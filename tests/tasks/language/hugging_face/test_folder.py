@@ -12,7 +12,12 @@ from transformers import BertConfig, BertModel, pipeline
 
 import nni_magic
 from nni_magic.export import export_child
-from nni_magic.tasks.language.hugging_face import read_folder, write_folder
+from nni_magic.tasks.language.hugging_face import (
+    MagicBertForElectra,
+    read_folder,
+    read_source,
+    write_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +87,16 @@ def test_a_child_of_images_and_no_child_are_refused(tmp_path):
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
     tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    hugging.written(tmp_path)  # with a tokenizer
     BertModel(BertConfig(**tiny, intermediate_size=8, vocab_size=9)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="which holds a BertModel; accepted are MagicBertModel"):
+    with pytest.raises(ValueError, match="which holds a 'bert'; accepted is 'magic_bert'"):
+        read_folder(tmp_path)
+
+
+def test_what_is_for_training_alone_is_refused(tmp_path):
+    config = read_source(hugging.written(tmp_path)).config
+    MagicBertForElectra(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds a MagicBertForElectra; accepted are Magic"):
         read_folder(tmp_path)
 
 
