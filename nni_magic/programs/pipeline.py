@@ -100,8 +100,9 @@ class Stages:
         """Train the supernet in the shared folder; the metric is the loss of its best child."""
         space = self.domain.seeded_space()
         strategy = train_supernet(
-            self.domain, self.settings.supernet, space, self.trial, self.folder, logs=self.output
-        )
+            self.domain, self.settings.supernet, space, self.trial, self.folder, logs=self.output,
+            teacher=self.settings.teaching,
+        )  # fmt: skip
         return {"default": next(strategy.list_models()).metrics.final}
 
     def population(self) -> Population:

@@ -85,8 +85,8 @@ class PipelineSettings:
 
     Parameters
     ----------
-    task, supernet, retraining
-        See there.
+    task, supernet, retraining, teaching
+        See there. Only the supernet has a teacher, no child that is trained from scratch.
     population
         Children of a generation.
     search_by
@@ -100,6 +100,7 @@ class PipelineSettings:
     task: TaskSettings
     supernet: Supernet
     retraining: PipelineRetraining
+    teaching: Teacher = field(default_factory=Teacher)
     population: int = Search.population
     search_by: SearchBy = Search.search_by
     shared_folder: Path | None = None

@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 from functools import partial
 
 import pytest
+import teachers
 import torch
 from reading import domain_of, settings_of
 
@@ -100,6 +102,15 @@ def test_supernet_is_that_of_the_seed_whatever_is_built_first(work, corpus, tria
     trained = supernet_weights(tmp_path / "train")
     for name, weight in alone.items():
         assert torch.equal(weight, beside[name]) and torch.equal(weight, trained[name])
+
+
+def test_supernet_imitates_a_teacher_and_is_searched_without_it(work, tmp_path):
+    teacher = teachers.written(tmp_path / "teacher")
+    run(work, stage="supernet", more=f"--teacher {teacher}")
+    names = supernet_weights(tmp_path / "shared")
+    assert any(name.startswith("term_weights.teacher_hidden") for name in names)
+    shutil.rmtree(teacher)
+    assert run(work, stage="search", generation=1)["children"] == 6
 
 
 def test_children_have_no_more_parameters_than_the_baseline(work):
