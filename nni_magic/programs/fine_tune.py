@@ -23,6 +23,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -82,7 +83,8 @@ class _Run:
         if self.teacher is not None:
             make = partial(self.package.DistillingTrainer, teaching=settings.teaching)
             arguments = {**arguments, "remove_unused_columns": False}
-        steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
+        at_once = settings.batch_size * max(1, torch.cuda.device_count())
+        steps = math.ceil(len(train) / at_once) * settings.epochs
         return make(
             model=model,
             args=TrainingArguments(
@@ -134,9 +136,11 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
     FileNotFoundError
         If a file of the data or the model is missing.
     ValueError
-        If data are not as they should be, a model has another's tokenizer, or the training has
-        diverged.
+        If data are not as they should be, a model has another's tokenizer, the training has
+        diverged, or there are several processes.
     """
+    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":  # torchrun's
+        raise ValueError(f"WORLD_SIZE is {processes!r}; accepted is '1', for a fine-tuning")
     check_choice("dataset", settings.dataset, (*GLUE, *SQUAD))
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)

@@ -180,6 +180,12 @@ def test_mistake_is_told(more, message, given, tmp_path):
         program.fine_tune(settings(given, tmp_path, **more))
 
 
+def test_several_processes_are_refused(given, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="WORLD_SIZE is '2'; accepted is '1'"):
+        program.fine_tune(settings(given, tmp_path))
+
+
 def test_label_that_is_none_is_told_before_the_training(given, tmp_path):
     data = rewritten(given, tmp_path, "RTE/dev.tsv", ENTAILED + "1\tone\tother\tmaybe\n")
     with pytest.raises(ValueError, match=r"dev.tsv:2: label is 'maybe'; accepted are 'entail"):
