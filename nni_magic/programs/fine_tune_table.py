@@ -63,9 +63,9 @@ def table(results: Sequence[dict[str, Any]]) -> list[list[Any]]:
     medians = {row[0]: row[1] for row in rows}
     averaged = [name for name in GLUE if name != "WNLI"]
     if medians.keys() >= set(averaged):
-        mean, *beside = (fmean(known[name] for name in averaged)
-                         for known in (medians, *(model.scores for model in PAPER.values())))
-        rows.append(["average of 8", mean, "", "", "", "", "", *beside])
+        means = [fmean(known[name] for name in averaged)
+                 for known in (medians, *(model.scores for model in PAPER.values()))]  # fmt: skip
+        rows.append(["average of 8", means[0], "", "", "", "", "", *means[1:]])
     return rows
 
 

@@ -34,14 +34,14 @@ class PaperModel:
 
 
 _TASKS = ("MNLI", "QQP", "QNLI", "CoLA", "SST-2", "STS-B", "RTE", "MRPC", "SQuAD-1.1", "SQuAD-2.0")
-_ROWS = {
-    "RoBERTa": ("125M", 85.3, 91.1, 91.1, 61.0, 92.7, 90.0, 77.5, 87.9, 89.3, 78.2),
-    "SPOS": ("114M", 84.7, 91.4, 91.4, 59.6, 92.1, 89.7, 80.9, 86.3),
-    "MAGIC-AT": ("113M", 85.6, 91.3, 91.8, 61.1, 93.5, 90.3, 80.9, 90.9, 90.0, 80.4),
+_ROWS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "RoBERTa": ("125M", (85.3, 91.1, 91.1, 61.0, 92.7, 90.0, 77.5, 87.9, 89.3, 78.2)),
+    "SPOS": ("114M", (84.7, 91.4, 91.4, 59.6, 92.1, 89.7, 80.9, 86.3)),
+    "MAGIC-AT": ("113M", (85.6, 91.3, 91.8, 61.1, 93.5, 90.3, 80.9, 90.9, 90.0, 80.4)),
 }
 PAPER = {
     f"{name} (paper)": PaperModel(size, dict(zip(_TASKS, scores, strict=False)))
-    for name, (size, *scores) in _ROWS.items()
+    for name, (size, scores) in _ROWS.items()
 }
 """The paper's models by their names in tables."""
 _METRICS = {"MRPC": "accuracy", "QQP": "accuracy", "STS-B": "spearman"}
