@@ -105,13 +105,12 @@ class _Run:
 
     def finish(self, model: Any, result: dict[str, Any]) -> dict[str, Any]:
         """Write model and result; gives the result."""
-        model.save_pretrained(self.folder / "model")
-        self.source.tokenizer.save_pretrained(self.folder / "model")
         settings = self.settings
         result = {
             "dataset": settings.dataset, "learning_rate": settings.learning_rate,
             "batch_size": settings.batch_size, "seed": settings.seed, **result,
         }  # fmt: skip
+        self.package.write_trained(model, self.source, self.folder / "model", result)
         write_json(self.folder / "result.json", result)
         return result
 

@@ -114,7 +114,7 @@ def _train(
         model=learner, args=arguments, train_dataset=package.TrainingRows(data),
         eval_dataset=package.HeldOutRows(data, settings.validation_rows),
     )  # fmt: skip
-    speed = package.train(trainer)
+    speed = package.train(trainer)["train_samples_per_second"]
     found = trainer.evaluate()
     if not math.isfinite(found["eval_loss"]):
         raise ValueError(
@@ -123,13 +123,11 @@ def _train(
         )
     if first:
         kept = model.discriminator if settings.objective == "electra" else model
-        kept.save_pretrained(folder / "model")
-        source.tokenizer.save_pretrained(folder / "model")
-        write_json(folder / "log.json", trainer.state.log_history)
         results = {
             "settings": made_with, "perplexity": found["eval_perplexity"],
             "loss": found["eval_loss"], "steps": settings.steps,
-            "sequences_per_second": speed["train_samples_per_second"],
         }  # fmt: skip
-        write_json(folder / "results.json", results)
+        package.write_trained(kept, source, folder / "model", results)
+        write_json(folder / "log.json", trainer.state.log_history)
+        write_json(folder / "results.json", {**results, "sequences_per_second": speed})
         print(json.dumps({name: results[name] for name in ("perplexity", "loss")}))

@@ -87,6 +87,7 @@ def test_task_becomes_a_classifier_in_a_pipeline(given, tmp_path, trial, monkeyp
     assert reported == [result["score"]] == [result["metrics"]["dev"]["accuracy"]]
     [found] = pipeline("text-classification", model=str(folder / "model"))(["the cat"])
     assert found["label"] in {"entailment", "not_entailment"}
+    assert '"dataset": "RTE"' in (folder / "model/README.md").read_text()
 
 
 def test_task_is_learnt_from_a_teacher_too(given, tmp_path):

@@ -15,6 +15,7 @@ import teachers
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+import nni_magic
 from nni_magic.programs.main import main
 from nni_magic.tasks.language.hugging_face import MagicBertForPreTraining, write_folder
 
@@ -45,7 +46,10 @@ def test_discriminator_is_written_with_its_tokenizer(given, tmp_path, capsys):
     assert results["perplexity"] > 1
     assert results["sequences_per_second"] > 0
     assert results["settings"]["objective"] == "electra"
-    MagicBertForPreTraining.from_pretrained(tmp_path / "model")
+    loaded = nni_magic.load(tmp_path / "model")
+    assert isinstance(loaded.model, MagicBertForPreTraining)
+    assert loaded.record["sample"] == hugging.SAMPLE
+    assert '"objective": "electra"' in (tmp_path / "model/README.md").read_text()
     assert AutoTokenizer.from_pretrained(tmp_path / "model").mask_token == "<mask>"
     rates = [row["learning_rate"] for row in json.loads((tmp_path / "log.json").read_text())
              if "learning_rate" in row]  # fmt: skip

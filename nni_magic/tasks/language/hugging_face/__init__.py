@@ -24,7 +24,7 @@ from .conversion import from_child
 from .distilled import DistillingTrainer, TaskClassifier, TaughtChild, child_teaching
 from .electra import MagicBertForElectra
 from .fine_tuning import glue_metrics, glue_rows, read_mnli, to_answer, to_classify
-from .folder import read_folder, write_folder
+from .folder import read_folder, write_folder, write_trained
 from .heads import (
     MagicBertForMaskedLM,
     MagicBertForPreTraining,
@@ -48,7 +48,7 @@ __all__ = [
     "TaskClassifier", "TaughtChild", "TrainingRows", "answers", "check_settings", "child_teaching",
     "export_onnx", "from_child", "glue_metrics", "glue_rows", "read_folder", "read_mnli",
     "read_source", "supernet_lessons", "to_answer", "to_classify", "to_pretrain", "train",
-    "windows", "wrapped_tokenizer", "write_folder",
+    "windows", "wrapped_tokenizer", "write_folder", "write_trained",
 ]  # fmt: skip
 
 register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from ..preprocessing import TextPreprocessing
 from ..tokenization import special_ids, vocabulary_digest
 from .configuration import MagicBertConfig
 from .conversion import from_child
-from .model_card import model_card
+from .model_card import model_card, trained_card
 from .registration import AUTO_CLASSES
-from .source import read_source
+from .source import Source, read_source
 from .tokenizer import wrapped_tokenizer
 
-__all__ = ["read_folder", "write_folder"]
+__all__ = ["read_folder", "write_folder", "write_trained"]
 
 
 def write_folder(child: str | Path, target: str | Path | None = None) -> Path:
@@ -89,6 +90,31 @@ def read_folder(folder: str | Path) -> tuple[PreTrainedModel, Any]:
             f"folder is {str(folder)!r}, which holds a {name}; accepted are {', '.join(kinds)}"
         )
     return kinds[name].from_pretrained(folder), source.tokenizer
+
+
+def write_trained(
+    model: PreTrainedModel, source: Source, target: Path, training: Mapping[str, Any]
+) -> None:
+    """Write a model that was trained, with the tokenizer and the record of the child, and a card.
+
+    Parameters
+    ----------
+    model
+        The model.
+    source
+        What the training began with.
+    target
+        The folder.
+    training
+        Settings and results of the training, for the card.
+    """
+    autos = {kind: auto.__name__ for auto, kind in AUTO_CLASSES.items()}
+    card = trained_card(model.config, autos[type(model)], model.num_parameters(), training)
+    model.save_pretrained(target)
+    source.tokenizer.save_pretrained(target)
+    (target / "README.md").write_text(card, encoding="utf-8")
+    if (record := read_json(source.folder / "child.json")) is not None:
+        write_json(target / "child.json", record)
 
 
 def _check_target(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model card of a child: what it is, what it costs, where it comes from."""
+"""Model cards: what a child is, what it costs, where it comes from, and how it was trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from typing import Any
 import nni_bootstrap  # noqa: F401
 from huggingface_hub import ModelCardData
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "trained_card"]
+
+_TAGS = ["nni-magic", "neural-architecture-search"]
+_TASKS = {
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+}
+"""Pipelines of ``transformers`` by the class that loads a model, where there is one."""
 
 _TEXT = """\
 ---
@@ -53,6 +61,38 @@ What is known of its search and training, as in `child.json`:
 """
 
 
+_TRAINED = """\
+---
+{data}
+---
+
+# A child of {n_layers} layers
+
+A BERT-like language model of {params:,} parameters, whose layers nni-magic found by neural
+architecture search. They are, first to last: {layers}.
+
+## Use
+
+```python
+import nni_magic.tasks.language.hugging_face  # pip install nni-magic[huggingface]
+from transformers import {auto}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+model = {auto}.from_pretrained("path/to/this/folder")
+```
+
+It takes texts of up to {length} tokens.
+
+## Training
+
+```json
+{training}
+```
+
+What is known of the search is in `child.json`, if that is there.
+"""
+
+
 def model_card(record: Mapping[str, Any], *, max_length: int, mask_token: str) -> str:
     """Write ``README.md``.
 
@@ -67,8 +107,7 @@ def model_card(record: Mapping[str, Any], *, max_length: int, mask_token: str) -
     """
     provenance, flops = record["provenance"], record["flops"]
     data = ModelCardData(
-        library_name="transformers", pipeline_tag="fill-mask",
-        tags=["nni-magic", "neural-architecture-search"],
+        library_name="transformers", pipeline_tag="fill-mask", tags=_TAGS
     )  # fmt: skip
     return _TEXT.format(
         data=data.to_yaml(),
@@ -85,6 +124,28 @@ def model_card(record: Mapping[str, Any], *, max_length: int, mask_token: str) -
         mask=mask_token,
         provenance=json.dumps(provenance, indent=2),
     )
+
+
+def trained_card(config: Any, auto: str, params: int, training: Mapping[str, Any]) -> str:
+    """Write ``README.md`` of a child that was trained further.
+
+    Parameters
+    ----------
+    config
+        The model's configuration.
+    auto
+        Name of the class of ``transformers`` that loads it.
+    params
+        Number of its parameters.
+    training
+        Settings and results.
+    """
+    data = ModelCardData(library_name="transformers", pipeline_tag=_TASKS.get(auto), tags=_TAGS)
+    return _TRAINED.format(
+        data=data.to_yaml(), n_layers=config.num_hidden_layers, layers=_layers(config.operators),
+        params=params, auto=auto, length=config.max_position_embeddings,
+        training=json.dumps(training, indent=2),
+    )  # fmt: skip
 
 
 def _layers(names: Any) -> str:

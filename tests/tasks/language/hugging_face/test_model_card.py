@@ -3,7 +3,8 @@
 import pytest
 from huggingface_hub import ModelCard
 
-from nni_magic.tasks.language.hugging_face.model_card import model_card
+from nni_magic.tasks.language.hugging_face import MagicBertConfig
+from nni_magic.tasks.language.hugging_face.model_card import model_card, trained_card
 
 RECORD = {
     "digest": "abc", "sample": {"layer_1": "ffn", "layer_2": "ffn", "layer_3": "conv3"},
@@ -25,6 +26,18 @@ def test_card_tells_search_score_costs_and_seed():
         assert row in text
     data = ModelCard(text).data
     assert (data.library_name, data.pipeline_tag) == ("transformers", "fill-mask")
+
+
+@pytest.mark.parametrize(("auto", "tag"), [
+    ("AutoModelForSequenceClassification", "text-classification"),
+    ("AutoModelForPreTraining", None),
+])  # fmt: skip
+def test_card_of_a_trained_model_tells_its_task_and_its_training(auto, tag):
+    config = MagicBertConfig(operators=["ffn", "ffn", "mha2"], hidden_size=8, vocab_size=50)
+    text = trained_card(config, auto, 1234, {"score": 0.5})
+    for part in ("of 1,234 parameters", "2 x ffn, mha2", f"import {auto}, AutoTok", '"score": 0.5'):
+        assert part in text
+    assert ModelCard(text).data.pipeline_tag == tag
 
 
 @pytest.mark.parametrize(("more", "row"), [
