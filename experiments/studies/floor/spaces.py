@@ -112,7 +112,7 @@ def _convolution(kernel: int) -> nn.Module:
 class FallingRate(pl.Callback):
     """Lets the learning rate fall to zero in a straight line, from its value at the start."""
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Set the rate of the step."""
         left = 1 - trainer.global_step / float(trainer.estimated_stepping_batches)
         for optimizer in trainer.optimizers:
