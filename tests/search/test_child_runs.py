@@ -1,8 +1,11 @@
 """Children that are scored in several processes, against one."""
 
+import io
+import re
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 import torch
@@ -10,6 +13,8 @@ from forks import no_process_is_left, processes_before  # noqa: F401 (a fixture)
 from nni.nas.evaluator.pytorch import DataLoader
 from scores import Images, Rows, images, lightning, population, rows, trained
 from spaces import CellSpace, ChainSpace, ConvSpace, MixedSpace, NestedSpace, small_mobilenet
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.trainer.states import TrainerStatus
 from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn.functional import cross_entropy
 from training import Watch, bert, dict_evaluator
@@ -58,6 +63,44 @@ def test_steps_of_all_processes_are_counted():
     children = population(net)
     one(children), several(children)
     assert one.calls <= several.calls < one.calls + 6
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class TakesTime(Images):
+    def validation_step(self, batch, index):
+        time.sleep(0.12)
+        return super().validation_step(batch, index)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_terminal_shows_how_many_children_are_scored(processes, monkeypatch):
+    net = trained(ChainSpace)
+    evaluate = ChildEvaluator(
+        net, lightning(TakesTime()), n_batches=1, calibration_batches=0, processes=processes
+    )
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    evaluate(population(net)[:6])
+    assert re.search(r"Scores: .*[1-5]/6 .* children", terminal.getvalue())
+    assert no_process_is_left()
+
+
+@pytest.mark.parametrize("hidden", ["in a file", "by Rich's bar of a training", "on other ranks"])
+def test_children_are_not_counted(hidden, monkeypatch):
+    net, own = trained(ChainSpace), lightning(TakesTime())
+    evaluate = ChildEvaluator(net, own, n_batches=1, calibration_batches=0)
+    terminal = io.StringIO() if hidden == "in a file" else Terminal()
+    if hidden == "by Rich's bar of a training":
+        own.trainer.callbacks.append(RichProgressBar())
+        monkeypatch.setattr(own.trainer.state, "status", TrainerStatus.RUNNING)
+    if hidden == "on other ranks":
+        monkeypatch.setattr(type(own.trainer), "is_global_zero", False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    evaluate(population(net)[:2])
+    assert terminal.getvalue() == ""
 
 
 def test_known_scores_are_not_taken_again_and_new_weights_are_seen():
