@@ -38,6 +38,8 @@ from .settings import DemoSettings
 __all__ = ["create", "follow", "free_port", "report", "run"]
 
 NO_MORE = {"DONE", "STOPPED", "NO_MORE_TRIAL", "TUNER_NO_MORE_TRIAL"}
+TUNED = ("train", "fine-tune")
+"""Programs whose settings a tuner may choose; to others its parameters mean something else."""
 ENDED = {"SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED"}
 
 
@@ -101,7 +103,7 @@ def check_command(config: Mapping[str, Any]) -> None:
         return
     with naming("trialCommand"):
         *_, settings = arguments(words[1], words[2:])
-    if words[1] != "train":
+    if words[1] not in TUNED:
         return
     for name, values in (config.get("searchSpace") or {}).items():
         with naming("searchSpace"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,9 +101,17 @@ def main(words: Sequence[str] | None = None) -> None:
     if name == "--version":
         print(f"nni-magic {__version__}")
         return
+    _show_log()
     with one_clear_message(elsewhere=name in PROGRAMS and PROGRAMS[name].prints):
         check_choice("program", name, PROGRAMS)
         _start(name, PROGRAMS[name], rest)
+
+
+def _show_log() -> None:
+    """Let the package's log reach the standard error, unless it is handled already."""
+    logger = logging.getLogger("nni_magic")
+    if not logger.hasHandlers():  # Python's last resort shows warnings alone
+        logger.addHandler(logging.StreamHandler())
 
 
 def _start(name: str, program: Program, words: Sequence[str]) -> None:

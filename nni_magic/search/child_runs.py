@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import ModelSpace
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.trainer.states import TrainerStatus
+from tqdm import tqdm
 
 from ..samplers.base import Sampler
 from ..scoring.scorer import Scorer, Value
@@ -51,19 +55,35 @@ class ChildRuns:
         self._memory = memory
         self._processes = processes
         self._prepared: _Prepared | None = None
+        self._count: Callable[[], object] = lambda: None  # called after every child
 
     def __call__(self, children: Sequence[Sample]) -> list[Value]:
-        """Validate canonical children, and give what each is reduced to, in their order."""
+        """Validate canonical children, and give what each is reduced to, in their order.
+
+        A terminal shows how many are done.
+        """
         if self._prepared is None:
             self._prepared = self._prepare(children[0])
         try:
-            if min(self._processes, len(children)) > 1:
-                return self._apart(self._prepared, children)
-            return self._here(self._prepared, children)
+            with self._bar(len(children)) as bar:
+                if min(self._processes, len(children)) > 1:
+                    return self._apart(self._prepared, children, bar)
+                self._count = bar.update
+                return self._here(self._prepared, children)
         except ChangedInPlace as error:
             self._warn(error)
             self._prepared = self._prepared._replace(runner=None)
             return self(children)
+
+    def _bar(self, n_children: int) -> tqdm:
+        trainer = self._scorer.module.trainer
+        running = trainer.state.status == TrainerStatus.RUNNING
+        # Rich draws all of the terminal while a training runs; of several ranks one writes to it.
+        rich = running and isinstance(trainer.progress_bar_callback, RichProgressBar)
+        return tqdm(
+            desc="Scores", total=n_children, unit=" children", leave=False,
+            disable=True if rich or not trainer.is_global_zero else None,
+        )  # fmt: skip
 
     def _here(self, prepared: _Prepared, children: Sequence[Sample]) -> list[Value]:
         runner, batches = prepared
@@ -73,14 +93,20 @@ class ChildRuns:
 
     # In several processes
 
-    def _apart(self, prepared: _Prepared, children: Sequence[Sample]) -> list[Value]:
+    def _apart(self, prepared: _Prepared, children: Sequence[Sample], bar: tqdm) -> list[Value]:
         """Score those that begin alike in the same process, as far as shares are equal."""
         steps = self._whole if prepared.runner is None else prepared.runner.steps
         tree = prefix_tree(steps, children)
         shares = tree.shares(min(self._processes, len(children)))
+        counts = torch.zeros(len(shares), dtype=torch.int64).share_memory_()
+
+        def work(n: int) -> _Share | ChangedInPlace:
+            self._count = partial(counts[n].add_, 1)
+            return self._share(prepared, [children[index] for index in shares[n]])
+
         done = in_processes(
-            lambda n: self._share(prepared, [children[index] for index in shares[n]]), len(shares)
-        )
+            work, len(shares), watch=lambda: bar.update(int(counts.sum()) - bar.n)
+        )  # fmt: skip
         values: dict[int, Value] = {}
         for indices, share in zip(shares, done, strict=True):
             if isinstance(share, ChangedInPlace):
@@ -132,7 +158,9 @@ class ChildRuns:
     def _validate(self, batches: list[Any]) -> Value:
         """Validate with the same random numbers for every child, if any are drawn."""
         seed_generators(0)
-        return self._scorer.validate(batches)
+        value = self._scorer.validate(batches)
+        self._count()
+        return value
 
     # What is found out once: the calls to run, and whether the chain gives what the model gives
 

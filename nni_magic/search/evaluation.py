@@ -162,7 +162,8 @@ class ChildEvaluator(ChildScores):
         Forks of this process, with one thread of torch each, that share the children of a call
         among them; a Linux process on the CPU can. Scores are those of one process, to the bit
         where an operator gives a row of a batch the same whatever else is in it; those of MKL do
-        from four rows on. What the evaluator's hooks do beside logging happens in the forks.
+        from four rows on, and those of other libraries may never. What the evaluator's hooks do
+        beside logging happens in the forks.
 
     Raises
     ------

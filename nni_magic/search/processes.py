@@ -22,6 +22,9 @@ __all__ = ["check_processes", "in_processes"]
 
 T = TypeVar("T")
 
+_LOOK = 0.2
+"""Seconds between two looks of the process at how far its forks have come."""
+
 
 def check_processes(processes: int, device: torch.device) -> None:
     """Make sure that so many processes can run children on a device.
@@ -45,15 +48,26 @@ def check_processes(processes: int, device: torch.device) -> None:
         )
 
 
-def in_processes(work: Callable[[int], T], n: int) -> list[T]:
+def in_processes(
+    work: Callable[[int], T], n: int, *, watch: Callable[[], object] = lambda: None
+) -> list[T]:
     """Call ``work(0)`` to ``work(n - 1)``, each in a fork of this process with one torch thread.
 
     No fork outlives the call, nor this process if it is killed.
 
+    Parameters
+    ----------
+    work
+        Gives a part of the result; it must be picklable.
+    n
+        How many parts there are.
+    watch
+        Called again and again in this process until the forks have ended.
+
     Returns
     -------
     list
-        What the calls return, which must be picklable.
+        What the calls return.
 
     Raises
     ------
@@ -68,8 +82,8 @@ def in_processes(work: Callable[[int], T], n: int) -> list[T]:
             _work, args=(work, files), nprocs=n, join=False, start_method="fork"
         )
         try:
-            while not forks.join():
-                pass
+            while not forks.join(timeout=_LOOK):
+                watch()
         except ProcessExitedException as error:
             raise RuntimeError(
                 f"one of {n} processes was ended ({error}): if by lack of memory, fewer processes "

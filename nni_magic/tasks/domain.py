@@ -16,6 +16,7 @@ import torch
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -95,7 +96,8 @@ class Domain(ABC):
     @cached_property
     def data(self) -> Any:
         """The data. Their first use loads them, seeds this process and sets torch's threads."""
-        logging.getLogger("nni_magic").setLevel(logging.INFO)
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            logging.getLogger("nni_magic").setLevel(logging.INFO)
         pl.seed_everything(self.settings.seed, verbose=False)
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)

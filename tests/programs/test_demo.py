@@ -212,6 +212,10 @@ WRONG = {
     "searchSpace: setting is 'kk'; accepted": (
         "nni-magic train bert --strategy spos", {"kk": {"_type": "choice", "_value": [1]}}
     ),
+    "searchSpace: batch_size is 0; accepted": (
+        "nni-magic fine-tune --model child --data glue/RTE",
+        {"batch_size": {"_type": "choice", "_value": [16, 0]}},
+    ),
 }  # fmt: skip
 
 

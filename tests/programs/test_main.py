@@ -1,5 +1,6 @@
 """The one command: its programs, its tasks, its help."""
 
+import logging
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -68,6 +69,24 @@ def test_mistake_is_told_elsewhere_than_a_result_that_is_printed(words, message,
 def test_help_of_a_program_with_tasks_lists_them(capsys):
     main(["train", "--help"])
     assert "usage: nni-magic train TASK" in capsys.readouterr().out
+
+
+def test_log_is_shown_once_and_beside_what_is_printed(monkeypatch, capsys, caplog):
+    logger = logging.getLogger("nni_magic")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    monkeypatch.setattr(logger, "handlers", [])
+    main(["example"])
+    main(["example"])
+    printed = capsys.readouterr().out
+    with caplog.at_level(logging.INFO, logger="nni_magic"):
+        logging.getLogger("nni_magic.programs.train").info("Generation 1 of 2")
+    assert capsys.readouterr() == ("", "Generation 1 of 2\n")
+    assert printed.count("bert_search") == 2
+
+
+def test_log_that_is_handled_is_left_alone(caplog):
+    main(["example"])
+    assert logging.getLogger("nni_magic").handlers == []
 
 
 def test_settings_reach_the_program(monkeypatch):

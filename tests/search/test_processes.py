@@ -31,6 +31,18 @@ def test_result_larger_than_a_pipe_holds_comes_back():
     assert in_processes(lambda n: b"x" * 10**6, 2) == [b"x" * 10**6] * 2
 
 
+def test_this_process_may_watch_the_forks():
+    counts = torch.zeros(2, dtype=torch.int64).share_memory_()
+    seen = []
+
+    def work(n):
+        counts[n].add_(n + 1)
+        time.sleep(1)
+
+    in_processes(work, 2, watch=lambda: seen.append(int(counts.sum())))
+    assert seen[-1] == 3
+
+
 def test_error_of_a_fork_ends_the_others():
     def work(n):
         if n:
@@ -55,14 +67,17 @@ def test_interrupted_fork_is_not_taken_for_done():
 
 def test_interruption_ends_all_forks():
     me = os.getpid()
+    watches = torch.zeros(1).share_memory_()  # Python loses an interruption that comes in a fork
 
     def work(n):
+        while not watches:
+            time.sleep(0.01)
         if n:
             os.kill(me, signal.SIGINT)
         time.sleep(600)
 
     with pytest.raises(KeyboardInterrupt):
-        in_processes(work, 2)
+        in_processes(work, 2, watch=lambda: watches.fill_(1))
     assert no_process_is_left()
 
 

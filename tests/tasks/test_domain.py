@@ -7,6 +7,7 @@ import numpy
 import pytest
 import torch
 from nni.nas.evaluator.pytorch import DataLoader
+from pytorch_lightning.utilities import rank_zero_only
 from scores import (
     images,
     lightning,
@@ -109,6 +110,13 @@ def test_loading_sets_threads_and_lets_the_log_speak(threads, expected, process)
     assert len(domain.data) == 20
     assert domain.loaded == [expected]
     assert process.level == logging.INFO
+
+
+def test_the_log_of_other_ranks_says_what_went_wrong_alone(process, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    process.setLevel(logging.WARNING)
+    assert len(small().data) == 20
+    assert process.level == logging.WARNING
 
 
 def test_results_do_not_depend_on_which_files_were_found_unreadable():
