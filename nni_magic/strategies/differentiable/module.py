@@ -177,10 +177,12 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         evaluator = self.training_module
         with self.architecture.learning(), unnoticed(evaluator):
             loss = loss_of(call_step(evaluator.training_step, batch, batch_idx))
-            torch.clear_autocast_cache()  # its casts belong to a graph that is gone
-            if loss is None:
-                return [None] * len(self.architecture.parameters)
-            return torch.autograd.grad(loss, self.architecture.parameters, allow_unused=True)
+            parameters = self.architecture.parameters
+            gradients: Sequence[Tensor | None] = [None] * len(parameters)
+            if loss is not None:
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        torch.clear_autocast_cache()  # its casts belong to a graph that is gone
+        return gradients
 
     def _step(self, gradients: Sequence[Tensor | None]) -> None:
         """Make a step along gradients that are finite."""
