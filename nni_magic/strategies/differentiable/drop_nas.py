@@ -26,6 +26,7 @@ IJCAI 2020.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ from nni.nas.oneshot.pytorch.supermodule.differentiable import (
 )
 from torch import Tensor, nn
 
+from ...supernet.epochs import epochs_in_all
 from .base import Differentiable
 from .module import MixtureModule
 from .sampling import Stream, generator_of
@@ -83,8 +85,8 @@ class DropNAS(Differentiable):
                     weight.requires_grad_(learns and id(weight) not in frozen)
 
     def _rate(self, trainer: Any) -> float:
-        epochs = trainer.max_epochs
-        if epochs in (None, -1):
+        epochs = epochs_in_all(trainer)
+        if epochs == math.inf:
             return self.settings.drop_rate
         return float(self.settings.drop_rate * (trainer.current_epoch + 1) / epochs)
 

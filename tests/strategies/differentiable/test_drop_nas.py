@@ -70,6 +70,14 @@ def test_rate_rises_to_the_last_epoch():
     assert strategy._rate(trainer) == pytest.approx(0.1)
 
 
+def test_rate_rises_over_the_epochs_that_the_steps_make():
+    strategy, _ = run("drop_nas", "two", drop_rate=0.3, trainer={"max_steps": 9})  # of 6 an epoch
+    trainer = strategy._module.trainer
+    assert trainer.max_epochs == 3
+    trainer.fit_loop.epoch_progress.current.completed = 0
+    assert strategy._rate(trainer) == pytest.approx(0.15)
+
+
 def test_dropped_operator_stays_as_it_is_and_all_learn_again_afterwards():
     strategy = make("drop_nas", drop_rate=0.5)
     strategy.mutate_model(ConvSpace(1))
@@ -79,7 +87,7 @@ def test_dropped_operator_stays_as_it_is_and_all_learn_again_afterwards():
     strategy._frozen.append(frozen)
 
     class Run:
-        seed, trainer = 3, type("T", (), {"global_step": 0, "max_epochs": -1})()
+        seed, trainer = 3, type("T", (), {"global_step": 0, "max_epochs": -1, "max_steps": -1})()
 
     seen = set()
     [parameter] = strategy.architecture.parameters
