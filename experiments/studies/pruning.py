@@ -39,7 +39,7 @@ from nni_magic.analysis.intervals import over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
 from nni_magic.support.errors import check_choice, check_count, check_seed
-from nni_magic.support.files import read_json
+from nni_magic.support.made_with import read_result
 from nni_magic.support.yaml_files import read_settings
 
 __all__ = ["Plan", "markdown", "summary", "train", "train_missing"]
@@ -184,7 +184,16 @@ def _made_with(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def train_missing(plan: Plan, runs: Path) -> None:
-    """Train all that is not there yet, and is claimed by no other process."""
+    """Train all that is not there yet, and is claimed by no other process.
+
+    Raises
+    ------
+    ValueError
+        If one was made with other settings; before anything is trained.
+    """
+    for name in plan.variants:
+        for seed in plan.seeds:
+            _read(plan, runs, name, seed)
     for seed in plan.seeds:
         for name in plan.variants:
             make_once(_file(runs, name, seed), partial(train, plan, name, seed))
@@ -194,22 +203,25 @@ def _file(runs: Path, name: str, seed: int) -> Path:
     return runs / f"{name}_seed{seed}.json"
 
 
+def _read(plan: Plan, runs: Path, name: str, seed: int) -> dict[str, Any] | None:
+    return read_result(_file(runs, name, seed), _made_with(plan, name), epochs=dict)
+
+
 def read_runs(plan: Plan, runs: Path) -> dict[str, list[dict[str, Any]]]:
     """Read all trainings, seed by seed.
 
     Raises
     ------
     ValueError
-        If one was made with other settings.
+        If one was made with other settings, or is not there.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for name in plan.variants:
         for seed in plan.seeds:
-            path = _file(runs, name, seed)
-            run = read_json(path)
-            if run["made_with"] != (wanted := _made_with(plan, name)):
+            if (run := _read(plan, runs, name, seed)) is None:
                 raise ValueError(
-                    f"{str(path)!r} was made with {run['made_with']}; accepted is {wanted}"
+                    f"{name!r} of seed {seed} is not trained yet: another process is at it, and "
+                    "the last one to end reports"
                 )
             found.setdefault(name, []).append(run)
     return found

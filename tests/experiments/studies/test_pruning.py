@@ -72,8 +72,24 @@ def test_differences_are_paired_over_seeds(tmp_path):
 def test_run_of_other_settings_is_refused(tmp_path):
     write(tmp_path, Plan(**SETTINGS))
     variants = {**SETTINGS["variants"], "gaea": {"strategy": "gaea", "bilevel": False}}
-    with pytest.raises(ValueError, match=r"gaea_seed0.json' was made with .*; accepted is"):
+    message = r"gaea_seed0.json' was made with .*: variant.bilevel is None there, and False here"
+    with pytest.raises(ValueError, match=message):
         read_runs(Plan(**{**SETTINGS, "variants": variants}), tmp_path)
+
+
+def test_run_of_other_settings_is_refused_before_a_training(tmp_path, monkeypatch):
+    write(tmp_path, Plan(**SETTINGS))
+    (tmp_path / "gaea_seed0.json").unlink()
+    monkeypatch.setattr(pruning, "train", None)
+    with pytest.raises(ValueError, match=r"gaea_seed1.json' was made .* epochs is 2 there, and 3"):
+        pruning.train_missing(Plan(**{**SETTINGS, "epochs": 3}), tmp_path)
+
+
+def test_run_that_another_process_still_trains_is_named(tmp_path):
+    write(tmp_path, Plan(**SETTINGS))
+    (tmp_path / "gaea_seed1.json").unlink()
+    with pytest.raises(ValueError, match="'gaea' of seed 1 is not trained yet: another process"):
+        read_runs(Plan(**SETTINGS), tmp_path)
 
 
 def test_what_is_there_is_not_trained_again(tmp_path, monkeypatch):
