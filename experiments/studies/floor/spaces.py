@@ -1,5 +1,7 @@
 """Four small spaces with ordinary evaluators, on which a supernet is trained in seconds.
 
+Of two whose learning rate is constant there is a second form, in which it falls to zero.
+
 ==============  ================================================================================
 ``plain_cnn``   an ordinary NNI space without BatchNorm: a choice of channels, a ``Repeat`` of
                 choices of convolutions, two ``MutableLinear``; digits, NNI's own evaluator
@@ -16,8 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nni
+import pytorch_lightning as pl
 import torch
 from nni.nas.evaluator.pytorch import Classification, DataLoader, Lightning
 from nni.nas.hub.pytorch import NasBench201
@@ -62,12 +66,15 @@ class SmallSpace:
         Builds the evaluator, given the seed of the order of the data.
     metric, mode
         By which children are scored.
+    variants
+        What is trained on it, by the names of the rows. Empty: everything.
     """
 
     make_space: Callable[[], ModelSpace]
     make_evaluator: Callable[[int], Lightning]
     metric: str
     mode: Mode
+    variants: tuple[str, ...] = ()
 
 
 class PlainSpace(ModelSpace):
@@ -102,7 +109,20 @@ def _convolution(kernel: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(WIDTH, WIDTH, kernel, padding=kernel // 2), nn.ReLU())
 
 
-def _digits(channels: int, learning_rate: float) -> Callable[[int], Lightning]:
+class FallingRate(pl.Callback):
+    """Lets the learning rate fall to zero in a straight line, from its value at the start."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Set the rate of the step."""
+        left = 1 - trainer.global_step / float(trainer.estimated_stepping_batches)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = left * group.setdefault("initial_lr", group["lr"])
+
+
+def _digits(
+    channels: int, learning_rate: float, *callbacks: pl.Callback
+) -> Callable[[int], Lightning]:
     """Make NNI's own evaluator on the digits of scikit-learn."""
 
     def make(seed: int) -> Lightning:
@@ -115,7 +135,7 @@ def _digits(channels: int, learning_rate: float) -> Callable[[int], Lightning]:
         return Classification(
             num_classes=10, learning_rate=learning_rate, max_epochs=EPOCHS,
             train_dataloaders=DataLoader(train, 32, shuffle=True, generator=order),
-            val_dataloaders=DataLoader(held_out, 64), **QUIET,
+            val_dataloaders=DataLoader(held_out, 64), callbacks=[*callbacks], **QUIET,
         )  # fmt: skip
 
     return make
@@ -151,11 +171,19 @@ def _proxyless() -> Proxyless:
     return Proxyless(ProxylessSettings(preset="tiny", candidates=operators, channels_last=True))
 
 
+def _cells() -> NasBench201:
+    return NasBench201(stem_out_channels=8, num_modules_per_stack=1, num_labels=10)
+
+
+DEFAULTS = ("spos", "magic_t", "magic_t_walks_4", "magic_a_late", "magic_at_late")
 SMALL_SPACES: dict[str, SmallSpace] = {
     "plain_cnn": SmallSpace(PlainSpace, _digits(1, 2e-3), "val_acc", "max"),
-    "cells": SmallSpace(
-        lambda: NasBench201(stem_out_channels=8, num_modules_per_stack=1, num_labels=10),
-        _digits(3, 5e-3), "val_acc", "max",
+    "cells": SmallSpace(_cells, _digits(3, 5e-3), "val_acc", "max"),
+    "plain_cnn_falling": SmallSpace(
+        PlainSpace, _digits(1, 2e-3, FallingRate()), "val_acc", "max", DEFAULTS,
+    ),
+    "cells_falling": SmallSpace(
+        _cells, _digits(3, 5e-3, FallingRate()), "val_acc", "max", DEFAULTS,
     ),
     "proxyless": SmallSpace(
         lambda: _proxyless().make_space(), _of_domain(_proxyless, 16, 800, 0.1, 40),

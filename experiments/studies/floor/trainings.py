@@ -65,9 +65,9 @@ VARIANTS: dict[str, Variant] = {
 def train_missing(runs: Path, variants: Mapping[str, Variant], seeds: range) -> None:
     """Train and score all that is not there yet, and is claimed by no other process."""
     for seed in seeds:
-        for space in SMALL_SPACES:
+        for space, small in SMALL_SPACES.items():
             for name, variant in variants.items():
-                if seed < variant.seeds:
+                if seed < variant.seeds and name in (small.variants or variants):
                     _train_once(_file(runs, space, name, seed), space, variant, seed)
 
 
