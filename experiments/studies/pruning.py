@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,11 @@ from experiments.studies.cells import cell
 from experiments.studies.claims import make_once
 from experiments.studies.curves import draw_curves
 from experiments.studies.floor.spaces import SMALL_SPACES, SmallSpace
+from experiments.studies.settings import made
 from nni_magic.analysis.intervals import over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
-from nni_magic.support.errors import check_choice, check_count, check_seed
+from nni_magic.support.errors import check_choice, check_count, check_seed, naming
 from nni_magic.support.made_with import read_result
 from nni_magic.support.yaml_files import read_settings
 
@@ -140,14 +142,9 @@ class Plan:
         ValueError
             If a setting is missing, unknown or not accepted.
         """
-        found = read_settings("plan", path)
-        names = [field.name for field in dataclasses.fields(cls)]
-        if wrong := sorted(found.keys() ^ set(names)):
-            raise ValueError(
-                f"plan {str(path)!r} lacks, or does not know, {wrong[0]!r}; accepted are all of "
-                f"{', '.join(names)}"
-            )
-        return cls(**found)
+        settings = read_settings("plan", path)
+        with naming(f"plan {str(path)!r}"):
+            return made(cls, settings, "settings")
 
 
 class Epochs(pl.Callback):
@@ -191,12 +188,11 @@ def train_missing(plan: Plan, runs: Path) -> None:
     ValueError
         If one was made with other settings; before anything is trained.
     """
-    for name in plan.variants:
-        for seed in plan.seeds:
-            _read(plan, runs, name, seed)
-    for seed in plan.seeds:
-        for name in plan.variants:
-            make_once(_file(runs, name, seed), partial(train, plan, name, seed))
+    every = list(product(plan.seeds, plan.variants))
+    for seed, name in every:
+        _read(plan, runs, name, seed)
+    for seed, name in every:
+        make_once(_file(runs, name, seed), partial(train, plan, name, seed))
 
 
 def _file(runs: Path, name: str, seed: int) -> Path:
@@ -216,14 +212,10 @@ def read_runs(plan: Plan, runs: Path) -> dict[str, list[dict[str, Any]]]:
         If one was made with other settings, or is not there.
     """
     found: dict[str, list[dict[str, Any]]] = {}
-    for name in plan.variants:
-        for seed in plan.seeds:
-            if (run := _read(plan, runs, name, seed)) is None:
-                raise ValueError(
-                    f"{name!r} of seed {seed} is not trained yet: another process is at it, and "
-                    "the last one to end reports"
-                )
-            found.setdefault(name, []).append(run)
+    for name, seed in product(plan.variants, plan.seeds):
+        if (run := _read(plan, runs, name, seed)) is None:
+            raise ValueError(f"{name!r} of seed {seed} is not trained yet: another process does it")
+        found.setdefault(name, []).append(run)
     return found
 
 

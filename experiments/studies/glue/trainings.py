@@ -147,7 +147,7 @@ def read_records(
     ValueError
         If something was recorded of another size.
     """
-    found = []
+    found: list[Mapping[str, Any]] = []
     for path in (_file(records, kind, task, seed)
                  for seed in seeds for task in tasks for kind in KINDS):  # fmt: skip
         record = read_record(path, kind=str, task=str, seed=int, size=dict)

@@ -47,7 +47,8 @@ def test_plans_of_the_project_are_accepted(path):
         ({"baseline": "spos"}, "baseline is 'spos'; accepted are 'gaea', 'darts'"),
         ({"variants": {"darts": {"strategy": "spos"}}}, "strategy is 'spos'; accepted are 'gaea'"),
         ({"epochs": 0}, "epochs is 0; accepted are whole numbers of at least 1"),
-        ({"steps": 3}, "lacks, or does not know, 'steps'; accepted are all of space, epochs"),
+        ({"steps": 3}, "settings: a setting is 'steps'; accepted are 'space', 'epochs', 'seeds'"),
+        ({"epochs": None}, "settings: epochs is missing; accepted are values of type int"),
     ],
 )
 def test_wrong_plan_is_refused(change, message, tmp_path):
@@ -81,7 +82,7 @@ def test_run_of_other_settings_is_refused_before_a_training(tmp_path, monkeypatc
     write(tmp_path, Plan(**SETTINGS))
     (tmp_path / "gaea_seed0.json").unlink()
     monkeypatch.setattr(pruning, "train", None)
-    with pytest.raises(ValueError, match=r"gaea_seed1.json' was made .* epochs is 2 there, and 3"):
+    with pytest.raises(ValueError, match=r"seed\d.json' was made .* epochs is 2 there, and 3"):
         pruning.train_missing(Plan(**{**SETTINGS, "epochs": 3}), tmp_path)
 
 
