@@ -39,7 +39,7 @@ from nni_magic.analysis.intervals import MeanInterval, over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
 from nni_magic.support.errors import check_choice, check_count, check_seed, naming
-from nni_magic.support.made_with import read_result
+from nni_magic.support.made_with import check_same, read_result
 from nni_magic.support.yaml_files import read_settings
 
 __all__ = ["Cells", "Plan", "markdown", "summary", "train", "train_missing"]
@@ -166,7 +166,18 @@ def _made_with(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def train_missing(plan: Plan, domain: NasBench201, runs: Path) -> None:
-    """Train all that is not there yet, and is claimed by no other process."""
+    """Train all that is not there yet, and is claimed by no other process.
+
+    Raises
+    ------
+    ValueError
+        If one was made with other settings or on other images; before anything is trained.
+    """
+    for name in plan.variants:
+        for seed in plan.seeds:
+            if (run := _read(plan, runs, name, seed)) is not None:
+                images = {"images": domain.images_digest}
+                check_same(repr(str(_file(runs, name, seed))), {"images": run["images"]}, images)
     for seed in plan.seeds:
         for name in plan.variants:
             make_once(_file(runs, name, seed), partial(train, plan, domain, name, seed))
@@ -174,6 +185,10 @@ def train_missing(plan: Plan, domain: NasBench201, runs: Path) -> None:
 
 def _file(runs: Path, name: str, seed: int) -> Path:
     return runs / f"{name}_seed{seed}.json"
+
+
+def _read(plan: Plan, runs: Path, name: str, seed: int) -> dict[str, Any] | None:
+    return read_result(_file(runs, name, seed), _made_with(plan, name), cell=str, images=str)
 
 
 def read_runs(plan: Plan, runs: Path) -> dict[str, list[dict[str, Any]]]:
@@ -186,10 +201,7 @@ def read_runs(plan: Plan, runs: Path) -> dict[str, list[dict[str, Any]]]:
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for name in plan.variants:
-        own = [
-            read_result(_file(runs, name, seed), _made_with(plan, name), cell=str)
-            for seed in plan.seeds
-        ]
+        own = [_read(plan, runs, name, seed) for seed in plan.seeds]
         found[name] = [run for run in own if run is not None]
         if len(found[name]) < 2:
             raise ValueError(f"{name!r} has {len(found[name])} trainings; accepted are two or more")

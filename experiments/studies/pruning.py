@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ from experiments.studies.cells import cell
 from experiments.studies.claims import make_once
 from experiments.studies.curves import draw_curves
 from experiments.studies.floor.spaces import SMALL_SPACES, SmallSpace
+from experiments.studies.settings import made
 from nni_magic.analysis.intervals import over_seeds
 from nni_magic.programs.options import typed_settings
 from nni_magic.strategies.registry import METHODS, method
-from nni_magic.support.errors import check_choice, check_count, check_seed
-from nni_magic.support.files import read_json
+from nni_magic.support.errors import check_choice, check_count, check_seed, naming
+from nni_magic.support.made_with import read_result
 from nni_magic.support.yaml_files import read_settings
 
 __all__ = ["Plan", "markdown", "summary", "train", "train_missing"]
@@ -140,14 +142,9 @@ class Plan:
         ValueError
             If a setting is missing, unknown or not accepted.
         """
-        found = read_settings("plan", path)
-        names = [field.name for field in dataclasses.fields(cls)]
-        if wrong := sorted(found.keys() ^ set(names)):
-            raise ValueError(
-                f"plan {str(path)!r} lacks, or does not know, {wrong[0]!r}; accepted are all of "
-                f"{', '.join(names)}"
-            )
-        return cls(**found)
+        settings = read_settings("plan", path)
+        with naming(f"plan {str(path)!r}"):
+            return made(cls, settings, "settings")
 
 
 class Epochs(pl.Callback):
@@ -184,14 +181,26 @@ def _made_with(plan: Plan, name: str) -> dict[str, Any]:
 
 
 def train_missing(plan: Plan, runs: Path) -> None:
-    """Train all that is not there yet, and is claimed by no other process."""
-    for seed in plan.seeds:
-        for name in plan.variants:
-            make_once(_file(runs, name, seed), partial(train, plan, name, seed))
+    """Train all that is not there yet, and is claimed by no other process.
+
+    Raises
+    ------
+    ValueError
+        If one was made with other settings; before anything is trained.
+    """
+    every = list(product(plan.seeds, plan.variants))
+    for seed, name in every:
+        _read(plan, runs, name, seed)
+    for seed, name in every:
+        make_once(_file(runs, name, seed), partial(train, plan, name, seed))
 
 
 def _file(runs: Path, name: str, seed: int) -> Path:
     return runs / f"{name}_seed{seed}.json"
+
+
+def _read(plan: Plan, runs: Path, name: str, seed: int) -> dict[str, Any] | None:
+    return read_result(_file(runs, name, seed), _made_with(plan, name), epochs=dict)
 
 
 def read_runs(plan: Plan, runs: Path) -> dict[str, list[dict[str, Any]]]:
@@ -200,18 +209,13 @@ def read_runs(plan: Plan, runs: Path) -> dict[str, list[dict[str, Any]]]:
     Raises
     ------
     ValueError
-        If one was made with other settings.
+        If one was made with other settings, or is not there.
     """
     found: dict[str, list[dict[str, Any]]] = {}
-    for name in plan.variants:
-        for seed in plan.seeds:
-            path = _file(runs, name, seed)
-            run = read_json(path)
-            if run["made_with"] != (wanted := _made_with(plan, name)):
-                raise ValueError(
-                    f"{str(path)!r} was made with {run['made_with']}; accepted is {wanted}"
-                )
-            found.setdefault(name, []).append(run)
+    for name, seed in product(plan.variants, plan.seeds):
+        if (run := _read(plan, runs, name, seed)) is None:
+            raise ValueError(f"{name!r} of seed {seed} is not trained yet: another process does it")
+        found.setdefault(name, []).append(run)
     return found
 
 

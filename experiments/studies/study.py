@@ -15,6 +15,7 @@ from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace, model_context
+from torch.utils.data import DataLoader, Subset
 
 from experiments.studies.claims import claimed
 from experiments.studies.kept import KeptTraining
@@ -241,6 +242,18 @@ class Study(Results):
             weight_decay=training.weight_decay,
             trainer_kwargs={**QUIET, **trainer},
         )
+
+    def first_batches(
+        self, evaluator: Lightning, rows: int, batch_size: int, seed: int
+    ) -> list[Any]:
+        """The first rows of the training data; what augments images is drawn by the seed alone."""
+        loader = DataLoader(
+            Subset(self.domain.data.train, range(rows)), batch_size,
+            collate_fn=evaluator.train_dataloaders.collate_fn,
+        )  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return list(loader)
 
 
 def _device(evaluator: Lightning) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["epochs_left", "log_is_due", "progress_of"]
+__all__ = ["epochs_in_all", "epochs_left", "log_is_due", "progress_of"]
 
 
 def epochs_left(trainer: Any) -> float:
-    """Count the epochs that a trainer, at the start of training, will still run.
+    """Count the epochs that a trainer, at the start of training, will still run, as below."""
+    return epochs_in_all(trainer) - trainer.current_epoch
+
+
+def epochs_in_all(trainer: Any) -> float:
+    """Count the epochs of a training, also those that are over.
 
     Returns
     -------
@@ -23,7 +28,7 @@ def epochs_left(trainer: Any) -> float:
     if trainer.max_steps not in (None, -1) and math.isfinite(trainer.num_training_batches):
         an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         steps = math.ceil(trainer.max_steps / an_epoch)
-    return min(epochs, steps) - trainer.current_epoch
+    return min(epochs, steps)
 
 
 def progress_of(trainer: Any) -> float:

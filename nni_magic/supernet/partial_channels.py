@@ -4,8 +4,8 @@ r"""Operators on a part of the channels only, as in PC-DARTS [Xu2020].
     f(x) = \mathrm{shuffle}_K\left(o(x_{1 \dots C/K}) \,\Vert\, x_{C/K+1 \dots C}\right)
 
 Of C channels the first C/K pass a block's operators, which are made for so many, and the others go
-by; then channels are shuffled in K groups. Where an operator halves height and width, what goes by
-is pooled.
+by; then channels are shuffled in K groups. Where an operator halves all sizes, what goes by is
+pooled.
 
 [Xu2020] Xu et al., PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search,
 ICLR 2020.
@@ -33,12 +33,15 @@ __all__ = ["PartialChannels", "is_partial", "partial_channels"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, MutableConv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, MutableBatchNorm2d)
 """Layers with weights that can be made narrower."""
+POOLS = {3: F.max_pool1d, 4: F.max_pool2d, 5: F.max_pool3d}
+"""What halves all sizes of a tensor of so many dimensions."""
 
 
 class PartialChannels(nn.Module):
     """Pass 1/K of the channels through an operator, and the others by.
 
-    ``(batch, C, …)`` to the same, or with half of each size where the operator does so.
+    ``(batch, C, …)`` to the same, or with half of each size, rounded down, where the operator does
+    so.
 
     Parameters
     ----------
@@ -72,8 +75,14 @@ class PartialChannels(nn.Module):
                 "accepted with partial channels are operators that keep their number"
             )
         by = x[:, x.shape[1] // self.k :]
+        if passed.shape[2:] != by.shape[2:] and by.dim() in POOLS:
+            by = POOLS[by.dim()](by, 2)
         if passed.shape[2:] != by.shape[2:]:
-            by = F.max_pool2d(by, 2)
+            raise ValueError(
+                f"{self.where!r} gives sizes {tuple(passed.shape[2:])} of {tuple(x.shape[2:])}; "
+                "accepted with partial channels are operators that keep all sizes, or halve all, "
+                "rounded down"
+            )
         return F.channel_shuffle(cat([passed, by], 1), self.k)
 
 
@@ -177,7 +186,7 @@ def _convolution(layer: Any, k: int, where: str) -> nn.Module:
         layer.kernel_size, layer.stride, layer.padding, layer.dilation, groups,
         layer.bias is not None, layer.padding_mode,
     )  # fmt: skip
-    return narrow.to(layer.weight)
+    return narrow.to(layer.weight).train(layer.training)
 
 
 def _norm(layer: Any, k: int, where: str) -> nn.Module:
@@ -185,7 +194,9 @@ def _norm(layer: Any, k: int, where: str) -> nn.Module:
     narrow: nn.Module = type(layer)(
         features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
     )
-    return narrow
+    for held in (layer.weight, layer.running_mean):
+        narrow = narrow if held is None else narrow.to(held)
+    return narrow.train(layer.training)
 
 
 def _divided(size: int, k: int, what: str) -> int:

@@ -34,9 +34,9 @@ def _alike_finite(device: torch.device, tensors: list[Tensor]) -> bool:
     if device.type not in CHECKED_AT_ONCE or tensors[0].is_complex():
         return all(bool(tensor.isfinite().all()) for tensor in tensors)
     # What torch's GradScaler asks: several times as fast as norms. With a scale of 1 it changes
-    # nothing.
-    found = torch.zeros((), device=device)
-    scale = torch.ones((), device=device)
+    # nothing. Within a step of a trainer in 64-true or bf16-true torch's default is another type.
+    found = torch.zeros((), dtype=torch.float32, device=device)
+    scale = torch.ones((), dtype=torch.float32, device=device)
     torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, scale)
     return not found.item()
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nni_magic.supernet.epochs import epochs_left, log_is_due, progress_of
+from nni_magic.supernet.epochs import epochs_in_all, epochs_left, log_is_due, progress_of
 
 
 @pytest.mark.parametrize(("settings", "left"), [
@@ -22,7 +22,9 @@ def test_epochs_left(settings, left):
         "max_epochs": None, "max_steps": -1, "num_training_batches": 5,
         "accumulate_grad_batches": 1, "current_epoch": 0,
     }  # fmt: skip
-    assert epochs_left(SimpleNamespace(**{**trainer, **settings})) == left
+    trainer = SimpleNamespace(**{**trainer, **settings})
+    assert epochs_left(trainer) == left
+    assert epochs_in_all(trainer) == left + trainer.current_epoch
 
 
 def test_progress_is_the_share_of_steps_that_are_made():

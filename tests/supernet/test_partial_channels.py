@@ -94,6 +94,34 @@ def test_what_has_no_meaning_is_refused(make, k, message):
         to_supernet(partial_channels(make(), k))
 
 
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_what_goes_by_is_halved_in_every_dimension(dimensions):
+    conv = getattr(nn, f"Conv{dimensions}d")(2, 2, 3, 2, 1)
+    x = torch.randn(2, 4, *[6] * dimensions, generator=torch.Generator().manual_seed(0))
+    found, by = PartialChannels(conv, 2, "op")(x), x[:, 2:]
+    for dimension in range(2, 2 + dimensions):
+        by = torch.stack(by.unfold(dimension, 2, 2).unbind(-1)).amax(0)
+    assert torch.equal(found[:, 1::2], by)
+    assert torch.equal(found[:, ::2], conv(x[:, :2]))
+
+
+def test_size_that_is_not_halved_as_the_operator_does_is_refused_by_name():
+    message = r"'op' gives sizes \(4, 4\) of \(7, 7\); accepted with partial channels are operators"
+    with pytest.raises(ValueError, match=message):
+        PartialChannels(nn.Conv2d(2, 2, 3, 2, 1), 4, "op")(torch.zeros(1, 8, 7, 7))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_new_layers_have_the_type_and_the_mode_of_the_old_ones(affine):
+    def operator():
+        return nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, affine=affine))
+
+    space = partial_channels(Strided(operator).double().eval(), 2)
+    [conv, norm] = space.op.operator["conv"]
+    assert conv.weight.dtype == norm.running_mean.dtype == torch.float64
+    assert not conv.training and not norm.training
+
+
 def test_operator_that_changes_the_number_of_channels_is_refused_by_name():
     with pytest.raises(ValueError, match="'op' gives 16 channels of 8; accepted with partial chan"):
         PartialChannels(nn.Conv2d(2, 4, 1), 4, "op")(torch.zeros(1, 8, 2, 2))

@@ -16,6 +16,18 @@ def test_all_finite_is_torchs_isfinite(dtype, value):
     assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, tensors, strict=True))
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_default_type_of_torch_changes_nothing(default):
+    # A trainer in 64-true or bf16-true sets it within a step.
+    tensors = [torch.ones(3, dtype=default), torch.tensor([1.0, float("nan")])]
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(default)
+        assert [all_finite(tensors[:n]) for n in (1, 2)] == [True, False]
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_large_numbers_are_finite_whose_norm_is_not():
     assert all_finite([torch.full((4,), 1e30)]) and torch.full((4,), 1e30).norm().isinf()
 

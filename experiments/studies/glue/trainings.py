@@ -15,7 +15,8 @@ from nni_magic.programs.glue import make
 from nni_magic.programs.glue_settings import GlueSettings
 from nni_magic.programs.options import read
 from nni_magic.programs.paper_scores import as_in_paper
-from nni_magic.support.files import read_json, read_record, write_json
+from nni_magic.support.files import atomic_file, read_json, read_record, write_json
+from nni_magic.support.made_with import check_same
 from nni_magic.tasks.language.glue import GlueTask, glue_task
 
 __all__ = ["KINDS", "cut_data", "gather", "read_records", "train_missing"]
@@ -54,15 +55,15 @@ def cut_data(data: Path, folder: Path, tasks: Iterable[str], rows: int) -> None:
     """
     for name in tasks:
         task, target = glue_task(name), folder / name
-        target.mkdir(parents=True, exist_ok=True)
         for part in ("train", *task.dev):
             if not (path := target / f"{part}.tsv").exists():
                 text = (data / name / path.name).read_bytes()
-                path.write_bytes(_some_rows(text, task, rows) if part == "train" else text)
+                with atomic_file(path) as file:
+                    file.write(_some_rows(text, task, rows) if part == "train" else text)
 
 
 def _some_rows(text: bytes, task: GlueTask, rows: int) -> bytes:
-    lines = text.splitlines(keepends=True)
+    lines = [line + b"\n" for line in text.removesuffix(b"\n").split(b"\n")]
     header, rest = ([], lines) if task.columns else (lines[:1], lines[1:])
     return b"".join(header + random.Random(0).sample(rest, min(rows, len(rest))))
 
@@ -85,12 +86,20 @@ def train_missing(
         Folder of the records.
     teacher
         Of the distilled children, if there are to be any.
+
+    Raises
+    ------
+    ValueError
+        If something was recorded of another size; before anything is trained.
     """
-    kinds = 3 if teacher is None else 4
+    seeds = list(seeds)
+    read_records(records, tasks, seeds)
+    kinds = [kind for kind in KINDS if kind != "distilled" or teacher is not None]
     for seed in seeds:
         gather(work, tasks, seed, records)
         with claimed(work / f"seed{seed}") as mine:
-            if mine and len(read_records(records, tasks, [seed])) < kinds * len(tasks):
+            files = [_file(records, kind, task, seed) for kind in kinds for task in tasks]
+            if mine and not all(path.exists() for path in files):
                 make(study_settings(work, corpus, data, tasks, seed, teacher))
                 gather(work, tasks, seed, records)
 
@@ -132,10 +141,21 @@ def gather(work: Path, tasks: Sequence[str], seed: int, records: Path) -> None:
 def read_records(
     records: Path, tasks: Iterable[str], seeds: Iterable[int]
 ) -> list[Mapping[str, Any]]:
-    """Read what is recorded of some tasks and seeds."""
-    files = [_file(records, kind, task, seed) for seed in seeds for task in tasks for kind in KINDS]
-    found = [read_record(path, kind=str, task=str, seed=int, size=dict) for path in files]
-    return [record for record in found if record is not None]
+    """Read what is recorded of some tasks and seeds.
+
+    Raises
+    ------
+    ValueError
+        If something was recorded of another size.
+    """
+    found: list[Mapping[str, Any]] = []
+    for path in (_file(records, kind, task, seed)
+                 for seed in seeds for task in tasks for kind in KINDS):  # fmt: skip
+        record = read_record(path, kind=str, task=str, seed=int, size=dict)
+        if record is not None:
+            check_same(repr(str(path)), record["size"], SIZE)
+            found.append(record)
+    return found
 
 
 def _file(records: Path, kind: str, task: str, seed: int) -> Path:

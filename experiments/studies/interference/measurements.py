@@ -8,9 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from nni.nas.evaluator.pytorch import Lightning
-from torch.utils.data import DataLoader, Subset
 
 from experiments.studies.command_line import check_supernets
 from experiments.studies.measurements import Measurements, Record
@@ -116,14 +114,8 @@ class InterferenceMeasurements(Measurements):
 
     def batches(self, evaluator: Lightning) -> list[Any]:
         """The first rows of the training data; images are augmented by the command line's seed."""
-        loader = DataLoader(
-            Subset(self.study.domain.data.train, range(self.settings.rows)),
-            self.study.plan.training.batch_size,
-            collate_fn=evaluator.train_dataloaders.collate_fn,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
-            return list(loader)
+        size, settings = self.study.plan.training.batch_size, self.settings
+        return self.study.first_batches(evaluator, settings.rows, size, settings.seed)
 
     def try_out(self) -> None:
         """Measure once with untrained weights, so that errors show before any training.

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from nni.mutable import Sample
 from nni.nas.evaluator.pytorch import Lightning
@@ -105,8 +106,9 @@ def successive_halving(study: Study, budget: int, seed: int) -> dict[str, Any]:
                 (_train(study, one, seed, round(stop * steps), paths[id(one)]), one)
                 for one in alive
             ]
-            scored = [(_score(study, evaluator), i) for i, (evaluator, _) in enumerate(trained)]
-            best = [i for _, i in sorted(scored)[: max(1, len(alive) // 2)]]
+            losses = [_score(study, evaluator) for evaluator, _ in trained]
+            # One that is not a number, of a child that has diverged, comes last.
+            best = np.argsort(losses, kind="stable")[: max(1, len(alive) // 2)]
             alive = [alive[i] for i in best]
     winner = trained[best[0]][0]
     seconds = time.process_time() - started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,8 @@ class StepMemory(pl.Callback):
             events = read_json(path)["traceEvents"]
         steps = [(one["ts"], one["ts"] + one["dur"]) for one in events if one["name"] == STEP]
         self.peak = max(
-            one["args"]["Total Allocated"] for one in events
-            if one["name"] == "[memory]" and any(a <= one["ts"] <= b for a, b in steps)
-        )  # fmt: skip
+            total for at, total in _totals(events) if any(a <= at <= b for a, b in steps)
+        )
 
     def on_train_batch_start(self, *args: Any) -> None:
         if self._profile is None:
@@ -84,3 +84,19 @@ class StepMemory(pl.Callback):
         self._range.__exit__(None, None, None)
         if self._profile is None:
             self.peak = max(self.peak, torch.cuda.max_memory_allocated() - self._before)
+
+
+def _totals(events: Iterable[dict[str, Any]]) -> Iterator[tuple[float, int]]:
+    """When something was allocated or freed, and the bytes that were then held, made in the block.
+
+    The profiler's own total goes on from the process's earlier profiles, and what is freed between
+    two of them stays in it.
+    """
+    held: dict[int, int] = {}
+    total = 0
+    for one in sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"]):
+        place, size = one["args"]["Addr"], one["args"]["Bytes"]
+        if size > 0:
+            held[place] = size
+        total += size if size > 0 else -held.pop(place, 0)
+        yield one["ts"], total

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from nni.mutable import Sample
-from torch.utils.data import DataLoader, Subset
 
 from experiments.studies.measurements import Measurements
 from experiments.studies.ranking.memory import peak_memory
@@ -53,7 +52,9 @@ class Searched(Measurements):
         self.search: Search = study.plan.search
 
     def made_with(self, name: str) -> dict[str, Any]:
-        children = {"steps": self.study.plan.children.steps, "seed": self.study.plan.children.seed}
+        planned = self.study.plan.children
+        children = {"steps": planned.steps, "seed": planned.seed,
+                    "seeds": list(planned.common_seeds)}  # fmt: skip
         search = dataclasses.asdict(self.search)
         return {**self.study.made_supernet(name), "children": children, "search": search}
 
@@ -86,11 +87,9 @@ class Searched(Measurements):
         supernet = load_supernet(self.study.checkpoint(name, seed), space)
         parts = supernet.parts if isinstance(supernet, PartedSupernet) else [supernet]
         evaluator = self.study.evaluator(NEVER, seed, {})
-        collate = evaluator.train_dataloaders.collate_fn
-        rows = Subset(self.study.domain.data.train, range(self.search.rows))
-        batches = list(DataLoader(rows, self.search.rows, collate_fn=collate))
+        rows, drawn = self.search.rows, self.study.plan.children.seed
+        batches = self.study.first_batches(evaluator, rows, rows, drawn)
         gradients = [SharedGradients(part, evaluator, batches) for part in parts]
-        drawn = self.study.plan.children.seed
         draw = UniformSampler(self.study.domain.make_space(), seed=drawn)
         rng, found = np.random.default_rng(drawn), []
         for _ in range(self.search.pairs):

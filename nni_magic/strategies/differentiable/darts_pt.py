@@ -26,6 +26,8 @@ whose inputs are chosen, too, are not there: the authors then choose edges in a 
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -36,6 +38,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ...scoring.scorer import better
+from ...supernet.epochs import epochs_in_all
 from .base import Differentiable
 from .mixture_score import MixtureScorer
 from .module import MixtureModule
@@ -44,6 +47,8 @@ from .sampling import Stream, generator_of
 from .settings import DartsPTSettings
 
 __all__ = ["Chosen", "DartsPT"]
+
+_logger = logging.getLogger(__name__)
 
 
 class Chosen(nn.Module):
@@ -147,6 +152,15 @@ class DartsPT(Differentiable):
             candidate = self._candidates[label][index]
             rank_zero_info(f"{label!r} is {candidate!r}; without each candidate: {scores}")
 
+    def _run(self) -> None:
+        super()._run()
+        if left := [each for each in self.architecture.by_label if each not in self._mixing.chosen]:
+            _logger.warning(
+                "The training ended early: the candidates of %s are those of the largest weights, "
+                "and not chosen by perturbation",
+                ", ".join(left),
+            )
+
     def _order(self, seed: int) -> list[str]:
         labels = list(self.architecture.by_label)
         drawn = torch.randperm(len(labels), generator=generator_of(seed, Stream.ORDER))
@@ -154,15 +168,15 @@ class DartsPT(Differentiable):
 
     def _due(self, trainer: Any) -> int:
         """How many blocks are to be chosen by now."""
-        blocks, tune, epochs = len(self.architecture.by_label), self.settings.tune_epochs, (
-            trainer.max_epochs or -1
-        )  # fmt: skip
-        if epochs <= blocks * tune:
+        blocks, tune = len(self.architecture.by_label), self.settings.tune_epochs
+        epochs = epochs_in_all(trainer)
+        if not blocks * tune < epochs < math.inf:
             raise ValueError(
-                f"max_epochs of the trainer is {trainer.max_epochs}; accepted are more than "
+                f"max_epochs of the trainer is {trainer.max_epochs}, and max_steps "
+                f"{trainer.max_steps}, which makes {epochs} epochs; accepted are more than "
                 f"{blocks * tune}, the {blocks} blocks times tune_epochs, which is {tune}"
             )
-        first = epochs - blocks * tune
+        first = int(epochs) - blocks * tune
         return max(0, (trainer.current_epoch - first) // tune + 1)
 
     def _scores(self, label: str) -> list[float]:

@@ -26,7 +26,9 @@ IJCAI 2020.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, compress
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -37,6 +39,7 @@ from nni.nas.oneshot.pytorch.supermodule.differentiable import (
 )
 from torch import Tensor, nn
 
+from ...supernet.epochs import epochs_in_all
 from .base import Differentiable
 from .module import MixtureModule
 from .sampling import Stream, generator_of
@@ -73,18 +76,19 @@ class DropNAS(Differentiable):
         """Draw what is dropped in the step, and let no gradient reach it."""
         rate, step = self._rate(module.trainer), module.trainer.global_step
         generator = generator_of(module.seed, Stream.DROPS, step)
-        frozen = set(map(id, self._frozen))
+        still = set(map(id, self._frozen))
         for label, parameter in self.architecture.by_label.items():
             weights = self._weights.get(label, [[] for _ in parameter])
             kept = draw_kept([int(bool(each)) for each in weights], rate, generator)
             self._mixing.keep(parameter, kept)
-            for own, learns in zip(weights, kept.tolist(), strict=True):
-                for weight in own:
-                    weight.requires_grad_(learns and id(weight) not in frozen)
+            still |= _ids(compress(weights, ~kept)) - _ids(compress(weights, kept))
+        # At the end, as a candidate may hold a choice, and two candidates the same weights.
+        for weight in chain.from_iterable(chain.from_iterable(self._weights.values())):
+            weight.requires_grad_(id(weight) not in still)
 
     def _rate(self, trainer: Any) -> float:
-        epochs = trainer.max_epochs
-        if epochs in (None, -1):
+        epochs = epochs_in_all(trainer)
+        if epochs == math.inf:
             return self.settings.drop_rate
         return float(self.settings.drop_rate * (trainer.current_epoch + 1) / epochs)
 
@@ -170,8 +174,13 @@ def weights_of_candidates(mixture: nn.Module) -> dict[str, list[list[nn.Paramete
     for label, candidates in _choices(mixture):
         own = found.setdefault(label, [[] for _ in candidates])
         for held, operator in zip(own, candidates, strict=True):
-            held.extend(operator.parameters())
+            named = operator.named_parameters()
+            held.extend(weight for name, weight in named if "_arch_alpha" not in name)
     return found
+
+
+def _ids(groups: Iterable[list[nn.Parameter]]) -> set[int]:
+    return set(map(id, chain.from_iterable(groups)))
 
 
 def _choices(mixture: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:

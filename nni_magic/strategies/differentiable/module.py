@@ -114,7 +114,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         self._parts: list[Part] = []
         self.finite = MixtureSteps(self, settings.not_finite, self._parts)
         self._before: RandomState | None = None
-        self.architecture_step = -1
+        self.architecture_step = self._begun = -1
         self.logged_before: dict[str, Tensor] = {}
 
     def set_model(self, model: nn.Module) -> None:
@@ -139,11 +139,12 @@ class MixtureModule(GuardedModule, DartsLightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, *args: Any) -> Any:
         self.replay.finish()  # for loaders that cannot do it
-        self._new = self.architecture_step != self.trainer.global_step
-        if self._new:
+        step = self.trainer.global_step
+        if self._begun != step:  # also where a resumed run goes on within a step
             self.finite.begin()
             self._prepare(self)
-            self.architecture_step = self.trainer.global_step
+        self._new = self.architecture_step != step
+        self.architecture_step = self._begun = step
         return super().on_train_batch_start(self._train(batch), batch_idx, *args)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, *args: Any) -> Any:
@@ -176,10 +177,12 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         evaluator = self.training_module
         with self.architecture.learning(), unnoticed(evaluator):
             loss = loss_of(call_step(evaluator.training_step, batch, batch_idx))
-            torch.clear_autocast_cache()  # its casts belong to a graph that is gone
-            if loss is None:
-                return [None] * len(self.architecture.parameters)
-            return torch.autograd.grad(loss, self.architecture.parameters, allow_unused=True)
+            parameters = self.architecture.parameters
+            gradients: Sequence[Tensor | None] = [None] * len(parameters)
+            if loss is not None:
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        torch.clear_autocast_cache()  # its casts belong to a graph that is gone
+        return gradients
 
     def _step(self, gradients: Sequence[Tensor | None]) -> None:
         """Make a step along gradients that are finite."""
@@ -266,6 +269,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
     def on_fit_start(self) -> None:
         require_automatic_optimization(self.training_module, "the strategy adds its own steps")
         check_trainer(self.trainer)
+        self._begun = -1
         if not self.replay.pending:
             self.architecture_step = -1
             self.finite.reset()

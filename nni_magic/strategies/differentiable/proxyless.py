@@ -27,6 +27,9 @@ Hardware, ICLR 2019.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import nni_bootstrap  # noqa: F401
@@ -50,6 +53,8 @@ __all__ = ["Proxyless"]
 class GatedLayer(ProxylessMixedLayer):
     """NNI's, with the path that the strategy sets."""
 
+    _autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+
     def take(self, index: int) -> None:
         """Set the path."""
         self.path = index
@@ -60,7 +65,17 @@ class GatedLayer(ProxylessMixedLayer):
             return self.forward_path(int(self._arch_alpha.argmax()), *args, **kwargs)
         if not self._arch_alpha.requires_grad:
             return self.forward_path(self.path, *args, **kwargs)
+        device = self._arch_alpha.device.type
+        self._autocast = partial(
+            torch.autocast, device, torch.get_autocast_dtype(device),
+            torch.is_autocast_enabled(device),
+        )  # fmt: skip
         return super().forward(*args, **kwargs)
+
+    def forward_path(self, index: int, *args: Any, **kwargs: Any) -> Any:
+        # NNI computes the other candidates in the backward pass, where autocast is over.
+        with self._autocast():
+            return super().forward_path(index, *args, **kwargs)
 
     def export(self, memo: dict[str, Any]) -> Any:
         return DifferentiableMixedLayer.export(self, memo)

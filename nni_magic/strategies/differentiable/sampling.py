@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 
 import nni_bootstrap  # noqa: F401
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from nni.nas.oneshot.pytorch.differentiable import LinearTemperatureScheduler
 
+from ...supernet.epochs import epochs_in_all
 from .module import MixtureModule
 from .settings import TemperatureSettings
 from .simplex import Sampled
@@ -26,13 +28,30 @@ class Stream(IntEnum):
 
 
 def draw_samples(mixing: Sampled, settings: TemperatureSettings, module: MixtureModule) -> None:
-    """Draw the samples of a step: the seed and its number tell them."""
+    """Draw the samples of a step: the seed and its number tell them.
+
+    Raises
+    ------
+    ValueError
+        If the temperature is to fall, and the training has no end.
+    """
     trainer = module.trainer
-    schedule = LinearTemperatureScheduler(settings.temperature, settings.final_temperature)
-    total = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
-    mixing.temperature = schedule.step(trainer.current_epoch, total)
+    mixing.temperature = temperature_of(settings, trainer.current_epoch, epochs_in_all(trainer))
     noise = generator_of(module.seed, Stream.NOISE, trainer.global_step)
     mixing.draw(module.architecture.parameters, noise)
+
+
+def temperature_of(settings: TemperatureSettings, epoch: int, epochs: float) -> float:
+    """The temperature of an epoch of so many, as of NNI's ``GumbelDARTS``."""
+    if epochs == math.inf:
+        if settings.temperature == settings.final_temperature:
+            return settings.temperature
+        raise ValueError(
+            "neither max_epochs nor max_steps of the trainer is set; accepted is an end, to which "
+            f"the temperature falls, or a final_temperature of {settings.temperature!r}, too"
+        )
+    schedule = LinearTemperatureScheduler(settings.temperature, settings.final_temperature)
+    return float(schedule.step(epoch, int(epochs)))
 
 
 def generator_of(*seed: int) -> torch.Generator:

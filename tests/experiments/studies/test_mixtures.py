@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ SETTINGS = {
     "epochs": 2, "epoch_steps": 2, "seeds": [0, 1, 2],
     "variants": {"gaea": {"strategy": "gaea"}, "darts": {"strategy": "darts"}},
 }  # fmt: skip
+DOMAIN = SimpleNamespace(images_digest="abc")
 ENDED = {"gaea": ["333132", "111111", "000000"], "darts": ["111111", "111111", "222222"]}
 
 
@@ -47,6 +49,7 @@ def write(folder, plan):
                     if key not in ("seeds", "variants")}  # fmt: skip
             run = {
                 "made_with": {**made, "variant": plan.variants[name]}, "seed": seed, "cell": cell,
+                "images": "abc",
                 "epochs": {"entropy": [1.6, 1.0 + seed], "accuracy": [0.1, 0.3]}, "inherited": 0.2,
             }  # fmt: skip
             (folder / f"{name}_seed{seed}.json").write_text(json.dumps(run))
@@ -105,12 +108,24 @@ def test_run_of_other_settings_and_too_few_are_refused(plan, tmp_path):
         read_runs(plan, tmp_path)
 
 
+def test_run_of_other_settings_or_images_is_refused_before_a_training(plan, tmp_path, monkeypatch):
+    write(tmp_path, plan)
+    (tmp_path / "gaea_seed0.json").unlink()
+    monkeypatch.setattr(mixtures, "train", None)
+    message = "gaea_seed1.json' was made .*: epochs is 2 there, and 3 here"
+    with pytest.raises(ValueError, match=message):
+        mixtures.train_missing(dataclasses.replace(plan, epochs=3), DOMAIN, tmp_path)
+    message = "gaea_seed1.json' was made .*: images is 'abc' there, and 'other' here"
+    with pytest.raises(ValueError, match=message):
+        mixtures.train_missing(plan, SimpleNamespace(images_digest="other"), tmp_path)
+
+
 def test_what_is_there_is_not_trained_again(plan, tmp_path, monkeypatch):
     trained = []
     write(tmp_path, plan)
     (tmp_path / "gaea_seed1.json").unlink()
     monkeypatch.setattr(mixtures, "train", lambda *run: trained.append(run[2:]) or {})
-    mixtures.train_missing(plan, None, tmp_path)
+    mixtures.train_missing(plan, DOMAIN, tmp_path)
     assert trained == [("gaea", 1)]
 
 

@@ -47,7 +47,8 @@ def test_plans_of_the_project_are_accepted(path):
         ({"baseline": "spos"}, "baseline is 'spos'; accepted are 'gaea', 'darts'"),
         ({"variants": {"darts": {"strategy": "spos"}}}, "strategy is 'spos'; accepted are 'gaea'"),
         ({"epochs": 0}, "epochs is 0; accepted are whole numbers of at least 1"),
-        ({"steps": 3}, "lacks, or does not know, 'steps'; accepted are all of space, epochs"),
+        ({"steps": 3}, "settings: a setting is 'steps'; accepted are 'space', 'epochs', 'seeds'"),
+        ({"epochs": None}, "settings: epochs is missing; accepted are values of type int"),
     ],
 )
 def test_wrong_plan_is_refused(change, message, tmp_path):
@@ -72,8 +73,24 @@ def test_differences_are_paired_over_seeds(tmp_path):
 def test_run_of_other_settings_is_refused(tmp_path):
     write(tmp_path, Plan(**SETTINGS))
     variants = {**SETTINGS["variants"], "gaea": {"strategy": "gaea", "bilevel": False}}
-    with pytest.raises(ValueError, match=r"gaea_seed0.json' was made with .*; accepted is"):
+    message = r"gaea_seed0.json' was made with .*: variant.bilevel is None there, and False here"
+    with pytest.raises(ValueError, match=message):
         read_runs(Plan(**{**SETTINGS, "variants": variants}), tmp_path)
+
+
+def test_run_of_other_settings_is_refused_before_a_training(tmp_path, monkeypatch):
+    write(tmp_path, Plan(**SETTINGS))
+    (tmp_path / "gaea_seed0.json").unlink()
+    monkeypatch.setattr(pruning, "train", None)
+    with pytest.raises(ValueError, match=r"seed\d.json' was made .* epochs is 2 there, and 3"):
+        pruning.train_missing(Plan(**{**SETTINGS, "epochs": 3}), tmp_path)
+
+
+def test_run_that_another_process_still_trains_is_named(tmp_path):
+    write(tmp_path, Plan(**SETTINGS))
+    (tmp_path / "gaea_seed1.json").unlink()
+    with pytest.raises(ValueError, match="'gaea' of seed 1 is not trained yet: another process"):
+        read_runs(Plan(**SETTINGS), tmp_path)
 
 
 def test_what_is_there_is_not_trained_again(tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ def test_candidate_is_chosen_whose_removal_hurts_most(monkeypatch):
             return hurts[label][index]
 
     strategy._scorer_in_training = Stub
-    at = type("T", (), {"max_epochs": 5, "current_epoch": 0})()
+    at = type("T", (), {"max_epochs": 5, "max_steps": -1, "current_epoch": 0})()
     module = type("M", (), {"seed": 3, "trainer": at})()
     found = []
     for at.current_epoch in range(5):
@@ -106,11 +106,34 @@ def test_run_that_is_stopped_between_two_choices_goes_on_with_the_first(tmp_path
     assert len(strategy._mixing.chosen) == 2
 
 
-@pytest.mark.parametrize("epochs", [2, 1])
-def test_too_few_epochs_are_refused(epochs):
-    message = f"max_epochs of the trainer is {epochs}; accepted are more than 2, the 2 blocks times"
-    with pytest.raises(ValueError, match=message):
-        run("darts_pt", "two", trainer={"epochs": epochs})
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"epochs": 2}, "is 2, and max_steps -1, which makes 2 epochs; accepted are more than 2, "),
+        ({"epochs": 1}, "is 1, and max_steps -1, which makes 1 epochs; accepted are more than 2, "),
+        ({"epochs": 9, "max_steps": 12}, "is 9, and max_steps 12, which makes 2 epochs; accepted"),
+        ({"epochs": -1}, "is -1, and max_steps -1, which makes inf epochs; accepted are more than"),
+    ],
+)
+def test_too_few_epochs_are_refused(trainer, message):
+    with pytest.raises(ValueError, match=f"max_epochs of the trainer {message}"):
+        run("darts_pt", "two", trainer=trainer)
+
+
+def test_epochs_of_a_training_are_told_by_its_steps_too():
+    strategy, _ = run("darts_pt", "two", trainer={"epochs": -1, "max_steps": 15})  # of 6 an epoch
+    assert len(strategy._mixing.chosen) == 2
+
+
+def test_training_that_ends_before_all_are_chosen_says_so(caplog):
+    class Ends(Losses):
+        def on_train_batch_end(self, trainer, *args):
+            trainer.should_stop = trainer.current_epoch == 1
+
+    strategy = make("darts_pt")
+    train(strategy, ConvSpace(2), classification(Ends()))
+    [left] = strategy.architecture.by_label.keys() - strategy._mixing.chosen.keys()
+    assert f"ended early: the candidates of {left} are those of the largest" in caplog.text
 
 
 def test_filter_and_cells_are_refused():

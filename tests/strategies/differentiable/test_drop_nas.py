@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from mixtures import make, run
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from spaces import CellSpace, ConvSpace
 from torch import nn
 
@@ -70,6 +71,14 @@ def test_rate_rises_to_the_last_epoch():
     assert strategy._rate(trainer) == pytest.approx(0.1)
 
 
+def test_rate_rises_over_the_epochs_that_the_steps_make():
+    strategy, _ = run("drop_nas", "two", drop_rate=0.3, trainer={"max_steps": 9})  # of 6 an epoch
+    trainer = strategy._module.trainer
+    assert trainer.max_epochs == 3
+    trainer.fit_loop.epoch_progress.current.completed = 0
+    assert strategy._rate(trainer) == pytest.approx(0.15)
+
+
 def test_dropped_operator_stays_as_it_is_and_all_learn_again_afterwards():
     strategy = make("drop_nas", drop_rate=0.5)
     strategy.mutate_model(ConvSpace(1))
@@ -79,7 +88,7 @@ def test_dropped_operator_stays_as_it_is_and_all_learn_again_afterwards():
     strategy._frozen.append(frozen)
 
     class Run:
-        seed, trainer = 3, type("T", (), {"global_step": 0, "max_epochs": -1})()
+        seed, trainer = 3, type("T", (), {"global_step": 0, "max_epochs": -1, "max_steps": -1})()
 
     seen = set()
     [parameter] = strategy.architecture.parameters
@@ -90,6 +99,40 @@ def test_dropped_operator_stays_as_it_is_and_all_learn_again_afterwards():
         for own, learns in zip(weights, kept, strict=True):
             assert all(each.requires_grad == (learns and each is not frozen) for each in own)
     assert len(seen) > 3
+
+
+class Nested(ModelSpace):
+    """A choice in a candidate, and two candidates of the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        inner = LayerChoice([nn.Linear(4, 4), nn.Linear(4, 4)], label="inner")
+        shared = nn.Linear(4, 4)
+        self.outer = LayerChoice(
+            [nn.Sequential(inner, nn.ReLU()), shared, nn.Sequential(shared, nn.ReLU())],
+            label="outer",
+        )
+
+    def forward(self, x):
+        return self.outer(x)
+
+
+def test_weight_learns_where_all_that_it_is_in_is_kept():
+    strategy = make("drop_nas", drop_rate=0.9)
+    strategy.mutate_model(Nested())
+    by_label, outer = strategy.architecture.by_label, strategy.mixture.outer
+    seen = set()
+    for step in range(30):
+        trainer = type("T", (), {"global_step": step, "max_epochs": -1, "max_steps": -1})()
+        strategy.before_step(type("M", (), {"seed": 3, "trainer": trainer})())
+        first, second, third = strategy._mixing.kept(by_label["outer"]).tolist()
+        inner = strategy._mixing.kept(by_label["inner"]).tolist()
+        found = [outer[0][0][i].weight.requires_grad for i in range(2)]
+        assert found == [first and own for own in inner]
+        assert outer[1].weight.requires_grad == (second or third)
+        seen.add((first, second, third, *inner))
+    assert len(seen) > 4
+    assert len(strategy._weights["outer"][0]) == 4  # and no architecture parameter
 
 
 def test_trained_weights_learn_again_afterwards():

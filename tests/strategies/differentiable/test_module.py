@@ -3,12 +3,13 @@
 import math
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from mixtures import HELD_OUT, TRAINED, Losses, Odd, Regression, make, regression, run
 from nni.nas.evaluator.pytorch import DataLoader
 from spaces import ConvSpace, FlatSpace
 from torch.utils.data import TensorDataset
-from training import classification, train
+from training import Stop, classification, train
 
 torch.set_num_threads(1)
 def by_hand(space, bilevel, rate):
@@ -129,3 +130,50 @@ def test_validation_does_not_move_what_training_draws():
     often = run("gaea_gdas", trainer={"val_check_interval": 2, "epochs": 1})[1]
     seldom = run("gaea_gdas", trainer={"epochs": 1})[1]
     assert often.losses == seldom.losses
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_architecture_is_trained_in_every_precision(precision):
+    strategy = make("gaea", arc_learning_rate=5.0)
+    train(strategy, FlatSpace(), regression(precision=precision))
+    [*thetas] = strategy.architecture.weights().values()
+    assert all(theta != [theta[0]] * 3 for theta in thetas)
+
+
+def drawn(strategy):
+    """What a strategy has drawn for the present step."""
+    if gates := getattr(strategy, "_gates", None):
+        return [gate.path for gate in gates]
+    held = getattr(strategy._mixing, "_kept", None) or strategy._mixing._noise
+    return [held[id(parameter)].tolist() for parameter in strategy.architecture.parameters]
+
+
+class Draws(pl.Callback):
+    """Remembers what is drawn for every batch; may stop after one, like a kill."""
+
+    def __init__(self, path=None):
+        self.path, self.seen = path, []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.seen.append(drawn(self.strategy))
+        if self.path is not None and batch_idx == 2:
+            trainer.save_checkpoint(self.path)
+            raise Stop
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings"),
+    [("proxyless_nas", {}), ("drop_nas", {"drop_rate": 0.9}), ("gaea_gdas", {})],
+)
+def test_run_that_is_resumed_within_a_step_has_its_draws(variant, settings, tmp_path):
+    def go(path=None, checkpoint=None):
+        watch = Draws(path)
+        watch.strategy = make(variant, **settings)
+        evaluator = classification(watch, accumulate_grad_batches=2, epochs=1)
+        train(watch.strategy, ConvSpace(2), evaluator, checkpoint)
+        return watch.seen
+
+    path = tmp_path / "within.ckpt"
+    whole = go()
+    assert len(whole) == 6 and whole[0] == whole[1] != whole[2]
+    assert go(path) + go(checkpoint=path) == whole  # one batch of the second step was done

@@ -34,6 +34,32 @@ def test_gradient_of_a_gate_is_the_formula():
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
+def test_gradient_of_a_gate_is_of_the_precision_of_the_forward_pass():
+    torch.manual_seed(0)
+    strategy, [gate] = mixed(FlatSpace(1, 3))
+    [alpha] = strategy.architecture.parameters
+    alpha.requires_grad_()
+    gate.take(2)
+    x, weight = torch.randn(2, 4), torch.randn(2, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = gate(x)
+        outputs = [gate[j](x).detach() for j in range(3)]
+    [found] = torch.autograd.grad((output * weight).sum(), alpha)  # as Lightning goes back
+    gates = torch.stack([(each * weight).sum() for each in outputs]).float()
+    theta = alpha.detach().softmax(0)
+    expected = theta * (gates - (theta * gates).sum())
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("bilevel", [True, False])
+def test_convolutions_are_trained_under_autocast(bilevel):
+    strategy, watch = run(
+        "proxyless_nas", "two", bilevel=bilevel, trainer={"epochs": 1, "precision": "bf16-mixed"}
+    )
+    assert len(watch.losses) == 6
+    assert all(len(set(theta)) == 4 for theta in strategy.architecture.weights().values())
+
+
 def test_step_of_the_weights_computes_one_path():
     _, [gate] = mixed(FlatSpace(1, 3))
     gate.take(1)

@@ -1,6 +1,7 @@
 """Trainings of the study on GLUE: a cut of the data, and records of what is done."""
 
 import json
+import os
 
 import pytest
 
@@ -44,6 +45,35 @@ def test_cut_keeps_headers_and_all_of_dev_and_draws_the_same_rows(tmp_path):
         assert path.read_text() == copy.read_text()
 
 
+def test_rows_stay_apart_where_the_last_has_no_end_of_line(tmp_path):
+    (tmp_path / "all/RTE").mkdir(parents=True)
+    rows = [f"row {n}" for n in range(9)]
+    (tmp_path / "all/RTE/train.tsv").write_text("\n".join(["index", *rows]))
+    (tmp_path / "all/RTE/dev.tsv").write_text("index\n")
+    cut_data(tmp_path / "all", tmp_path / "cut", ["RTE"], rows=9)
+    header, *cut = (tmp_path / "cut/RTE/train.tsv").read_text().splitlines()
+    assert header == "index" and sorted(cut) == rows != cut
+
+
+def test_cut_that_is_killed_leaves_no_half_of_a_file(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def half(*_):
+        raise Killed
+
+    for part in ("train", "dev"):
+        (tmp_path / "all/RTE").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"all/RTE/{part}.tsv").write_text("index\n" + "row\n" * 9)
+    monkeypatch.setattr(os, "replace", half)  # all is written, and not moved to its place
+    with pytest.raises(Killed):
+        cut_data(tmp_path / "all", tmp_path / "cut", ["RTE"], rows=5)
+    monkeypatch.undo()
+    assert not (tmp_path / "cut/RTE/train.tsv").exists()
+    cut_data(tmp_path / "all", tmp_path / "cut", ["RTE"], rows=5)
+    assert len((tmp_path / "cut/RTE/train.tsv").read_text().splitlines()) == 6
+
+
 def test_records_have_the_papers_metric_and_stay_when_the_training_is_gone(tmp_path):
     write_run(tmp_path / "work", task="MRPC", score=0.25)
     write_run(tmp_path / "work", kind="random", task="CoLA")
@@ -68,6 +98,25 @@ def test_only_missing_seeds_are_trained(tmp_path, monkeypatch):
         train_missing(tmp_path / "work", tmp_path, tmp_path, ["RTE"], range(2), tmp_path / "r")
     assert made == [0, 1]
     assert len(read_records(tmp_path / "r", ["RTE"], range(2))) == 6
+
+
+def test_seed_that_lacks_a_kind_is_trained_though_another_is_there(tmp_path, monkeypatch):
+    work, made = tmp_path / "work", []
+    for kind in ("found", "bert", "distilled"):  # as many as without a teacher
+        write_run(work, kind)
+    monkeypatch.setattr(trainings, "make", lambda settings: made.append(settings.bert.seed))
+    train_missing(work, tmp_path, tmp_path, ["RTE"], [0], tmp_path / "records")
+    assert made == [0]
+
+
+def test_records_of_another_size_are_refused_before_a_training(tmp_path, monkeypatch):
+    write_run(tmp_path / "work", seed=1)
+    gather(tmp_path / "work", ["RTE"], 1, tmp_path / "records")
+    monkeypatch.setattr(trainings, "make", None)
+    monkeypatch.setitem(trainings.SIZE, "pretrain_steps", 7)
+    message = "seed1.json' was made with other settings: pretrain_steps is 1000 there, and 7 here"
+    with pytest.raises(ValueError, match=message):
+        train_missing(tmp_path / "work", tmp_path, tmp_path, ["RTE"], [0, 1], tmp_path / "records")
 
 
 def test_seed_is_that_of_all_stages(tmp_path):

@@ -18,3 +18,25 @@ def test_peak_counts_what_is_there_at_once_in_a_step():
         torch.zeros(50_000)  # not in a step
     assert memory.peak == 4 * (2000 + 1000 + 250)
     assert len(older) + len(weights) + len(kept) == 12_002
+
+
+def test_what_was_measured_before_is_not_counted():
+    def measured(n):
+        memory = StepMemory()
+        with memory:
+            weights = torch.zeros(n)
+            memory.on_train_batch_start()
+            states = weights.clone()
+            memory.on_train_batch_end()
+        return memory.peak, weights, states
+
+    peak, *kept = measured(3000)
+    assert peak == 4 * 6000
+    assert measured(2000)[0] == 4 * 4000  # all of these are freed after the profile's end
+    freed = StepMemory()
+    with freed:
+        kept.clear()  # of another measurement
+        freed.on_train_batch_start()
+        torch.zeros(1000)
+        freed.on_train_batch_end()
+    assert freed.peak == 4 * 1000

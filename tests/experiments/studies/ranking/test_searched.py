@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from studies import plan_of
 
+from experiments.studies.ranking import searched as module
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.searched import Searched
 from experiments.studies.study import Study
@@ -82,3 +84,37 @@ def test_search_does_not_change_what_was_trained(study, corpus, tmp_path):
     assert Study(plain, study.output, corpus / "cache").read_supernet("spos", 0) == read_json(
         study.supernet_file("spos", 0)
     )
+
+
+def test_gradients_are_of_the_same_images_whatever_was_drawn_before(tmp_path, monkeypatch):
+    seen = []
+
+    class Gradients:
+        def __init__(self, part, evaluator, batches):
+            [(images, _)] = batches
+            seen.append(images)
+
+        def similarity(self, label, pair):
+            return np.eye(2)
+
+    monkeypatch.setattr(module, "SharedGradients", Gradients)
+    monkeypatch.setattr(module, "load_supernet", lambda path, space: space)
+    plan = plan_of(
+        tmp_path, domain="proxyless", space={}, options={"dataset": "digits", "held_out": 0.1},
+        children={"n": 0, "steps": 1}, search={"pairs": 1, "rows": 6},
+        supernets={"spos": {"strategy": "spos", "steps": 2, "seeds": [0]}},
+    )  # fmt: skip
+    searched = Searched(Study(plan, tmp_path / "runs", tmp_path / "cache"))
+    for before in range(2):
+        torch.manual_seed(before)
+        searched.cosines("spos", 0)
+    assert len(seen[0]) == 6 and torch.equal(*seen)
+
+
+def test_search_depends_on_the_seeds_of_the_ground_truth(corpus, tmp_path):
+    def made_with(**children):
+        plan = plan_of(tmp_path, corpus, **{**CHANGES, "children": children})
+        return Searched(Study(plan, tmp_path / "runs", corpus / "cache")).made_with("spos")
+
+    children = {"n": 3, "steps": 4, "repeated": 3}
+    assert made_with(**children, seeds=[0, 1]) != made_with(**children, seeds=[0])
