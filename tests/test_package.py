@@ -144,7 +144,7 @@ def test_direct_imports_are_declared():
     everything = for_users | declared("docs", "test")
     for package in ("nni_magic", "search_spaces"):
         assert imported(package, at_once=False) - for_users == set()
-    of_extras = {"tokenizers", "transformers", "huggingface-hub", "pymoo"}
+    of_extras = {"tokenizers", "transformers", "huggingface-hub", "pymoo", "safetensors"}
     assert imported("nni_magic", at_once=True) - always <= of_extras
     assert imported("experiments", at_once=False) - everything == set()
     assert imported("tests", at_once=False) - everything == set()

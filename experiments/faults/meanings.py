@@ -186,11 +186,12 @@ def _dataclasses() -> Iterator[Row]:
         "imitate": either(nothing, several(one_of("logits", "hidden", "relations"))),
     })  # fmt: skip
     yield Row("PipelineSettings", settings.PipelineSettings, {
-        **dict.fromkeys(("task", "supernet", "retraining"), NEVER), "population": whole(1),
+        **dict.fromkeys(("task", "supernet", "retraining", "teaching"), NEVER),
+        "population": whole(1),
         "search_by": SEARCH_BY,
         "shared_folder": either(nothing, path),
     }, {**{name: PROGRAM[name] for name in ("task", "supernet")},
-        "retraining": concerns.PipelineRetraining()})  # fmt: skip
+        "retraining": concerns.PipelineRetraining(), "teaching": Teacher()})  # fmt: skip
     yield Row("ScoreSettings", settings.ScoreSettings, {"task": NEVER, "checkpoint": path}, SCORED)
     yield Row("ParetoSettings", settings.ParetoSettings, {
         "task": NEVER, "checkpoint": path, "output": path, "cost": one_of("flops"),
