@@ -59,11 +59,16 @@ def test_committed_records_are_accepted_for_the_same_training(folder, tmp_path):
     for path in folder.glob("supernets/*.json"):
         name, seed = numbers(path)
         assert seed in plan.supernets[name].seeds
-        # Data of one's own are known by a digest, which only they can give.
-        data = {key: one for key, one in read_json(path)["made_with"].items() if key == "data"}
-        found = read_result(path, {**supernet_settings(plan, name), **data})
+        found = read_result(path, ours(plan, name, read_json(path)["made_with"]))
         assert (found["supernets"], found["seed"]) == (name, seed)
     assert list(folder.glob("*/*.json"))
+
+
+def ours(plan, name, made_with):
+    """Settings of a supernet; data of one's own are known by a digest, which only they can give."""
+    return supernet_settings(plan, name) | {
+        key: one for key, one in made_with.items() if key == "data"
+    }
 
 
 MEASURED = sorted(path for path in RECORDS.glob("*/*/*.json")
@@ -75,14 +80,15 @@ def test_committed_measurements_are_accepted_for_the_same_measurement(path):
     plan = Plan.read(RECORDS.parent / "plans" / f"{path.parents[1].name}.yml")
     made_with = read_json(path)["made_with"]
     name, kind = numbers(path)[0], path.parent.name
-    ours = {
+    expected = {
         "interference": lambda: {
-            **supernet_settings(plan, name), "interference": made_with["interference"]
+            **ours(plan, name, made_with), "interference": made_with["interference"]
         },
-        "in_training": lambda: {**supernet_settings(plan, name), "every": made_with["every"]},
+        "in_training": lambda: {**ours(plan, name, made_with), "every": made_with["every"]},
         "recency": lambda: {
-            "measured": supernet_settings(plan, name), "control": supernet_settings(plan, "spos"),
+            "measured": ours(plan, name, made_with["measured"]),
+            "control": ours(plan, "spos", made_with["control"]),
             "children": made_with["children"], "seed": made_with["seed"],
         },
     }  # fmt: skip
-    assert read_result(path, ours[kind]())
+    assert read_result(path, expected[kind]())

@@ -113,8 +113,9 @@ def test_records_of_another_size_are_refused_before_a_training(tmp_path, monkeyp
     write_run(tmp_path / "work", seed=1)
     gather(tmp_path / "work", ["RTE"], 1, tmp_path / "records")
     monkeypatch.setattr(trainings, "make", None)
+    steps = trainings.SIZE["pretrain_steps"]
     monkeypatch.setitem(trainings.SIZE, "pretrain_steps", 7)
-    message = "seed1.json' was made with other settings: pretrain_steps is 1000 there, and 7 here"
+    message = f"seed1.json' was made with other settings: pretrain_steps is {steps} there, and 7 h"
     with pytest.raises(ValueError, match=message):
         train_missing(tmp_path / "work", tmp_path, tmp_path, ["RTE"], [0, 1], tmp_path / "records")
 
