@@ -41,6 +41,7 @@ from ..support.locks import sole_writer
 from ..tasks.language.glue import GLUE, GlueTask, read_part
 from ..tasks.language.hub_data import local_data
 from ..tasks.language.squad import Question, best_threshold, read_squad, scores
+from .one_gpu import check_one_gpu
 from .options import plain, replaced
 from .text_settings import FineTuneSettings
 
@@ -83,8 +84,7 @@ class _Run:
         if self.teacher is not None:
             make = partial(self.package.DistillingTrainer, teaching=settings.teaching)
             arguments = {**arguments, "remove_unused_columns": False}
-        at_once = settings.batch_size * max(1, torch.cuda.device_count())
-        steps = math.ceil(len(train) / at_once) * settings.epochs
+        steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
         return make(
             model=model,
             args=TrainingArguments(
@@ -136,10 +136,11 @@ def fine_tune(settings: FineTuneSettings) -> dict[str, Any]:
         If a file of the data or the model is missing.
     ValueError
         If data are not as they should be, a model has another's tokenizer, the training has
-        diverged, or there are several processes.
+        diverged, or there are several processes or GPUs.
     """
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":  # torchrun's
         raise ValueError(f"WORLD_SIZE is {processes!r}; accepted is '1', for a fine-tuning")
+    check_one_gpu()
     check_choice("dataset", settings.dataset, (*GLUE, *SQUAD))
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)

@@ -45,6 +45,7 @@ from .exporting import write_child
 from .fine_tune import fine_tune, run_folder
 from .fine_tune_table import table, write_tables
 from .glue_settings import GlueSettings
+from .one_gpu import check_one_gpu
 from .paper_scores import PAPER, as_in_paper
 from .train import search
 from .training import train_supernet
@@ -99,6 +100,7 @@ def make(settings: GlueSettings) -> dict[str, Made]:
     dict
         What was made, by the kinds of children.
     """
+    check_one_gpu()
     importlib.import_module("nni_magic.tasks.language.hugging_face")  # or an extra is missing
     _check_strategy(str(settings.supernet.strategy))
     with (

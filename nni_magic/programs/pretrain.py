@@ -29,6 +29,7 @@ import torch
 from ..support.files import make_folder, write_json
 from ..support.locks import sole_writer
 from ..tasks.language.mlm_data import MlmData, prepare
+from .one_gpu import check_one_gpu
 from .options import plain
 from .text_settings import PretrainSettings
 
@@ -47,8 +48,9 @@ def run(settings: PretrainSettings) -> None:
         If the model's folder is none.
     ValueError
         If the tokenizer is of another model, a training of other settings has begun in the output,
-        or the training has diverged.
+        the training has diverged, or one process sees several GPUs.
     """
+    check_one_gpu()
     package = importlib.import_module("nni_magic.tasks.language.hugging_face")
     source = package.read_source(settings.model)
     folder = make_folder("output", settings.output)

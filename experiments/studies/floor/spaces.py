@@ -175,15 +175,15 @@ def _cells() -> NasBench201:
     return NasBench201(stem_out_channels=8, num_modules_per_stack=1, num_labels=10)
 
 
-DEFAULTS = ("spos", "magic_t", "magic_t_walks_4", "magic_a_late", "magic_at_late")
+OF_FALLING_RATES = ("spos", "magic_t", "magic_t_walks_4", "magic_a_late", "magic_at_late")
 SMALL_SPACES: dict[str, SmallSpace] = {
     "plain_cnn": SmallSpace(PlainSpace, _digits(1, 2e-3), "val_acc", "max"),
     "cells": SmallSpace(_cells, _digits(3, 5e-3), "val_acc", "max"),
     "plain_cnn_falling": SmallSpace(
-        PlainSpace, _digits(1, 2e-3, FallingRate()), "val_acc", "max", DEFAULTS,
+        PlainSpace, _digits(1, 2e-3, FallingRate()), "val_acc", "max", OF_FALLING_RATES,
     ),
     "cells_falling": SmallSpace(
-        _cells, _digits(3, 5e-3, FallingRate()), "val_acc", "max", DEFAULTS,
+        _cells, _digits(3, 5e-3, FallingRate()), "val_acc", "max", OF_FALLING_RATES,
     ),
     "proxyless": SmallSpace(
         lambda: _proxyless().make_space(), _of_domain(_proxyless, 16, 800, 0.1, 40),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,6 @@ from nni_magic.strategies.registry import method
 from nni_magic.support.files import read_record
 
 __all__ = ["VARIANTS", "Variant", "read_scores", "train_missing"]
-
 
 N_CHILDREN = 20
 CHILDREN_SEED = 12345
@@ -68,11 +68,8 @@ def train_missing(runs: Path, variants: Mapping[str, Variant], seeds: range) -> 
         for space, small in SMALL_SPACES.items():
             for name, variant in variants.items():
                 if seed < variant.seeds and name in (small.variants or variants):
-                    _train_once(_file(runs, space, name, seed), space, variant, seed)
-
-
-def _train_once(path: Path, space: str, variant: Variant, seed: int) -> None:
-    make_once(path, lambda: train(space, variant, seed))
+                    path = _file(runs, space, name, seed)
+                    make_once(path, partial(train, space, variant, seed))
 
 
 def train(space: str, variant: Variant, seed: int) -> dict[str, Any]:
