@@ -28,6 +28,10 @@ __all__ = ["ChildRuns"]
 _logger = logging.getLogger(__name__)
 
 
+def _nothing() -> None:
+    pass
+
+
 class ChildRuns:
     """Validates children within a session of their scorer.
 
@@ -55,7 +59,7 @@ class ChildRuns:
         self._memory = memory
         self._processes = processes
         self._prepared: _Prepared | None = None
-        self._count: Callable[[], object] = lambda: None  # called after every child
+        self._count: Callable[[], object] = _nothing  # called after every child
 
     def __call__(self, children: Sequence[Sample]) -> list[Value]:
         """Validate canonical children, and give what each is reduced to, in their order.
@@ -74,6 +78,8 @@ class ChildRuns:
             self._warn(error)
             self._prepared = self._prepared._replace(runner=None)
             return self(children)
+        finally:
+            self._count = _nothing  # a bar has the terminal, which cannot be copied
 
     def _bar(self, n_children: int) -> tqdm:
         trainer = self._scorer.module.trainer

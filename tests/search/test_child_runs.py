@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 
+import cloudpickle
 import pytest
 import torch
 from forks import no_process_is_left, processes_before  # noqa: F401 (a fixture)
@@ -92,6 +93,15 @@ def test_a_terminal_shows_how_many_children_are_scored(processes, monkeypatch):
     evaluate(population(net)[:6])
     assert re.search(r"Scores: .*[1-5]/6 .* children", terminal.getvalue())
     assert no_process_is_left()
+
+
+def test_an_evaluator_that_has_scored_in_a_terminal_can_be_pickled(monkeypatch):
+    net = trained(ChainSpace)
+    evaluate = ChildEvaluator(net, lightning(), calibration_batches=0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    children = population(net)[:3]
+    scores = evaluate(children)
+    assert cloudpickle.loads(cloudpickle.dumps(evaluate))(children) == scores
 
 
 @pytest.mark.parametrize("hidden", ["in a file", "by Rich's bar of a training", "on other ranks"])
