@@ -36,7 +36,9 @@ TIMED = ("spos", "magic_t", "magic_a", "magic_at")
 """Names of our methods to time: those whose children can be drawn before a training."""
 
 
-def add_run_options(parser: argparse.ArgumentParser, *, steps: int) -> None:
+def add_run_options(
+    parser: argparse.ArgumentParser, *, steps: int, workloads: Sequence[str] = ("bert", "cnn")
+) -> None:
     """Add what is trained, for how long, and on what device.
 
     Parameters
@@ -45,10 +47,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, steps: int) -> None:
         Of a benchmark.
     steps
         Default of the steps that are timed.
+    workloads
+        Default of what is trained.
     """
     add = parser.add_argument
-    add("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    add("--repetitions", type=int, default=5, help="pairs of each method")
+    add("--workloads", nargs="+", choices=WORKLOADS, default=list(workloads))
+    add("--repetitions", type=int, default=5, help="times that all sides are measured")
     add("--steps", type=int, default=steps, help="timed steps of a run")
     add("--warmup", type=int, default=5, help="steps before these")
     add("--turn", type=int, default=5, help="steps of one side before it is the other's turn")
@@ -205,9 +209,7 @@ class Stopwatch(pl.Callback):
         self.hand_over()
         self.began = self.now()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any) -> None:
         self.run.children.append(pl_module.child)
         self.step += 1
         if self.step == self.settings.steps:

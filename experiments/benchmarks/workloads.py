@@ -1,7 +1,8 @@
-"""What the benchmark of training steps trains: a BERT space on text, a small CNN space on digits.
+"""What benchmarks of training steps train: BERT on text, a small CNN on digits, and chains.
 
-Both use real data, so that loading and masking take the time that they take in an experiment. The
-same space and evaluator are given to our strategies and to NNI's.
+All use real data, so that loading and masking take the time that they take in an experiment. The
+same space and evaluator are given to our strategies and to NNI's. In a chain the layers are so
+small that a step is mostly what happens around them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import nni
@@ -26,7 +28,7 @@ from nni_magic.tasks.language.mlm_data import prepare
 from search_spaces import BertSpace
 from search_spaces.bert import PRESETS
 
-__all__ = ["WORKLOADS", "DigitsSpace", "Workload", "bert", "digits"]
+__all__ = ["WORKLOADS", "ChainSpace", "DigitsSpace", "Workload", "bert", "chain", "digits"]
 
 N_BLOCKS = 8
 CHANNELS = 16
@@ -106,6 +108,38 @@ class DigitsModule(ClassificationModule):
         pass
 
 
+class ChainSpace(ModelSpace):
+    """Chain of choice blocks of tiny linear layers, ``(batch, 1, 8, 8)`` to ``(batch, 10)``.
+
+    Parameters
+    ----------
+    n_blocks
+        Choice blocks; their labels are ``block_1`` and so on.
+    n_candidates
+        Linear layers in a block, of 16 features. Their weights are orthogonal matrices at first, so
+        that hidden states neither grow nor vanish however long the chain is.
+    """
+
+    def __init__(self, n_blocks: int, n_candidates: int) -> None:
+        super().__init__()
+        self.stem = nn.Linear(64, 16)
+        self.blocks = nn.ModuleList(
+            LayerChoice([nn.Linear(16, 16) for _ in range(n_candidates)], label=f"block_{n}")
+            for n in range(1, n_blocks + 1)
+        )
+        self.head = nn.Linear(16, 10)
+        for layer in self.blocks.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.orthogonal_(layer.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the logits."""
+        hidden = self.stem(images.flatten(1))
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head(hidden)
+
+
 def bert(settings: argparse.Namespace) -> Workload:
     """A preset of the BERT space, masked language modelling, without dropout."""
     shape = PRESETS[settings.preset]
@@ -129,6 +163,22 @@ def bert(settings: argparse.Namespace) -> Workload:
 
 def digits(settings: argparse.Namespace) -> Workload:
     """Eight blocks of convolutions on the digits of scikit-learn, with NNI's own training step."""
+    title = (
+        f"CNN space of {N_BLOCKS} blocks, {CHANNELS} channels, 8 × 8 pixels, "
+        f"batch {settings.batch_size}"
+    )
+    return Workload(title, DigitsSpace, _on_digits(settings))
+
+
+def chain(settings: argparse.Namespace, n_blocks: int, n_candidates: int) -> Workload:
+    """Tiny layers on the same digits, with the same training step."""
+    title = f"Chain of {n_blocks} × {n_candidates} tiny layers, batch {settings.batch_size}"
+    return Workload(title, lambda: ChainSpace(n_blocks, n_candidates), _on_digits(settings))
+
+
+def _on_digits(
+    settings: argparse.Namespace,
+) -> Callable[[int, int, Sequence[pl.Callback]], Lightning]:
     images, labels = load_digits(return_X_y=True)
     tensors = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     train = TensorDataset(tensors[:1536], torch.tensor(labels[:1536]))
@@ -144,14 +194,16 @@ def digits(settings: argparse.Namespace) -> Workload:
             val_dataloaders=DataLoader(held_out, size),
         )
 
-    title = (
-        f"CNN space of {N_BLOCKS} blocks, {CHANNELS} channels, 8 × 8 pixels, "
-        f"batch {settings.batch_size}"
-    )
-    return Workload(title, DigitsSpace, make_evaluator)
+    return make_evaluator
 
 
-WORKLOADS: dict[str, Callable[[argparse.Namespace], Workload]] = {"bert": bert, "cnn": digits}
+WORKLOADS: dict[str, Callable[[argparse.Namespace], Workload]] = {
+    "bert": bert,
+    "cnn": digits,
+    "chain_8x4": partial(chain, n_blocks=8, n_candidates=4),
+    "chain_26x4": partial(chain, n_blocks=26, n_candidates=4),
+    "chain_100x16": partial(chain, n_blocks=100, n_candidates=16),
+}
 
 
 def _trainer(

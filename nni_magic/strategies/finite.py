@@ -206,4 +206,5 @@ def _weights(optimizer: Optimizer) -> Iterator[Tensor]:
 
 
 def _gradients(optimizer: Optimizer) -> list[Tensor]:
-    return [weight.grad for weight in _weights(optimizer) if weight.grad is not None]
+    # A large space has thousands of weights, few of them with a gradient: each is asked once.
+    return [found for weight in _weights(optimizer) if (found := weight.grad) is not None]

@@ -53,7 +53,7 @@ class _Evaluators:
         self._name = name
 
     def __get__(self, module: Any, owner: type) -> Any:
-        return self if module is None else getattr(module.training_module, self._name)
+        return self if module is None else getattr(_evaluators_module(module), self._name)
 
 
 class _EvaluatorsToSet(_Evaluators):
@@ -61,8 +61,21 @@ class _EvaluatorsToSet(_Evaluators):
 
     def __set__(self, module: Any, value: Any) -> None:
         # Until the evaluator's module is there, what is set are the defaults of a constructor.
-        if "training_module" in module.__dict__.get("_modules", {}):
-            setattr(module.training_module, self._name, value)
+        if "training_module" not in module.__dict__.get("_modules", {}):
+            return
+        evaluators = _evaluators_module(module)
+        if self._name in evaluators.__dict__:
+            # Lightning names the hook that is running 40 times a step: what torch asks whenever an
+            # attribute of a module is set, whether it is a parameter or a module, takes its time.
+            evaluators.__dict__[self._name] = value
+        else:
+            setattr(evaluators, self._name, value)
+
+
+def _evaluators_module(module: Any) -> Any:
+    """The wrapped module, without torch's search for what a module has not."""
+    found = module.__dict__["_modules"].get("training_module")
+    return module.training_module if found is None else found
 
 
 class EvaluatorHooks(RandomSamplingLightningModule):

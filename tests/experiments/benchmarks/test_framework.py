@@ -1,0 +1,94 @@
+"""The benchmark of what a strategy costs beside the training itself, at its smallest."""
+
+import argparse
+import json
+
+import pytest
+import torch
+
+from experiments.benchmarks import framework, plain_training, timed_training
+from experiments.benchmarks.plain_training import plain_supernet, train_plainly
+from experiments.benchmarks.workloads import WORKLOADS, ChainSpace
+
+SMALL = ["--steps", "4", "--warmup", "1", "--turn", "2", "--batch-size", "4", "--device", "cpu"]
+
+
+def settings_of(*words):
+    parser = argparse.ArgumentParser()
+    timed_training.add_run_options(parser, steps=100)
+    return argparse.Namespace(**vars(parser.parse_args([*SMALL, *words])), threads=1)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    arguments = [
+        *SMALL, "--workloads", "chain_8x4", "--repetitions", "2", "--threads", "1",
+        "--hardware", "here", "--output", str(folder),
+    ]  # fmt: skip
+    return framework.main(arguments), folder
+
+
+def test_all_sides_train_to_the_same_losses(measured):
+    [workload] = measured[0]["measurements"].values()
+    losses = workload["last_loss"]
+    assert list(losses) == list(framework.SIDES)
+    for side in losses:
+        assert losses[side] == pytest.approx(losses["loop"], rel=1e-5)
+    assert losses["loop"][0] != losses["loop"][1]  # a seed of its own every time
+
+
+def test_ratios_are_to_the_plain_loop(measured):
+    [workload] = measured[0]["measurements"].values()
+    step, ratio = workload["step"], workload["ratio"]
+    assert ratio["loop"] == [1.0, 1.0]
+    for side in framework.SIDES:
+        expected = [a / b for a, b in zip(step[side], step["loop"], strict=True)]
+        assert ratio[side] == pytest.approx(expected)
+        assert workload["summary"][side]["step"]["n"] == 2
+
+
+def test_report_is_written(measured):
+    results, folder = measured
+    [path] = folder.glob("framework_here_*.json")
+    assert json.loads(path.read_text())["measurements"] == results["measurements"]
+    page = path.with_suffix(".md").read_text()
+    assert "Chain of 8 × 4 tiny layers, batch 4" in page and "| Lightning alone |" in page
+
+
+@pytest.mark.parametrize("workload", ["bert", "cnn"])
+@pytest.mark.parametrize("side", ["loop", "lightning"])
+def test_plain_sides_train_what_spos_trains(workload, side, tmp_path):
+    text = tmp_path / "corpus.txt"
+    words = "the cat sat on the mat and the dog ran home under the log "
+    text.write_text("\n\n".join(words * 40 for _ in range(60)))
+    settings = settings_of("--corpus", str(text), "--cache", str(tmp_path / "cache"))
+    ours = timed_training.train(workload, "spos", 3, settings, lambda: None)
+    plain = train_plainly(workload, side, 3, settings, lambda: None)
+    assert plain.children == ours.children and len(plain.children) == 5
+    assert plain.last_loss == pytest.approx(ours.last_loss, rel=1e-5)
+    assert plain.seconds > 0
+
+
+def test_a_plain_block_calls_the_layer_that_was_chosen():
+    space = ChainSpace(2, 3)
+    layers = [space.blocks[1][name] for name in space.blocks[1].names]
+    blocks = plain_supernet(space)
+    assert list(blocks) == ["block_1", "block_2"]
+    assert not any(isinstance(m, plain_training.LayerChoice) for m in space.modules())
+    blocks["block_2"].chosen = "2"
+    hidden = torch.randn(4, 16)
+    assert torch.equal(space.blocks[1](hidden), layers[2](hidden))
+
+
+def test_hidden_states_of_a_chain_neither_grow_nor_vanish():
+    torch.manual_seed(0)
+    space = WORKLOADS["chain_100x16"](settings_of()).make_space()
+    plain_supernet(space)
+    logits = space(torch.rand(8, 1, 8, 8))
+    assert 0.05 < logits.std() < 20
+
+
+def test_setting_below_one_is_refused():
+    with pytest.raises(ValueError, match="turn is 0; accepted are whole numbers of at least 1"):
+        framework.parse_args(["--turn", "0"])
