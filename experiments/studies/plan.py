@@ -85,6 +85,8 @@ class Plan:
         for name, supernets in self.supernets.items():
             with naming(f"supernets: {name}"):
                 self._check_supernets(supernets)
+        if self.search is not None and not self.supernets:
+            raise ValueError("supernets is empty; accepted with search is at least one to search")
         self._check_values()
 
     @classmethod

@@ -116,7 +116,7 @@ def test_children_are_not_counted(hidden, monkeypatch):
         monkeypatch.setattr(type(own.trainer), "is_global_zero", False)
     monkeypatch.setattr(sys, "stderr", terminal)
     evaluate(population(net)[:2])
-    assert terminal.getvalue() == ""
+    assert "Scores" not in terminal.getvalue()  # it may hold warnings
 
 
 def test_known_scores_are_not_taken_again_and_new_weights_are_seen():

@@ -93,6 +93,8 @@ def option_of(supernets, setting):
     ({"training": None}, r"training: the settings are None; accepted are batch_size, learnin"),
     ({"children": {"n": 8, "steps": 2, "repeated": 9}},
      r"children: repeated is 9; accepted are numbers from 0 to 8"),
+    ({"supernets": {}, "search": {"population": 4}},
+     r"supernets is empty; accepted with search is at least one to search"),
     ({"supernets": {"a": {"strategy": "darts", "steps": 4, "seeds": [0]}}},
      r"supernets: a: strategy is 'darts'; accepted are 'spos', 'magic_t'"),
     ({"supernets": {"a": {"strategy": "spos", "steps": 5, "seeds": [0]}}},
