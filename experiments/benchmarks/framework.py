@@ -67,7 +67,7 @@ def run_sides(workload: str, turn: int, settings: argparse.Namespace) -> dict[st
     loop, *others = runs
     for run in others:
         assert run.children == loop.children, "two sides trained different children"
-        assert math.isclose(run.last_loss, loop.last_loss, rel_tol=1e-3), "two sides differ"
+        assert math.isclose(run.last_loss, loop.last_loss, rel_tol=1e-3), "the sides differ"
     return dict(zip(SIDES, runs, strict=True))
 
 

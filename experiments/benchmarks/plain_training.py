@@ -106,7 +106,9 @@ def train_plainly(
     if side == "lightning":
         evaluator: Any = workload.make_evaluator(seed, n_steps, [watch, path])
         evaluator.module.set_model(space)
-        evaluator.trainer.fit(evaluator.module, evaluator.train_dataloaders)
+        evaluator.trainer.fit(
+            evaluator.module, evaluator.train_dataloaders, evaluator.val_dataloaders
+        )
     else:
         _loop(workload, space, path, watch, seed, n_steps)
     return watch.run
@@ -149,4 +151,6 @@ def _optimizer(configured: Any) -> tuple[torch.optim.Optimizer, Any]:
 
 def _epochs(loader: Any) -> Iterator[Any]:
     while True:
-        yield from loader
+        # As Lightning, which does not ask whether there is one more: a sampler draws then, too, and
+        # the next epoch would have another order.
+        yield from itertools.islice(loader, len(loader))
