@@ -91,7 +91,8 @@ def train_missing(
     Raises
     ------
     ValueError
-        If something was recorded of another size; before anything is trained.
+        If something was recorded of another size or on other data than the rest; before anything
+        is trained.
     """
     seeds = list(seeds)
     read_records(records, tasks, seeds)
@@ -135,8 +136,17 @@ def gather(work: Path, tasks: Sequence[str], seed: int, records: Path) -> None:
                 "metrics": result["metrics"], "params": known["params"],
                 "inherited_loss": known["score"], "perplexity": trained["perplexity"],
                 "sample": known["sample"], "size": SIZE,
+                "data": _data(folder, kind, result["dataset"]),
             })  # fmt: skip
             _logger.info("%s", path)
+
+
+def _data(folder: Path, kind: str, task: str) -> dict[str, str]:
+    """Digests of the text and the rows that a model was trained on."""
+    [tuned] = (folder / "fine_tuned" / kind / task).glob("*/made_with.json")
+    digests = read_json(tuned)["made_with"]["digests"]
+    corpus = read_json(folder / "pretrained" / kind / "made_with.json")["made_with"]["corpus"]
+    return {"corpus": corpus, **{f"{task} {part}": digests[part] for part in ("train", "dev")}}
 
 
 def read_records(
@@ -147,14 +157,17 @@ def read_records(
     Raises
     ------
     ValueError
-        If something was recorded of another size.
+        If something was recorded of another size, or one was trained on other data than another.
     """
     found: list[Mapping[str, Any]] = []
+    data: dict[str, str] = {}
     for path in (_file(records, kind, task, seed)
                  for seed in seeds for task in tasks for kind in KINDS):  # fmt: skip
-        record = read_record(path, kind=str, task=str, seed=int, size=dict)
+        record = read_record(path, kind=str, task=str, seed=int, size=dict, data=dict)
         if record is not None:
             check_same(repr(str(path)), record["size"], SIZE)
+            of_others = {part: data.setdefault(part, own) for part, own in record["data"].items()}
+            check_same(repr(str(path)), record["data"], of_others)
             found.append(record)
     return found
 

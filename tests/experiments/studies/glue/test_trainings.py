@@ -16,7 +16,7 @@ from experiments.studies.glue.trainings import (
 from nni_magic.support.files import write_json
 
 
-def write_run(work, kind="found", task="RTE", seed=0, score=0.5):
+def write_run(work, kind="found", task="RTE", seed=0, score=0.5, corpus="text", train="rows"):
     """Write what ``nni-magic glue`` leaves of one fine-tuned model."""
     folder = work / f"seed{seed}"
     write_json(folder / f"children/{kind}/1_ab/child.json",
@@ -25,6 +25,10 @@ def write_run(work, kind="found", task="RTE", seed=0, score=0.5):
     result = {"dataset": task, "learning_rate": 1e-3, "batch_size": 8, "seed": seed,
               "score": score, "metrics": {"dev": {"accuracy": score, "f1": 0.9}}}  # fmt: skip
     write_json(folder / f"fine_tuned/{kind}/{task}/one/result.json", result)
+    write_json(folder / f"pretrained/{kind}/made_with.json", {"made_with": {"corpus": corpus}})
+    digests = {"train": f"{train} of {task}", "dev": "some", "model": f"{kind} {seed}"}
+    write_json(folder / f"fine_tuned/{kind}/{task}/one/made_with.json",
+               {"made_with": {"digests": digests}})  # fmt: skip
 
 
 def test_cut_keeps_headers_and_all_of_dev_and_draws_the_same_rows(tmp_path):
@@ -135,3 +139,18 @@ def test_damaged_record_is_named(tmp_path):
     (tmp_path / "found_RTE_seed0.json").write_text(json.dumps({"kind": "found"}))
     with pytest.raises(ValueError, match=r"found_RTE_seed0.json' is damaged: it lacks 'task'"):
         read_records(tmp_path, ["RTE"], [0])
+
+
+@pytest.mark.parametrize(("other", "message"), [
+    ({"corpus": "verse"}, "corpus is 'verse' there, and 'text' here"),
+    ({"train": "fewer"}, "RTE train is 'fewer of RTE' there, and 'rows of RTE' here"),
+])  # fmt: skip
+def test_records_on_other_data_are_refused(tmp_path, other, message):
+    for seed, task in ((0, "RTE"), (0, "CoLA"), (1, "CoLA")):
+        write_run(tmp_path / "work", task=task, seed=seed)
+    write_run(tmp_path / "work", seed=1, **other)
+    for seed in range(2):
+        gather(tmp_path / "work", ["RTE", "CoLA"], seed, tmp_path / "records")
+    assert len(read_records(tmp_path / "records", ["RTE", "CoLA"], [0])) == 2
+    with pytest.raises(ValueError, match=f"_seed1.json' was made with other settings: {message}"):
+        read_records(tmp_path / "records", ["RTE", "CoLA"], [0, 1])
