@@ -95,6 +95,10 @@ STRATEGIES = {
         "split_label": either(nothing, text), "split_children": whole(1),
         "split_after": number(lambda value: 0 <= value < 1),
     },
+    "enas": {
+        **SUPERNET, "controller_steps": whole(1), "controller_learning_rate": positive,
+        "entropy_weight": number(lambda value: value >= 0),
+    },
     "gaea": {
         **MIXTURE, "base": one_of("darts", "pc_darts", "gdas"), "partial_channels": whole(1),
         # Beside the default of the other, which it must not cross.

@@ -11,7 +11,9 @@ __all__ = ["Probe"]
 
 
 class Probe(Protocol):
-    """Looks at children on the step's first batch, with the weights as they are; changes nothing.
+    """Looks at children, with the weights as they are; changes nothing of the training.
+
+    All but :meth:`reward` look on the step's first batch.
 
     Under DDP the answers are means over the processes, so that all choose alike.
 
@@ -31,6 +33,10 @@ class Probe(Protocol):
 
     def __call__(self, child: Sample) -> float:
         """Loss of a child; not-a-number if the evaluator skips the batch."""
+        ...
+
+    def reward(self, child: Sample) -> float:
+        """Score of a child on validation data, the larger the better; it is remembered."""
         ...
 
     def saliency(self, child: Sample) -> float:

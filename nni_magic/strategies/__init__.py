@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .differentiable.gumbel_darts import GumbelDarts
     from .differentiable.pc_darts import PCDarts
     from .differentiable.proxyless import Proxyless
+    from .enas import ENAS
     from .fairnas import FairNAS
     from .few_shot import FewShot
     from .magic_a import MagicA
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from .spos import SPOS
 
 __all__ = [
-    "GAEA", "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts", "DartsPT",
-    "DelayedShrinking", "DropNAS", "FairNAS", "FewShot", "GumbelDarts", "MagicA", "MagicAT",
-    "MagicT", "MultiArchitecture", "PCDarts", "PercentileAnchor", "PreNAS", "Proxyless",
+    "ENAS", "GAEA", "PADA", "SPOS", "AlphaNet", "AttentiveNAS", "AverageAlignment", "Darts",
+    "DartsPT", "DelayedShrinking", "DropNAS", "FairNAS", "FewShot", "GumbelDarts", "MagicA",
+    "MagicAT", "MagicT", "MultiArchitecture", "PCDarts", "PercentileAnchor", "PreNAS", "Proxyless",
     "Sandwich", "ShiftNAS",
 ]  # fmt: skip
 

@@ -9,7 +9,8 @@ from ..support.errors import check_choice, check_count, check_number
 from .settings import SupernetSettings
 
 __all__ = [
-    "CostGroupSettings", "FewShotSettings", "PADASettings", "PreNASSettings", "ShiftNASSettings",
+    "CostGroupSettings", "ENASSettings", "FewShotSettings", "PADASettings", "PreNASSettings",
+    "ShiftNASSettings",
 ]  # fmt: skip
 
 By = Literal["order", "gradients", "lid"]
@@ -47,6 +48,31 @@ class ShiftNASSettings(CostGroupSettings):
 
     def __post_init__(self) -> None:
         check_number("shift_temperature", self.shift_temperature, above=0)
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ENASSettings(SupernetSettings):
+    """Settings of ENAS.
+
+    Parameters
+    ----------
+    controller_steps
+        Steps of the controller after every epoch; each is by the score of one child.
+    controller_learning_rate
+        Of its Adam, as in the authors' code.
+    entropy_weight
+        Of the entropy of a child's choices in its reward.
+    """
+
+    controller_steps: int = 50
+    controller_learning_rate: float = 1e-3
+    entropy_weight: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_count("controller_steps", self.controller_steps)
+        check_number("controller_learning_rate", self.controller_learning_rate, above=0)
+        check_number("entropy_weight", self.entropy_weight, at_least=0)
         super().__post_init__()
 
 

@@ -1,4 +1,4 @@
-"""Look at children on a batch before one of them is trained on it."""
+"""Look at children on a batch before one of them is trained on it, or on validation data."""
 
 from __future__ import annotations
 
@@ -62,6 +62,11 @@ class BatchProbe:
         with torch.no_grad():
             loss = self._loss(child)
         return math.nan if loss is None else self._mean(loss)
+
+    def reward(self, child: Sample) -> float:
+        """Score of a child on validation data, which the leaderboard remembers; negative losses."""
+        score = self._module.leaderboard.score(child)
+        return -score if self._module.scorer.mode == "min" else score
 
     def saliency(self, child: Sample) -> float:
         r"""Connection sensitivity, :math:`\sum |w \, \partial L / \partial w|` [Lee2019].

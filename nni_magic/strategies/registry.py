@@ -21,7 +21,13 @@ from .differentiable.settings import (
     PCDartsSettings,
     ProxylessSettings,
 )
-from .drawn_settings import FewShotSettings, PADASettings, PreNASSettings, ShiftNASSettings
+from .drawn_settings import (
+    ENASSettings,
+    FewShotSettings,
+    PADASettings,
+    PreNASSettings,
+    ShiftNASSettings,
+)
 from .settings import (
     AverageAlignmentSettings,
     GradualSettings,
@@ -158,6 +164,8 @@ for _row in (
            "candidates and rows of the data by the norms of their gradients"),
     Method("few_shot", f"{HERE}.few_shot:FewShot", FewShotSettings, "Zhao et al., ICML 2021",
            "one supernet, then one for every group of a block's candidates"),
+    Method("enas", f"{HERE}.enas:ENAS", ENASSettings, "Pham et al., ICML 2018",
+           "children of a controller that learns from their validation scores"),
     Method("gaea", f"{HERE}.differentiable.gaea:GAEA", GaeaSettings, "Li et al., ICLR 2021",
            "a mixture of all candidates, whose weights move on the simplex by exponentiated "
            "gradient", differentiable=True),

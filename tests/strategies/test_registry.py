@@ -19,7 +19,7 @@ EXPECTED = {
     "fairnas": "FairNAS", "sandwich": "Sandwich", "alphanet": "AlphaNet",
     "attentive_nas": "AttentiveNAS", "multi_architecture": "MultiArchitecture",
     "delayed_shrinking": "DelayedShrinking", "shiftnas": "ShiftNAS", "prenas": "PreNAS",
-    "pada": "PADA", "few_shot": "FewShot",
+    "pada": "PADA", "few_shot": "FewShot", "enas": "ENAS",
     "gaea": "GAEA", "darts": "Darts", "pc_darts": "PCDarts", "darts_pt": "DartsPT",
     "drop_nas": "DropNAS", "proxyless_nas": "Proxyless", "gumbel_darts": "GumbelDarts",
     "average_alignment": "AverageAlignment", "percentile_anchor": "PercentileAnchor",

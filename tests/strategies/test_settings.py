@@ -49,6 +49,9 @@ DEFAULTS = {
         **COMMON, "parts": 2, "by": "order", "split_label": None, "split_after": 0.5,
         "split_children": 4,
     },
+    "enas": {
+        **COMMON, "controller_steps": 50, "controller_learning_rate": 1e-3, "entropy_weight": 1e-4,
+    },
     "gaea": {
         **MIXTURE, "partial_channels": 4, "temperature": 10.0, "final_temperature": 0.1,
         "base": "darts",
