@@ -16,8 +16,8 @@ many passes as it has children, each of SPOS on batches of as many rows as a chi
 also shows what it costs that a part of a batch takes more than its share of the time.
 
 PA&DA is timed on images alone: of text the model gives what is masked, and not a row for every
-sequence. Delayed shrinking is not timed: its steps are those of SPOS, and later those of the
-sandwich.
+sequence. Not timed are delayed shrinking, whose steps are those of SPOS and later those of the
+sandwich, and ENAS, whose steps are those of SPOS, with the scores of its controller in between.
 """
 
 from __future__ import annotations
