@@ -36,4 +36,5 @@ def test_every_method_of_other_papers_is_timed_whose_steps_are_alike():
     others = {
         name for name, row in METHODS.items() if not (row.for_analysis or row.differentiable)
     }
-    assert others - {*passes.METHODS} == {"magic_t", "magic_a", "magic_at", "delayed_shrinking", "enas"}
+    ours = {"magic_t", "magic_a", "magic_at"}
+    assert others - {*passes.METHODS} == ours | {"delayed_shrinking", "enas"}
