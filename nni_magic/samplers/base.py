@@ -162,6 +162,15 @@ class Sampler(abc.ABC):
     def tell(self, step: Step) -> None:
         """Called after every batch with what was trained on it, for methods that learn from it."""
 
+    def end(self, probe: Probe) -> None:
+        """Called when the training is over, before the children known are scored anew.
+
+        Parameters
+        ----------
+        probe
+            Scores children on the validation data; there is no batch any more.
+        """
+
     def _constraint(self) -> str:
         return "the space's constraint" if self.filter is None else f"filter {self.filter!r}"
 

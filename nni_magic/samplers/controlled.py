@@ -52,7 +52,8 @@ class Controller(nn.Module):
 
     def __init__(self, sizes: Sequence[int], seed: int) -> None:
         super().__init__()
-        own: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+        # In double precision, so that all processes of DDP draw alike on any processor.
+        own: dict[str, Any] = {"device": "cpu", "dtype": torch.float64}
         with torch.random.fork_rng(devices=[]):  # from which the layers draw their first weights
             self.cell = nn.LSTMCell(HIDDEN, HIDDEN, **own)
             self.heads = nn.ModuleList(nn.Linear(HIDDEN, n, bias=False, **own) for n in sizes)
@@ -64,7 +65,7 @@ class Controller(nn.Module):
                 weight.uniform_(-0.1, 0.1, generator=generator)
 
     def forward(
-        self, choose: Callable[[Tensor], int], allowed: Sequence[Sequence[int]]
+        self, choose: Callable[[Tensor], int], gone: Sequence[Tensor]
     ) -> tuple[list[int], Tensor]:
         """Go through all labels.
 
@@ -72,8 +73,8 @@ class Controller(nn.Module):
         ----------
         choose
             Is given the log-probabilities of a label's candidates, and gives the index of one.
-        allowed
-            Indices of the candidates that may be chosen, label by label.
+        gone
+            Whether each candidate was deleted, label by label.
 
         Returns
         -------
@@ -82,22 +83,23 @@ class Controller(nn.Module):
         """
         inputs: Tensor = self.start
         state, indices, logs = None, [], []
-        for head, embedding, ours in zip(self.heads, self.chosen, allowed, strict=True):
+        for head, embedding, deleted in zip(self.heads, self.chosen, gone, strict=True):
             state = self.cell(inputs, state)
             logits = SHARPNESS * torch.tanh(head(state[0])[0])
-            gone = torch.ones(len(logits), dtype=torch.bool).index_fill(0, torch.tensor(ours), 0)
-            log_p = logits.masked_fill(gone, -math.inf).log_softmax(0)
+            log_p = logits.masked_fill(deleted, -math.inf).log_softmax(0)
             indices.append(choose(log_p))
             logs.append(log_p[indices[-1]])
-            inputs = embedding(torch.tensor(indices[-1:]))
+            inputs = embedding(torch.tensor(indices[-1:], device="cpu"))
         return indices, torch.stack(logs)
 
 
 class ControlledSampler(Sampler):
-    r"""Children of a controller that is trained by REINFORCE when an epoch is over [Pham2018].
+    r"""Children of a controller that is trained by REINFORCE after every epoch [Pham2018].
 
     .. math:: \nabla_\theta \sum_i \log p(o_i) \, (r - b), \qquad
               r = \text{score} + \beta \sum_i - p(o_i) \log p(o_i)
+
+    Choices that have no effect count as well: the controller reads them, too.
 
     Parameters
     ----------
@@ -144,7 +146,8 @@ class ControlledSampler(Sampler):
             self.controller.parameters(), lr=self.learning_rate, betas=(0.0, 0.999), eps=1e-3
         )
         self.baseline: float | None = None
-        self._epoch = 0
+        self._epoch = self._left = 0
+        self._gone: tuple[Any, list[Tensor]] | None = None
 
     def propose(self) -> Sample:
         """Let the controller draw a child."""
@@ -155,35 +158,49 @@ class ControlledSampler(Sampler):
             return bisect(bounds, next(points) * total)
 
         with torch.no_grad():
-            indices, _ = self.controller(choose, self._allowed())
+            indices, _ = self.controller(choose, self._deleted())
         return {
             label: choices[i]
             for (label, choices), i in zip(self._all.items(), indices, strict=True)
         }
 
     def log_probabilities(self, child: Sample) -> Tensor:
-        """Log-probabilities of a child's choices, ``(labels,)``; 0 where a label is not active."""
+        """Log-probabilities of a child's choices, ``(labels,)``."""
         given = iter([self._all[label].index(choice) for label, choice in child.items()])
-        _, logs = self.controller(lambda log_p: next(given), self._allowed())
-        active = self.active_labels(child)
-        return logs * torch.tensor([label in active for label in child])
+        return self.controller(lambda log_p: next(given), self._deleted())[1]
 
-    def _allowed(self) -> list[list[int]]:
-        return [
-            [i for i, choice in enumerate(choices) if choice in self.candidates[label]]
-            for label, choices in self._all.items()
-        ]
+    def _deleted(self) -> list[Tensor]:
+        """Whether each candidate was deleted, label by label."""
+        if self._gone is None or self._gone[0] is not self.candidates:
+            gone = [
+                torch.tensor([choice not in self.candidates[label] for choice in choices],
+                             device="cpu")
+                for label, choices in self._all.items()
+            ]  # fmt: skip
+            self._gone = self.candidates, gone
+        return self._gone[1]
 
     def turns(self, probe: Probe) -> list[Turn]:
         """The controller's next child; when an epoch is over it is trained first."""
         if probe.epoch > self._epoch:
-            self._epoch = probe.epoch
-            rewards = [self._learn(probe) for _ in range(self.n_steps)]
-            _logger.info(
-                "Controller after %d epochs: mean reward %.4f of %d children",
-                self._epoch, np.mean(rewards), len(rewards),
-            )  # fmt: skip
+            self._epoch, self._left = probe.epoch, self.n_steps
+        self._train(probe)
         return super().turns(probe)
+
+    def end(self, probe: Probe) -> None:
+        """Train the controller after the last epoch, too."""
+        self._left = self.n_steps
+        self._train(probe)
+
+    def _train(self, probe: Probe) -> None:
+        """Make the steps that are left; some, if an error ended them and the run goes on."""
+        rewards = []
+        while self._left:
+            rewards.append(self._learn(probe))
+            self._left -= 1
+        if rewards:
+            mean = np.mean(rewards)
+            _logger.info("The controller's children have a mean reward of %.4f", mean)
 
     def _learn(self, probe: Probe) -> float:
         """Make one step by the score of one child; none by a score that is not finite."""
@@ -205,12 +222,15 @@ class ControlledSampler(Sampler):
     def state_dict(self) -> dict[str, Any]:
         learned = {
             "controller": self.controller.state_dict(), "optimizer": self._optimizer.state_dict(),
-            "baseline": self.baseline, "epoch": self._epoch,
+            "baseline": self.baseline, "epoch": self._epoch, "left": self._left,
         }  # fmt: skip
         return {**super().state_dict(), **copy.deepcopy(learned)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.controller.load_state_dict(state["controller"])
+        try:
+            self.controller.load_state_dict(state["controller"])
+        except RuntimeError as error:
+            raise ValueError(f"the state is of another model space: {error}") from error
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.baseline, self._epoch = state["baseline"], state["epoch"]
+        self.baseline, self._epoch, self._left = state["baseline"], state["epoch"], state["left"]

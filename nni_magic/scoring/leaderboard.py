@@ -59,14 +59,18 @@ class Leaderboard:
         for child in {self.name(child): child for child in children}.values():
             self.score(child)
 
+    def known(self) -> list[ScoredChild]:
+        """Children and their scores in the order in which they became known, for :meth:`load`."""
+        return list(self._scores.values())
+
     def ranked(self) -> list[ScoredChild]:
-        """Children and their scores, best first; of equals the one scored first."""
+        """Children and their scores, best first; of equals the one known first."""
 
         def compare(a: ScoredChild, b: ScoredChild) -> int:
             return better(b.score, a.score, self.mode) - better(a.score, b.score, self.mode)
 
         return sorted(self._scores.values(), key=cmp_to_key(compare))
 
-    def load(self, ranked: Iterable[tuple[Sample, float]]) -> None:
-        """Take over what :meth:`ranked` gave."""
-        self._scores = {self.name(sample): ScoredChild(sample, score) for sample, score in ranked}
+    def load(self, children: Iterable[tuple[Sample, float]]) -> None:
+        """Take over what :meth:`known` gave, or the best of it."""
+        self._scores = {self.name(sample): ScoredChild(sample, score) for sample, score in children}

@@ -10,16 +10,19 @@ r"""ENAS: a controller draws the children, and learns from their validation scor
                     choices as a bonus; b is the mean of the rewards
 ==================  ====================================================================
 
-When an epoch is over, the controller makes ``controller_steps`` steps, each by the score of a child
-of its own. So training goes where scores are good, and those children are known when it ends: the
-best of them is exported. A training step costs one forward and backward pass, a step of the
-controller the score of a child, see ``validation_batches``.
+After every epoch the controller makes ``controller_steps`` steps, each by the score of a child of
+its own. So training goes where scores are good, and the best children that the controller has drawn
+are known when it ends. A training step costs one forward and backward pass, a step of the
+controller the score of a child, see ``validation_batches``. The controller learns a budget no other
+way than by drawing children until one is inside: of a ``filter`` that few pass it finds none, and
+says so.
 
 Differences from the paper: any space of choices, where its cells and skip connections have
 controllers of their own; a score is on the same validation batches every time, and not on one drawn
-anew; a metric of which smaller is better is taken with the other sign. As in the authors' code
-logits are bounded, Adam has no momentum, and the entropy is that of the choices made. Its baseline
-begins at 0, here at the first reward. NNI's ``ENAS`` trains its controller by PPO.
+anew; a metric of which smaller is better is taken with the other sign; the baseline begins at the
+first reward. As in the authors' code logits are bounded, Adam has no momentum, and the entropy is
+that of the choices made; other than there a step is by one child and not by the mean of twenty, and
+every block has weights of its own. NNI's ``ENAS`` trains its controller by PPO.
 
 [Pham2018] Pham et al., Efficient Neural Architecture Search via Parameter Sharing, ICML 2018.
 """

@@ -33,6 +33,7 @@ from ..supernet.replay import Replay
 from ..supernet.routing import Router
 from ..supernet.step import Step, Turn
 from .finite import FiniteSteps
+from .probing import BatchProbe
 from .progress import resume, state_of
 from .settings import SupernetSettings
 from .shrinking import Shrinking
@@ -282,7 +283,9 @@ class SupernetModule(TeachableModule):
         return super().on_train_start()
 
     def on_fit_end(self) -> None:
-        self.leaderboard.rescore(self.validation.panel)  # also of a run resumed when it is over
+        # Also of a run resumed when it is over.
+        self.sampler.end(BatchProbe(self, ()))
+        self.leaderboard.rescore(self.validation.panel)
         self.validation.fill_in_metrics()
         return super().on_fit_end()
 

@@ -29,7 +29,7 @@ def state_of(module: Any) -> dict[str, Any]:
         "skipped_steps": module.finite.skipped,
         "panel": module.validation.panel,
         "metrics": module.validation.metrics,
-        "leaderboard": [tuple(scored) for scored in module.leaderboard.ranked()],
+        "leaderboard": [tuple(scored) for scored in module.leaderboard.known()],
         "replay": module.replay.state_dict(module.validation.generators),
         "shrinking": None if shrinking is None else shrinking.state_dict(),
         "terms": {term.name: term.state_dict() for term in module.terms},

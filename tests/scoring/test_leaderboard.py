@@ -115,6 +115,19 @@ def test_load_takes_over_what_ranked_gave(tmp_path):
     assert other.ranked() == board.ranked() == [(child(1), 0.1), (child(2), 0.2), (child(0), 0.3)]
 
 
+def test_ties_stay_in_order_when_a_board_was_taken_over():
+    values = {0: 0.1, 1: 0.2}  # the order of becoming known is not that of the scores
+    board = Leaderboard(lambda sample: values[sample["op"]], "max", 32)
+    for number in values:
+        board.score(child(number))
+    other = Leaderboard(lambda sample: values[sample["op"]], "max", 32)
+    other.load([tuple(known) for known in board.known()])
+    values[0] = 0.2
+    for each in (board, other):
+        each.score(child(0))
+        assert numbers(each) == [0, 1]
+
+
 def test_ranked_is_a_copy():
     board = scored({0: 0.3, 1: 0.1})
     board.ranked().clear()

@@ -22,11 +22,11 @@ def rewards(monkeypatch):
     return told
 
 
-def test_rewards_are_negative_losses_after_every_epoch_but_the_last(rewards):
+def test_rewards_are_negative_losses_after_every_epoch(rewards):
     strategy = make("enas", controller_steps=3)
     watch = Watch()
     run(strategy, watch, Headed, max_epochs=3)
-    assert len(rewards) == 3 * 2
+    assert len(rewards) == 3 * 3
     for _, reward, score in rewards:
         assert reward == -score
     worst, best = min(r for _, r, _ in rewards), max(r for _, r, _ in rewards)
@@ -46,7 +46,7 @@ def test_log_tells_the_mean_reward(caplog, rewards):
     with caplog.at_level(logging.INFO, "nni_magic"):
         run(make("enas", controller_steps=3), Watch(), Headed, max_epochs=2)
     mean = sum(reward for _, reward, _ in rewards[:3]) / 3
-    assert f"Controller after 1 epochs: mean reward {mean:.4f} of 3 children" in caplog.text
+    assert f"The controller's children have a mean reward of {mean:.4f}" in caplog.text
 
 
 def test_settings_reach_the_sampler():
