@@ -8,7 +8,7 @@ from typing import Any
 from nni.mutable import LabeledMutable, Mutable, Sample
 
 from ..supernet.step import Step
-from .base import Sampler
+from .base import Probe, Sampler
 from .uniform import UniformSampler
 
 __all__ = ["ComposedSampler", "MakeSampler"]
@@ -73,6 +73,9 @@ class ComposedSampler(Sampler):
 
     def tell(self, step: Step) -> None:
         self.inner.tell(step)
+
+    def end(self, probe: Probe) -> None:
+        self.inner.end(probe)
 
     def restrict(self, allowed: Mapping[str, Collection[Any]]) -> None:
         """Keep only some candidates, in the other sampler too; see :meth:`Sampler.restrict`."""

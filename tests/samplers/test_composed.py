@@ -64,10 +64,14 @@ def test_other_sampler_is_told_and_may_watch_gradients():
         def tell(self, step):
             self.told = step
 
+        def end(self, probe):
+            self.ended = probe
+
     sampler, step = Pairs(FlatSpace(), seed=0, order=Learning), Step([])
     sampler.tell(step)
+    sampler.end(probe := object())
     assert sampler.watches_gradients
-    assert sampler.inner.told is step
+    assert sampler.inner.told is step and sampler.inner.ended is probe
 
 
 def test_order_that_chooses_the_children_of_a_whole_step_is_refused():
