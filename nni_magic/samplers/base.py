@@ -263,7 +263,7 @@ class Sampler(abc.ABC):
         self.reseated += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next sample depends on, in plain types."""
+        """Everything that the next sample depends on, in plain types and tensors."""
         return {
             "generator": self._rng.bit_generator.state,
             "current": None if self.current is None else dict(self.current),
