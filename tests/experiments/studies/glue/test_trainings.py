@@ -2,11 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from experiments.studies.glue import trainings
+from experiments.studies.glue.__main__ import TASKS
 from experiments.studies.glue.trainings import (
+    KINDS,
     cut_data,
     gather,
     read_records,
@@ -154,3 +157,12 @@ def test_records_on_other_data_are_refused(tmp_path, other, message):
     assert len(read_records(tmp_path / "records", ["RTE", "CoLA"], [0])) == 2
     with pytest.raises(ValueError, match=f"_seed1.json' was made with other settings: {message}"):
         read_records(tmp_path / "records", ["RTE", "CoLA"], [0, 1])
+
+
+def test_committed_records_are_of_one_size_and_on_the_same_data():
+    folder = Path(trainings.__file__).parents[2] / "records" / "glue"
+    records = read_records(folder, TASKS, range(3))
+    assert len(records) == len(list(folder.iterdir())) == 3 * len(TASKS) * len(KINDS)
+    for record in records:
+        bert = next(other for other in records if other["kind"] == "bert")
+        assert 0.95 <= record["params"] / bert["params"] <= 1
