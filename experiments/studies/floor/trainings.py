@@ -53,6 +53,7 @@ VARIANTS: dict[str, Variant] = {
     "magic_at_cosine": Variant("magic_at", COSINE),
     "magic_at_late": Variant("magic_at", LATE),
     "magic_at_walks_4": Variant("magic_at", COSINE | {"walks": 4}),
+    "magic_at_walks_4_late": Variant("magic_at", LATE | {"walks": 4}),
     # A gradient for the anchor, too, and the third error, which need no more seeds to be left.
     "magic_a_mse_gradient": Variant("magic_a", MSE | GRADIENT, seeds=2),
     "magic_a_cosine_gradient": Variant("magic_a", COSINE | GRADIENT, seeds=2),
