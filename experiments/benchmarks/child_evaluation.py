@@ -11,11 +11,13 @@ All three score the same children of one supernet on the same held-out text:
 - *loop*: set the supernet's path, run the batches, take the loss;
 - *ours*: :class:`nni_magic.search.ChildEvaluator`, warm, with no score of these weights known.
 
-Populations are random children, a generation of evolution, and all one-step neighbours of a child,
-of supernets of several depths. The *limit* is the best ratio that sharing could give if only layers
-took time: the layers of all children, divided by the number of their different prefixes. NNI's way
-is compared on the ``tiny`` preset: on one batch, on four with as many times more children, where
-NNI's cost of a child weighs less, and on one sequence, where nearly all time is the fixed cost.
+Populations are random children, twenty of them, a generation of evolution, and all one-step
+neighbours of a child, of supernets of text of several depths and of the CNN of
+:mod:`experiments.benchmarks.workloads` on digits. The *limit* is the best ratio that sharing could
+give if only layers took time: the layers of all children, divided by the number of their different
+prefixes. NNI's way is compared on the ``tiny`` preset: on one batch, on four with as many times
+more children, where NNI's cost of a child weighs less, and on one sequence, where nearly all time
+is the fixed cost.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +36,24 @@ from nni.mutable import Sample
 
 from experiments.benchmarks.pairs import alternate, ratios, summarise, text, verdict
 from experiments.benchmarks.reporting import report_parser, run_benchmark, table
-from experiments.benchmarks.scored_sides import Losses, Setting, Side, populations
+from experiments.benchmarks.scored_sides import (
+    Losses,
+    Setting,
+    Side,
+    bert_setting,
+    digits_setting,
+    populations,
+)
 from nni_magic.children import samples
 
-RATIO_TARGETS = {("random", 12): 1.3, ("random", 26): 1.1, ("neighbours", 12): 1.7,
-                 ("neighbours", 26): 1.7}  # fmt: skip
+RATIO_TARGETS = {
+    "random, 8 layers": 1.5, "few, 8 layers": 1.2, "random, CNN": 1.5, "few, CNN": 1.2,
+    "random, 12 layers": 1.3, "random, 26 layers": 1.1, "neighbours, 12 layers": 1.7,
+    "neighbours, 26 layers": 1.7,
+}  # fmt: skip
 GPU_TARGET = 5.0
 NNI_TARGET = 5.0
 FIXED_COST_TARGET = 3e-3
-
-LEAST_CHILDREN = 300
-"""Children to time at least: smaller populations are scored several times for one figure."""
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -54,11 +64,13 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     add("--preset", default="tiny", help="of search_spaces.BertSpace; its depth is replaced")
     add("--corpus", default="sotu")
     add("--cache", type=Path, default=Path("experiments/runs/cache"))
-    add("--layers", type=int, nargs="*", default=[12, 26], help="none: only compare with NNI")
+    add("--layers", type=int, nargs="*", default=[8, 12, 26], help="none: only compare with NNI")
     add("--random-children", type=int, default=1000)
     add("--generation", type=int, default=50)
-    add("--batch-size", type=int, default=16, help="sequences; one batch makes a score")
+    add("--batch-size", type=int, default=16, help="sequences or images; one batch makes a score")
     add("--repetitions", type=int, default=5, help="pairs")
+    add("--least-children", type=int, default=300,
+        help="to time; smaller populations are scored several times for one figure")  # fmt: skip
     add("--nni-children", type=int, default=50, help="children in a repetition of NNI's")
     return parser.parse_args(arguments)
 
@@ -75,15 +87,17 @@ def timed(
     return (time.perf_counter() - began) / passes, losses
 
 
-def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[str, Any]:
+def compare(
+    setting: Setting, children: list[Sample], settings: argparse.Namespace
+) -> dict[str, Any]:
     """Time ours and the loop in turns, by the child, and count the steps that ours runs."""
-    device = setting.device
-    passes = -(-LEAST_CHILDREN // len(children))
+    device = settings.device
+    passes = -(-settings.least_children // len(children))
     timed(setting.ours, children[:20], device)
     timed(setting.loop, children[:20], device)
     seconds: dict[str, list[float]] = {"ours": [], "loop": []}
     deviation = 0.0
-    for turn in range(repetitions):
+    for turn in range(settings.repetitions):
         (ours, a), (loop, b) = alternate(
             lambda: timed(setting.ours, children, device, passes),
             lambda: timed(setting.loop, children, device, passes),
@@ -92,7 +106,8 @@ def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[
         seconds["ours"].append(ours / len(children))
         seconds["loop"].append(loop / len(children))
         deviation = max(deviation, float(np.max(np.abs(np.array(a) / np.array(b) - 1))))
-    needed, steps = setting.evaluate.needed_calls(children), len(setting.supernet.layers) + 2
+    needed = setting.evaluate.needed_calls(children)
+    alone = sum(setting.evaluate.needed_calls([child]) for child in children)
     before = setting.evaluate.calls
     setting.ours(children)
     return {
@@ -101,23 +116,25 @@ def compare(setting: Setting, children: list[Sample], repetitions: int) -> dict[
         "seconds_a_child": seconds,
         "loop_to_ours": ratios(seconds["loop"], seconds["ours"]),
         "largest_relative_difference": deviation,
-        "limit": (steps * len(children)) / needed,
+        "limit": alone / needed,
         "needed_calls": needed,
         "calls": setting.evaluate.calls - before,
     }
 
 
-def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dict[str, Any]:
+def compare_with_nni(
+    setting: Setting, n_children: int, settings: argparse.Namespace
+) -> dict[str, Any]:
     """Time ours and NNI's in turns, by the child."""
     rng = np.random.default_rng(0)
     candidates = samples.candidates(setting.supernet)
     children = [samples.random_sample(candidates, rng) for _ in range(n_children)]
     seconds: dict[str, list[float]] = {"ours": [], "nni": []}
     deviation = 0.0
-    for turn in range(-1, repetitions):  # turn -1 warms up
+    for turn in range(-1, settings.repetitions):  # turn -1 warms up
         (ours, a), (nni, b) = alternate(
-            lambda: timed(setting.ours, children, setting.device),
-            lambda: timed(setting.nni, children, setting.device),
+            lambda: timed(setting.ours, children, settings.device),
+            lambda: timed(setting.nni, children, settings.device),
             turn,
         )
         if turn >= 0:
@@ -135,20 +152,24 @@ def compare_with_nni(setting: Setting, n_children: int, repetitions: int) -> dic
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
     """Make all comparisons."""
     results: dict[str, Any] = {"populations": {}, "nni": {}}
-    for layers in settings.layers:
-        setting = Setting(settings, layers, settings.batch_size)
+    settings_compared = {
+        f"{layers} layers": partial(bert_setting, settings, layers, settings.batch_size)
+        for layers in settings.layers
+    }
+    if settings.layers:
+        settings_compared["CNN"] = partial(digits_setting, settings)
+    for where, make_setting in settings_compared.items():
+        setting = make_setting()
         for name, children in populations(setting, settings).items():
-            found = compare(setting, children, settings.repetitions)
-            results["populations"][f"{name}, {layers} layers"] = {
-                "population": name, "layers": layers, **found,
-            }  # fmt: skip
-            print(f"{name}, {layers} layers: loop / ours", *found["loop_to_ours"], flush=True)
+            found = compare(setting, children, settings)
+            results["populations"][f"{name}, {where}"] = found
+            print(f"{name}, {where}: loop / ours", *found["loop_to_ours"], flush=True)
     size, few = settings.batch_size, settings.nni_children
     for name, rows, n_batches, n_children in (
         ("one batch", size, 1, few), ("four batches", size, 4, 4 * few), ("one sequence", 1, 1, few)
     ):  # fmt: skip
-        setting = Setting(settings, None, rows, n_batches)
-        results["nni"][name] = compare_with_nni(setting, n_children, settings.repetitions)
+        setting = bert_setting(settings, None, rows, n_batches)
+        results["nni"][name] = compare_with_nni(setting, n_children, settings)
     results["targets"] = targets(settings, results)
     return results
 
@@ -157,7 +178,7 @@ def targets(settings: argparse.Namespace, results: dict[str, Any]) -> list[dict[
     """Say which targets are met."""
     checks = []
     for name, result in results["populations"].items():
-        least = RATIO_TARGETS.get((result["population"], result["layers"]))
+        least = RATIO_TARGETS.get(name)
         least = GPU_TARGET if settings.device == "cuda" else least
         if least is not None:
             checks.append((f"{name}: loop / ours at least {least}", result["loop_to_ours"], least))
@@ -178,7 +199,8 @@ def report(settings: argparse.Namespace, results: dict[str, Any]) -> str:
     compared = [*results["populations"].values(), *results["nni"].values()]
     worst = max(result["largest_relative_difference"] for result in compared)
     sections = [
-        f"BERT space, preset {settings.preset}, in batches of {settings.batch_size} sequences; "
+        f"BERT space, preset {settings.preset}, in batches of {settings.batch_size} sequences, "
+        "and the CNN space of the step's benchmark, in batches of as many images; "
         f"{settings.repetitions} pairs in turns. Largest relative difference between the sides' "
         f"losses: {worst:.1e}."
     ]

@@ -28,7 +28,7 @@ from nni.mutable import Sample
 
 from experiments.benchmarks.pairs import alternate, ratios, summarise, text, verdict
 from experiments.benchmarks.reporting import report_parser, run_benchmark, table, usable_cores
-from experiments.benchmarks.scored_sides import Losses, Setting, populations
+from experiments.benchmarks.scored_sides import Losses, Setting, bert_setting, populations
 from nni_magic.search import ChildEvaluator
 
 TARGET = 1.8
@@ -58,7 +58,11 @@ class Side:
     def __init__(self, setting: Setting, processes: int) -> None:
         self.supernet = setting.supernet
         self.evaluate = ChildEvaluator(
-            setting.supernet, setting.evaluator, n_batches=1, processes=processes
+            setting.supernet,
+            setting.evaluator,
+            n_batches=1,
+            metric="val_loss",
+            processes=processes,
         )
 
     def timed(self, children: Sequence[Sample]) -> tuple[tuple[float, float, float], Losses]:
@@ -82,7 +86,7 @@ def _of_forks() -> float:
 def measure(settings: argparse.Namespace) -> dict[str, Any]:
     """Time all populations."""
     settings.device = "cpu"
-    setting = Setting(settings, settings.layers, settings.batch_size)
+    setting = bert_setting(settings, settings.layers, settings.batch_size)
     one, several = Side(setting, 1), Side(setting, settings.processes)
     results: dict[str, Any] = {}
     for name, children in populations(setting, settings).items():

@@ -23,7 +23,9 @@ def test_step_is_compared_with_its_passes(results):
     entries = results["measurements"]["cnn"]["methods"]
     assert list(entries) == NAMES
     assert [(each["children"], each["passes"]) for each in entries.values()] == [
-        (4, 4), (4, 1), (4, 4),
+        (4, 4),
+        (4, 1),
+        (4, 4),
     ]
     for entry in entries.values():
         [step], [one] = entry["step"], entry["pass"]
@@ -33,8 +35,6 @@ def test_step_is_compared_with_its_passes(results):
 
 
 def test_every_method_of_other_papers_is_timed_whose_steps_are_alike():
-    others = {
-        name for name, row in METHODS.items() if not (row.for_analysis or row.differentiable)
-    }
+    others = {name for name, row in METHODS.items() if not (row.for_analysis or row.differentiable)}
     ours = {"magic_t", "magic_a", "magic_at"}
     assert others - {*passes.METHODS} == ours | {"delayed_shrinking", "enas"}

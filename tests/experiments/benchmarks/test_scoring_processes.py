@@ -25,7 +25,7 @@ def results(folder, corpus):
 
 
 def test_both_sides_give_the_same_scores_in_every_pair(results):
-    assert results["populations"].keys() == {"random", "generation", "neighbours"}
+    assert results["populations"].keys() == {"random", "few", "generation", "neighbours"}
     for found in results["populations"].values():
         assert found["same_bits"]
         assert len(found["speedup"]) == 2
