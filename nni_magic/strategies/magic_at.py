@@ -1,5 +1,10 @@
 """MAGIC-AT: the child of MAGIC-T with the loss of MAGIC-A, and nothing else [Xu2022, App. B].
 
+Differences from the paper: those of MAGIC-T and of MAGIC-A; and by default four walks take turns,
+so that steps t and t + 4 train adjacent children. With a single walk, the paper's, which
+``walks=1`` has, children were worse than SPOS's on two of four small spaces; with four they were
+not, see docs/evidence.md.
+
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """
 

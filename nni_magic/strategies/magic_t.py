@@ -11,8 +11,10 @@ The more two children differ, the more their gradients on a shared operator inte
 changes N (C - 1) / C operators a step; MAGIC-T changes ``k = 1`` and still visits all children
 equally often in the long run, see :class:`nni_magic.samplers.gradual.GradualSampler`.
 
-With ``walks`` above 1, for study, so many walks take turns: steps t and t + ``walks`` train
-adjacent children of one walk, and the last children trained are not all near each other.
+With ``walks`` above 1 so many walks take turns: steps t and t + ``walks`` train adjacent children
+of one walk, and the last children trained are not all near each other. In small spaces that are
+trained for few steps a single walk makes children worse than SPOS does, and four do not: see
+docs/evidence.md.
 
 Differences from the paper: a step is an optimizer step, so that under gradient accumulation the
 child stays; ``lazy`` is offered, because with two candidates a block the paper's walk is periodic.

@@ -105,7 +105,8 @@ class GradualSettings(SupernetSettings):
         Draw a replacement from all candidates, the present one included. Use it when blocks
         have two candidates.
     walks
-        Walks that take turns, see :class:`nni_magic.samplers.interleaved.InterleavedSampler`.
+        Walks that take turns, see :class:`nni_magic.samplers.interleaved.InterleavedSampler`; the
+        paper has 1.
     """
 
     k: int = 1
@@ -196,7 +197,9 @@ class MagicASettings(AlignmentSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class MagicATSettings(MagicASettings, GradualSettings):
-    """Settings of MAGIC-AT: those of MAGIC-T and of MAGIC-A."""
+    """Settings of MAGIC-AT: those of MAGIC-T, with four walks by default, and of MAGIC-A."""
+
+    walks: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ DEFAULTS = {
     "spos": COMMON,
     "magic_t": {**COMMON, **WALK},
     "magic_a": {**COMMON, **ALIGNED, **BEST},
-    "magic_at": {**COMMON, **WALK, **ALIGNED, **BEST},
+    "magic_at": {**COMMON, **WALK, "walks": 4, **ALIGNED, **BEST},
     "fairnas": {**COMMON, **TURNS},
     "sandwich": {**COMMON, **SANDWICH},
     "alphanet": {

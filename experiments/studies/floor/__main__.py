@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = report_parser(__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the trainings")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, 2 or more")
+    parser.add_argument("--seeds", type=int, default=20, help="at most, 2 or more")
     settings = parser.parse_args(arguments)
     if settings.seeds < 2:
         parser.error(f"seeds is {settings.seeds}; accepted are at least 2")

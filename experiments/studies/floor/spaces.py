@@ -68,6 +68,8 @@ class SmallSpace:
         By which children are scored.
     variants
         What is trained on it, by the names of the rows. Empty: everything.
+    seeds
+        Most seeds of a row.
     """
 
     make_space: Callable[[], ModelSpace]
@@ -75,6 +77,7 @@ class SmallSpace:
     metric: str
     mode: Mode
     variants: tuple[str, ...] = ()
+    seeds: int = 5
 
 
 class PlainSpace(ModelSpace):
@@ -177,8 +180,8 @@ def _cells() -> NasBench201:
 
 OF_FALLING_RATES = ("spos", "magic_t", "magic_t_walks_4", "magic_a_late", "magic_at_late")
 SMALL_SPACES: dict[str, SmallSpace] = {
-    "plain_cnn": SmallSpace(PlainSpace, _digits(1, 2e-3), "val_acc", "max"),
-    "cells": SmallSpace(_cells, _digits(3, 5e-3), "val_acc", "max"),
+    "plain_cnn": SmallSpace(PlainSpace, _digits(1, 2e-3), "val_acc", "max", seeds=20),
+    "cells": SmallSpace(_cells, _digits(3, 5e-3), "val_acc", "max", seeds=20),
     "plain_cnn_falling": SmallSpace(
         PlainSpace, _digits(1, 2e-3, FallingRate()), "val_acc", "max", OF_FALLING_RATES,
     ),

@@ -31,8 +31,8 @@ KINDS = {
 }
 """Kinds of children, and what reports call them."""
 SIZE: dict[str, Any] = {
-    "strategy": "magic_at", "preset": "tiny", "epochs": 10, "epoch_steps": 150, "batch_size": 32,
-    "optimizer": "adam",
+    "strategy": "magic_at", "walks": 1, "preset": "tiny", "epochs": 10, "epoch_steps": 150,
+    "batch_size": 32, "optimizer": "adam",
     "search_children": 100, "population": 20, "validation_batches": 4, "pretrain_steps": 2000,
     "pretrain_save_every": 500, "fine_tune_epochs": 3, "fine_tune_batch_size": 32,
     "fine_tune_learning_rate": 5e-4, "threads": 1,
