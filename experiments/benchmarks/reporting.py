@@ -30,7 +30,7 @@ __all__ = [
     "write_report",
 ]
 
-PACKAGES = ("torch", "nni", "pytorch-lightning", "numpy")
+PACKAGES = ("nni", "pytorch-lightning", "numpy")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -81,6 +81,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     return {
         "versions": {
             "python": platform.python_version(),
+            "torch": torch.__version__,  # with its build, which the metadata may leave out
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
         "commit": commit,

@@ -127,7 +127,7 @@ def test_base_example_has_the_papers_settings():
     assert (base.dropout, base.weight_decay) == (0.1, 0.01)
     assert (own.warmup_epochs, own.align_every, own.alignment_weight) == (3, 4, 0.5)
     assert own.k == 1
-    recipe = inspect.signature(MaskedLanguageModel).parameters
+    recipe = inspect.signature(MaskedLanguageModel.__wrapped__.__init__).parameters
     assert recipe["betas"].default == (0.9, 0.999)
     assert recipe["mask_probability"].default == 0.15
 

@@ -184,8 +184,9 @@ def test_settings_of_both_are_checked_in_magic_at():
 
 @pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
 def test_every_setting_is_described(row):
-    described = "".join(kind.__doc__ for kind in row.settings.__mro__ if kind is not object)
-    assert [name for name in row.options if f"\n    {name}\n" not in described] == []
+    kinds = [kind for kind in row.settings.__mro__ if kind is not object]
+    described = "\n".join(map(inspect.getdoc, kinds))
+    assert [name for name in row.options if f"\n{name}\n" not in described] == []
 
 
 @every_method
