@@ -5,7 +5,10 @@ import os
 
 import pytest
 
-from experiments.benchmarks.turns import in_turns
+from experiments.benchmarks import turns
+
+# Imported once, by the server that forks the processes.
+in_turns = functools.partial(turns.in_turns, preload=[turns.__name__])
 
 
 def log_turns(name, path, hand_over):
