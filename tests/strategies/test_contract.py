@@ -109,7 +109,7 @@ def test_accumulated_batches_share_a_child(name):
     assert len(children) == 18
     for i in range(0, 18, 3):
         assert children[i] == children[i + 1] == children[i + 2]
-    if name in ("magic_t", "magic_at"):
+    if name == "magic_t":
         assert all(distance(children[i], children[i + 3]) == 1 for i in range(0, 15, 3))
 
 

@@ -37,7 +37,7 @@ def test_checkpoint_holds_the_whole_state_in_plain_types(stopped):
     assert state.keys() == {*KEYS, "metrics"}  # without metrics it goes on as well
     assert state["metrics"]["val_loss"] > 0
     assert (state["format"], state["version"]) == (FORMAT, __version__)
-    assert state["method"] == "MagicAT with GradualSampler"
+    assert state["method"] == "MagicAT with InterleavedSampler"
     assert (state["seed"], state["child_step"], state["shrinking"]) == (3, 7, None)
     assert state["turns"] == [{"child": module.child, "weight": 1.0, "rows": None, "part": None}]
     assert state["panel"] == module.validation.panel and len(state["panel"]) == 3
