@@ -1,4 +1,4 @@
-"""Several gradual walks in turn: between MAGIC-T and SPOS, to study what the walk's memory does."""
+"""Several gradual walks in turn: between the walk of MAGIC-T and the draws of SPOS."""
 
 from __future__ import annotations
 
