@@ -18,7 +18,9 @@ SMALL = (
     "--epochs 2 --epoch-steps 3 --batch-size 4 --warmup-steps 2 --warmup-epochs 1 "
     "--anchor-interval 2 --search-children 4 --population 2 --validation-batches 1"
 )
-CACHES = {".git", ".venv", ".venv-newest", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+CACHES = {
+    ".git", ".venv", ".venv-newest", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache",
+}  # fmt: skip
 
 
 def write_corpus(folder):

@@ -48,6 +48,18 @@ def test_what_is_there_is_not_trained_again(tmp_path, plain_cnn_alone, monkeypat
     assert path.read_text() == "{}"
 
 
+def test_seeds_are_those_of_row_and_space(tmp_path, plain_cnn_alone, monkeypatch):
+    monkeypatch.setattr(trainings, "train", lambda space, variant, seed: {"seed": seed})
+    rows = {"spos": VARIANTS["spos"], "magic_a": Variant("magic_a", {}, seeds=3)}
+    few = {
+        name: dataclasses.replace(small, seeds=4) for name, small in trainings.SMALL_SPACES.items()
+    }
+    monkeypatch.setattr(trainings, "SMALL_SPACES", few)
+    train_missing(tmp_path, rows, range(20))
+    assert len(list(tmp_path.glob("plain_cnn_spos_seed*.json"))) == 4
+    assert len(list(tmp_path.glob("plain_cnn_magic_a_seed*.json"))) == 3
+
+
 @pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
 def test_committed_records_are_those_of_a_variant(path):
     record = json.loads(path.read_text())
