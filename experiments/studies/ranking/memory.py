@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,12 @@ import pytorch_lightning as pl
 import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import ProfilerActivity, profile
 
 from experiments.studies.study import Study
 from nni_magic.support.files import read_json
 
 __all__ = ["StepMemory", "peak_memory"]
-
-STEP = "training step"
-
 
 def peak_memory(study: Study, name: str) -> int:
     """Most bytes that tensors take at once in a step: weights, gradients, states, activations.
@@ -41,8 +40,8 @@ def peak_memory(study: Study, name: str) -> int:
 class StepMemory(pl.Callback):
     """Measures what tensors that were made within its block take, in the training steps.
 
-    On the CPU by the profiler's record of every allocation, which slows the training; on a GPU by
-    what torch's allocator counts.
+    On the CPU by what is there when a step begins, and by the profiler's record of every allocation
+    of the step, which slows it; on a GPU by what torch's allocator counts.
 
     Attributes
     ----------
@@ -52,51 +51,61 @@ class StepMemory(pl.Callback):
 
     def __init__(self) -> None:
         self.peak = 0
-        self._profile: Any = None
-        if not torch.cuda.is_available():
-            self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._on_cpu = not torch.cuda.is_available()
 
     def __enter__(self) -> None:
-        if self._profile is None:
-            self._before = torch.cuda.memory_allocated()
+        if self._on_cpu:
+            self._older = [weakref.ref(one) for one in _tensors()]
         else:
-            self._profile.__enter__()
+            self._before = torch.cuda.memory_allocated()
 
     def __exit__(self, *error: Any) -> None:
-        if self._profile is None:
+        pass
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        if not self._on_cpu:
+            torch.cuda.reset_peak_memory_stats()
             return
-        self._profile.__exit__(*error)
+        older = _storages(one for ref in self._older if (one := ref()) is not None)
+        self._held = {at: size for at, size in _storages(_tensors()).items() if at not in older}
+        self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._profile.__enter__()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        if not self._on_cpu:
+            self.peak = max(self.peak, torch.cuda.max_memory_allocated() - self._before)
+            return
+        self._profile.__exit__(None, None, None)
         with tempfile.TemporaryDirectory() as folder:
             self._profile.export_chrome_trace(str(path := Path(folder) / "trace.json"))
             events = read_json(path)["traceEvents"]
-        steps = [(one["ts"], one["ts"] + one["dur"]) for one in events if one["name"] == STEP]
-        self.peak = max(
-            total for at, total in _totals(events) if any(a <= at <= b for a, b in steps)
-        )
-
-    def on_train_batch_start(self, *args: Any) -> None:
-        if self._profile is None:
-            torch.cuda.reset_peak_memory_stats()
-        self._range = record_function(STEP)
-        self._range.__enter__()
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        self._range.__exit__(None, None, None)
-        if self._profile is None:
-            self.peak = max(self.peak, torch.cuda.max_memory_allocated() - self._before)
+        self.peak = max(self.peak, *_totals(events, self._held))
 
 
-def _totals(events: Iterable[dict[str, Any]]) -> Iterator[tuple[float, int]]:
-    """When something was allocated or freed, and the bytes that were then held, made in the block.
+def _tensors() -> list[torch.Tensor]:
+    """All on the CPU that Python knows of, and their gradients."""
+    found = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    found += [one.grad for one in found if one.is_leaf and one.grad is not None]
+    return [one for one in found if one.device.type == "cpu" and one.layout == torch.strided]
+
+
+def _storages(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
+    """Where their memory is, and its bytes."""
+    storages = (one.untyped_storage() for one in tensors)
+    return {one.data_ptr(): one.nbytes() for one in storages if one.nbytes()}
+
+
+def _totals(events: Iterable[dict[str, Any]], held: Mapping[int, int]) -> Iterator[int]:
+    """Bytes that are held, at first and after every allocation and release.
 
     The profiler's own total goes on from the process's earlier profiles, and what is freed between
     two of them stays in it.
     """
-    held: dict[int, int] = {}
-    total = 0
+    now = dict(held)
+    yield (total := sum(now.values()))
     for one in sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"]):
         place, size = one["args"]["Addr"], one["args"]["Bytes"]
         if size > 0:
-            held[place] = size
-        total += size if size > 0 else -held.pop(place, 0)
-        yield one["ts"], total
+            now[place] = size
+        total += size if size > 0 else -now.pop(place, 0)
+        yield total

@@ -20,6 +20,33 @@ def test_peak_counts_what_is_there_at_once_in_a_step():
     assert len(older) + len(weights) + len(kept) == 12_002
 
 
+def test_what_happens_between_steps_is_not_recorded():
+    """It may be long: a method may score hundreds of children there."""
+    memory = StepMemory()
+    with memory:
+        for n in (100, 300, 200):
+            memory.on_train_batch_start()
+            torch.zeros(n)
+            memory.on_train_batch_end()
+            for _ in range(500):
+                torch.zeros(10_000)
+        names = [event.name for event in memory._profile.events()]
+    assert memory.peak == 4 * 300
+    assert 0 < len(names) < 20
+
+
+def test_gradients_and_views_are_counted_once():
+    memory = StepMemory()
+    with memory:
+        weight = torch.ones(1000, requires_grad=True)
+        weight.sum().backward()
+        view = weight.detach()[:10]
+        memory.on_train_batch_start()
+        memory.on_train_batch_end()
+    assert memory.peak == 4 * 2000
+    assert len(view) == 10
+
+
 def test_what_was_measured_before_is_not_counted():
     def measured(n):
         memory = StepMemory()
