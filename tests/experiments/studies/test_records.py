@@ -1,5 +1,6 @@
 """Settings in the files of results; with whole studies they are tested in test_study.py."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,7 +73,8 @@ def ours(plan, name, made_with):
 
 
 MEASURED = sorted(path for path in RECORDS.glob("*/*/*.json")
-                  if path.parent.name not in ("children", "supernets"))  # fmt: skip
+                  if path.parent.name not in ("children", "supernets")
+                  and not path.stem.startswith("halving_"))  # fmt: skip
 
 
 @pytest.mark.parametrize("path", MEASURED, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -85,6 +87,11 @@ def test_committed_measurements_are_accepted_for_the_same_measurement(path):
             **ours(plan, name, made_with), "interference": made_with["interference"]
         },
         "in_training": lambda: {**ours(plan, name, made_with), "every": made_with["every"]},
+        "found": lambda: child_settings(plan, made_with["sample"]),
+        "searched": lambda: {
+            **ours(plan, name, made_with), "children": made_with["children"],
+            "search": dataclasses.asdict(plan.search),
+        },
         "recency": lambda: {
             "measured": ours(plan, name, made_with["measured"]),
             "control": ours(plan, "spos", made_with["control"]),
