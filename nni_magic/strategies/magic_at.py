@@ -2,8 +2,8 @@
 
 Differences from the paper: those of MAGIC-T and of MAGIC-A; and by default four walks take turns,
 so that steps t and t + 4 train adjacent children. With a single walk, the paper's, which
-``walks=1`` has, children were worse than SPOS's on two of four small spaces; with four they were
-not, see docs/evidence.md.
+``walks=1`` has, children were worse than SPOS's on two of four small spaces; with four on none by
+more than SPOS's spread over seeds, see docs/evidence.md.
 
 [Xu2022] Xu et al., Analyzing and Mitigating Interference in Neural Architecture Search.
 """

@@ -13,8 +13,8 @@ equally often in the long run, see :class:`nni_magic.samplers.gradual.GradualSam
 
 With ``walks`` above 1 so many walks take turns: steps t and t + ``walks`` train adjacent children
 of one walk, and the last children trained are not all near each other. In small spaces that are
-trained for few steps a single walk makes children worse than SPOS does, and four do not: see
-docs/evidence.md.
+trained for few steps a single walk makes children worse than SPOS does, and four by less than
+SPOS's spread over seeds if at all: see docs/evidence.md.
 
 Differences from the paper: a step is an optimizer step, so that under gradient accumulation the
 child stays; ``lazy`` is offered, because with two candidates a block the paper's walk is periodic.
