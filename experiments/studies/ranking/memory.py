@@ -83,8 +83,9 @@ class StepMemory(pl.Callback):
 
 
 def _tensors() -> list[torch.Tensor]:
-    """All on the CPU that Python knows of, and their gradients."""
-    found = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+    """All on the CPU that Python knows of, and their gradients; none of a traced program's."""
+    kinds = (torch.Tensor, torch.nn.Parameter)
+    found = [one for one in gc.get_objects() if type(one) in kinds]
     found += [one.grad for one in found if one.is_leaf and one.grad is not None]
     return [one for one in found if one.device.type == "cpu" and one.layout == torch.strided]
 

@@ -1,6 +1,7 @@
 """The most that tensors take at once in a training step; see also test_searched."""
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from experiments.studies.ranking.memory import StepMemory
 
@@ -33,6 +34,18 @@ def test_what_happens_between_steps_is_not_recorded():
         names = [event.name for event in memory._profile.events()]
     assert memory.peak == 4 * 300
     assert 0 < len(names) < 20
+
+
+def test_tensors_of_a_traced_program_have_no_memory():
+    with FakeTensorMode():
+        fake = [torch.zeros(1000), torch.nn.Parameter(torch.zeros(1000))]
+    memory = StepMemory()
+    with memory:
+        memory.on_train_batch_start()
+        torch.zeros(100)
+        memory.on_train_batch_end()
+    assert memory.peak == 4 * 100
+    assert len(fake) == 2
 
 
 def test_gradients_and_views_are_counted_once():
