@@ -8,7 +8,7 @@ import pytest
 import torch
 from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
 from scores import Images, images, lightning, losses_by_hand, population, trained
-from spaces import ChainSpace, set_path
+from spaces import ChainSpace, ConvSpace, set_path
 from torch import nn
 from torch.nn.functional import cross_entropy
 from training import Watch, classification
@@ -162,6 +162,35 @@ def test_an_evaluator_that_masks_at_random_gives_all_children_the_same_masks(see
     with torch.no_grad():
         net.classifier[1].bias += 1e-7  # all are scored again, with the same masks
     assert evaluate(children[:5]) == pytest.approx(expected[:5], rel=1e-4)
+
+
+class KeepsState(ChainSpace):
+    """Keeps what its loss is to be of beside the output."""
+
+    def forward(self, x, scale=None):
+        self.kept = super().forward(x, scale)
+        return self.kept
+
+
+class KeepsStateToo(ConvSpace):
+    def forward(self, x):
+        self.kept = super().forward(x)
+        return self.kept
+
+
+class ReadsState(Images):
+    def validation_step(self, batch, index):
+        self.model(batch[0])
+        logits = self.model.kept
+        self.log("val_loss", cross_entropy(logits, batch[1][: len(logits)]))
+
+
+@pytest.mark.parametrize("space", [KeepsState, KeepsStateToo])
+def test_an_evaluator_that_reads_more_of_the_model_than_its_outputs(space):
+    net, evaluator = trained(space), lightning(ReadsState())
+    children = population(net)
+    found, _ = scored(net, evaluator, children)
+    assert found == pytest.approx(losses_by_hand(net, children, evaluator), rel=1e-6)
 
 
 class RandomLoss(Images):
