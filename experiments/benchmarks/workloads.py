@@ -68,17 +68,17 @@ class DigitsSpace(ModelSpace):
     def __init__(self, n_blocks: int = N_BLOCKS, channels: int = CHANNELS) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(
+        self.layers = nn.ModuleList(
             LayerChoice(_candidates(channels), label=f"block_{n}") for n in range(1, n_blocks + 1)
         )
-        self.head = nn.Linear(channels, 10)
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits."""
         hidden = self.stem(images)
-        for block in self.blocks:
-            hidden = block(hidden)
-        return self.head(hidden.mean((2, 3)))
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.head(hidden)
 
 
 def _candidates(channels: int) -> OrderedDict[str, nn.Module]:

@@ -6,14 +6,15 @@ members of a batch one by one. With N layers and C candidates, a population of P
 shares about its first :math:`\log_C P` layers, and the one-step neighbours of a child share half
 of all.
 
-The metric is the evaluator's own: its ``validation_step`` runs for every child and batch, and its
-call of the model is answered with what was computed before.
+The metric is the evaluator's own: its ``validation_step`` runs for every child and batch, and of a
+chain its call of the model is answered with what was computed before. Three children are scored
+both ways at first; where a score differs, as the evaluator reads more of the model than its
+outputs, every child is run alone, as it is where the model is no chain.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from ..samplers.uniform import UniformSampler
 from ..scoring.scorer import Metric, Scorer
 from ..scoring.user_hooks import warn_of_callbacks
 from ..supernet.calibration import Calibrator
+from ..supernet.chain import chain_of
 from ..supernet.connection import (
     as_supernet,
     callbacks_of,
@@ -41,6 +43,7 @@ from ..supernet.resume import isolated_randomness
 from ..support.errors import check_count
 from ..support.modes import Mode
 from .child_runs import ChildRuns
+from .execution import prefix_tree
 from .observation import canonical
 from .processes import check_processes
 
@@ -51,8 +54,8 @@ class ChildScores:
     """Scores children with the weights that they inherit, through a scorer that is attached.
 
     Called with samples, it gives their scores in the same order, and remembers them until the
-    weights change. A supernet that is no chain, see :mod:`nni_magic.supernet.chain` and
-    :mod:`nni_magic.supernet.found_chain`, runs one child at a time, with the same result.
+    weights change. A supernet that is no chain, see :mod:`nni_magic.supernet.chain`, runs one child
+    at a time, with the same result.
 
     Parameters
     ----------
@@ -107,20 +110,14 @@ class ChildScores:
         names = [self._space.name(sample) for sample in samples]
         missing = {n: s for n, s in zip(names, samples, strict=True) if n not in self._known}
         if missing:
+            self._attach()  # again, as the evaluator may have evaluated something else meanwhile
             children = [canonical(self._space, sample) for sample in missing.values()]
-            with self._session():
-                values = self._runs(children)
+            precision = self._scorer.module.trainer.precision_plugin
+            with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
+                with precision.val_step_context():
+                    values = self._runs(children)
             self._known.update(zip(missing, self._scorer.reduce(values), strict=True))
         return [self._known[name] for name in names]
-
-    @contextlib.contextmanager
-    def _session(self) -> Iterator[None]:
-        """Let children be validated while the block runs, and leave no trace of it."""
-        self._attach()  # again, as the evaluator may have evaluated something else meanwhile
-        precision = self._scorer.module.trainer.precision_plugin
-        with isolated_randomness(), self._scorer.session(), torch.no_grad():  # noqa: SIM117
-            with precision.val_step_context():
-                yield
 
     def child(self, sample: Sample) -> nn.Module:
         """Build the stand-alone child that a score is of, to export it or to train it further.
@@ -141,10 +138,7 @@ class ChildScores:
         """Steps to run for different children when every shared beginning runs once."""
         own = [in_space(sample, self._space.candidates) for sample in samples]
         children = [canonical(self._space, sample) for sample in own]
-        if not children:
-            return 0
-        with self._session():
-            return self._runs.tree(children).n_calls
+        return prefix_tree(chain_of(self._model), children).n_calls if children else 0
 
 
 class ChildEvaluator(ChildScores):

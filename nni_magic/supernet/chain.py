@@ -15,8 +15,7 @@ Further arguments of ``forward`` are given, by name, to those of the three that 
 states (a tensor, or a tuple, list or dict of tensors) and the tensors among the arguments have the
 batch as their first dimension. :class:`search_spaces.BertSpace` is such a space. Of NNI's hub,
 ``ProxylessNAS``, ``MobileNetV3Space`` and ``ShuffleNetSpace`` are known, and their ``Repeat`` of
-variable depth counts as one step per repeated block. Every other model is a single step, unless a
-call of it shows a chain, see :mod:`nni_magic.supernet.found_chain`.
+variable depth counts as one step per repeated block. Every other model is a single step.
 """
 
 from __future__ import annotations
@@ -35,20 +34,13 @@ from torch import nn
 from .hidden_states import Call
 from .routing import Part, Router
 
-__all__ = [
-    "ChainStep", "ChangedInPlace", "NoChain", "answering", "chain_of", "layer_steps", "single_step",
-    "unchanged",
-]
+__all__ = ["ChainStep", "ChangedInPlace", "answering", "chain_of", "single_step"]
 
 HUB = {ProxylessNAS: "stem", MobileNetV3Space: "stem", ShuffleNetSpace: "first_conv"}
 HUB_LAYERS = {ProxylessNAS: "blocks", MobileNetV3Space: "blocks", ShuffleNetSpace: "features"}
 
 
-class NoChain(RuntimeError):
-    """A model, or one of its children, does not run as the chain that it was taken for."""
-
-
-class ChangedInPlace(NoChain):
+class ChangedInPlace(RuntimeError):
     """A step of a chain writes into the arguments of the model's call, which others read."""
 
 
@@ -105,11 +97,11 @@ class ChainStep:
 
 def single_step(model: nn.Module) -> list[ChainStep]:
     """The chain of a model about which nothing is known: the model."""
-    run = unchanged(lambda call: model(*call.args, **call.kwargs))
+    run = _unchanged(lambda call: model(*call.args, **call.kwargs))
     return [ChainStep(run, [model], Router.of(model))]
 
 
-def unchanged(run: Callable[[Call], Any]) -> Callable[[Call], Any]:
+def _unchanged(run: Callable[[Call], Any]) -> Callable[[Call], Any]:
     """Let a first step have a copy of the call, with which other children begin, too."""
 
     def first(call: Call) -> Any:
@@ -148,7 +140,7 @@ def _first_step(stem: Callable[..., Any], model: nn.Module, rest: list[nn.Module
         return stem(first, **named(call))
 
     modules = [stem] if isinstance(stem, nn.Module) else rest
-    return ChainStep(unchanged(run), modules, Router.of(model))
+    return ChainStep(_unchanged(run), modules, Router.of(model))
 
 
 def _named(part: Callable[..., Any], model: nn.Module) -> Callable[[Call], dict[str, Any]]:
@@ -176,13 +168,12 @@ def _hub_chain(model: nn.Module, stem_name: str, layers_name: str) -> list[Chain
     router = Router.of(model)
     return [
         _first_step(stem, model, rest),
-        *(step for layer in layers for step in layer_steps(layer, router)),
+        *(step for layer in layers for step in _layer_steps(layer, router)),
         ChainStep(head, rest, router),
     ]
 
 
-def layer_steps(layer: nn.Module, router: Router) -> Iterator[ChainStep]:
-    """The steps of a module that is given a state alone: a ``Repeat`` has one for every block."""
+def _layer_steps(layer: nn.Module, router: Router) -> Iterator[ChainStep]:
     if isinstance(layer, PathSamplingRepeat):
         for position, block in enumerate(layer.blocks):
             yield ChainStep(block, [block], router, repeat=layer, position=position)

@@ -128,7 +128,7 @@ def test_an_evaluator_that_calls_the_model_twice(caplog):
             logits = (net.eval()(IMAGES) + net(IMAGES.flip(3))) / 2
         assert score == pytest.approx(cross_entropy(logits, LABELS).item(), rel=1e-5)
     assert "Every child is run alone" in caplog.text
-    assert evaluate.calls == 0
+    assert evaluate.calls == len({tuple(sorted(child.items())) for child in children})
 
 
 class Masking(Images):
