@@ -86,11 +86,15 @@ class GlueSettings:
                 raise ValueError(f"{name} is {given!r}; accepted are one or more, none twice")
         if self.pretrain_learning_rate is not None:
             check_number("pretrain_learning_rate", self.pretrain_learning_rate, above=0)
-        for name in ("pretrain_steps", "pretrain_save_every"):
+        check_number("fine_tune_learning_rate", self.fine_tune_learning_rate, above=0)
+        for name in (
+            "pretrain_steps", "pretrain_save_every", "fine_tune_batch_size", "fine_tune_epochs"
+        ):  # fmt: skip
             check_count(name, getattr(self, name))
+        for seed in self.fine_tune_seeds:
+            check_count("fine_tune_seeds", seed, at_least=0, at_most=2**32 - 1)
         with naming("fine_tune"):
-            for seed in self.fine_tune_seeds:
-                self.fine_tuning(Path(), "RTE", seed)
+            self.fine_tuning(Path(), "RTE", self.fine_tune_seeds[0])
 
     @property
     def task(self) -> BertSettings:

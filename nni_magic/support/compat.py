@@ -69,7 +69,7 @@ def freeze(supernet: Any, sample: Mapping[str, Any]) -> Any:
         return freeze_root(supernet, sample)
     finally:
         for module, name in mended:
-            del module.__dict__[name]
+            module.__dict__.pop(name, None)  # a supernet of parts freezes one of them by this, too
 
 
 def _weights_there(module: Any, **arguments: Any) -> dict[str, Any]:

@@ -37,6 +37,7 @@ SLOW = {
     **{name: make for name, make in HUB.items() if name in VARIABLE_CELLS},
     **{f"{name}, many widths": make for name, make in VARIABLE_CELLS.items()},
 }
+LOOSE_ENDS = {"ENAS", "PNAS", "NASNet", "AmoebaNet"}
 FAST = {name: make for name, make in HUB.items() if name not in VARIABLE_CELLS}
 
 
@@ -54,9 +55,11 @@ def check_one(make, net, sample, *inputs):
     """Compare path, frozen child and the child built anew."""
     set_path(net, sample)
     child = freeze(net, sample).eval()
-    outputs = [each(*inputs) for each in (net, child, built_anew(make, sample, child).eval())]
-    for other in outputs[1:]:
-        torch.testing.assert_close(other, outputs[0], **CLOSE)
+    models = [child]
+    if type(net).__name__ not in LOOSE_ENDS:  # whose nodes the supernet joins all
+        models.append(built_anew(make, sample, child).eval())
+    for model in models:
+        torch.testing.assert_close(model(*inputs), net(*inputs), **CLOSE)
 
 
 @pytest.mark.parametrize(

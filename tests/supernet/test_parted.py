@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from spaces import ConvSpace, FlatSpace, MixedSpace
+from spaces import ConvSpace, FlatSpace, MixedSpace, WidthSpace
 from walks import every, key
 
 from nni_magic.children.samples import candidates
 from nni_magic.supernet.conversion import to_supernet
 from nni_magic.supernet.parted import PartedSupernet, with_parts_of
 from nni_magic.supernet.routing import Router
+from nni_magic.support.compat import freeze
 
 GROUPS = [["conv1", "skip"], ["conv3", "drop"]]
 X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -78,6 +79,15 @@ def test_frozen_child_is_that_of_its_part():
     for child in list(every(candidates(net)))[::23]:
         Router.of(net).set(child)
         torch.testing.assert_close(net.freeze(child).eval()(X), net(X))
+
+
+def test_child_with_operations_of_variable_shape_is_frozen():
+    net = PartedSupernet(to_supernet(WidthSpace()), 2).eval()
+    net.split("width", [[2], [4, 6]])
+    images = torch.randn(3, 1, 8, 8)
+    for width in (2, 4, 6):
+        Router.of(net).set({"width": width})
+        torch.testing.assert_close(freeze(net, {"width": width}).eval()(images), net(images))
 
 
 def test_state_brings_parts_and_split_along():
