@@ -45,7 +45,8 @@ HUB = {
     "AmoebaNet": (lambda: AmoebaNet(**CELLS), 16),
 }  # fmt: skip
 
-LOOSE_ENDS = {"ENAS", "PNAS", "NASNet", "AmoebaNet"}
+BUILT_OTHERWISE = {"ENAS", "PNAS", "NASNet", "AmoebaNet"}
+"""Of some children NNI joins loose ends alone, or forgets a module of a stage of depth one."""
 
 
 def drawn(space):
@@ -88,7 +89,7 @@ def test_a_child_is_written_and_computes_what_it_did(name, formats, tmp_path):
     weights = torch.load(folder / "weights.pt", weights_only=True)
     close = {"rtol": 1e-4, "atol": 1e-5}
     if record["rebuild_problem"]:  # NNI builds it without what its supernet adds to cells
-        assert name in LOOSE_ENDS
+        assert name in BUILT_OTHERWISE
         torch.testing.assert_close(weights, dict(child.state_dict()), rtol=0, atol=0)
     else:
         with model_context(in_space(record["sample"], candidates(make()))):
