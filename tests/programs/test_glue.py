@@ -80,7 +80,7 @@ def test_corpus_becomes_fine_tuned_models_and_a_table(words, trial, tmp_path, ca
     (["--epoch-steps", "9999"], "epoch_steps is 9999, but the training data have"),
     (["--params", "9"], "params is 9; accepted are None"),
     (["--teacher", "nowhere"], "teacher is 'nowhere', without config.json; accepted are folders"),
-    (["--fine-tune-epochs", "0"], "fine_tune: epochs is 0; accepted are"),
+    (["--fine-tune-epochs", "0"], "fine_tune_epochs is 0; accepted are"),
     (["--pretrain-learning-rate", "0"], "pretrain_learning_rate is 0.0; accepted are"),
 ])  # fmt: skip
 def test_mistake_is_told_before_anything_is_trained(more, message, words, trial, tmp_path, capsys):

@@ -44,7 +44,7 @@ def test_pretraining_has_a_learning_rate_of_its_own_if_it_is_given():
 @pytest.mark.parametrize(("more", "message"), [
     (["--nodes", "2"], "nodes is 2; accepted are 'auto', 1"),
     (["--fine-tune-seeds", "1", "1"], r"fine_tune_seeds is \(1, 1\); accepted are one or more"),
-    (["--fine-tune-seeds", "-1"], "fine_tune: seed is -1; accepted are"),
+    (["--fine-tune-seeds", "-1"], "fine_tune_seeds is -1; accepted are"),
     (["--pretrain-steps", "0"], "pretrain_steps is 0; accepted are"),
     (["--pretrain-save-every", "0"], "pretrain_save_every is 0; accepted are"),
     (["--warmup-steps", "600"], "warmup_steps is 600; accepted are 0 to 500"),
