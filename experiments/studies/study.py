@@ -32,11 +32,12 @@ from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.support.files import write_json
 from nni_magic.support.flops import count_flops, count_params
 
-__all__ = ["NEVER", "Study"]
+__all__ = ["NEVER", "Missing", "Study"]
 
 _logger = logging.getLogger(__name__)
 
 Missing = Iterator[tuple[Path, Callable[[], dict[str, Any]]]]
+"""Files that are not there, each with the function that makes its content."""
 
 QUIET: dict[str, Any] = {
     "logger": False,

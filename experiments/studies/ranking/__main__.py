@@ -19,8 +19,10 @@ import sys
 from experiments.studies.command_line import open_study, study_parser
 from experiments.studies.measurements import Measurements
 from experiments.studies.ranking import report
+from experiments.studies.ranking.found import FoundChildren
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.searched import Searched
+from experiments.studies.study import Study
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -35,16 +37,16 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     study = open_study(settings)
-    further: list[Measurements] = []
+    searches: list[Measurements] = []
     if study.plan.search:
-        further = [Searched(study), Halvings(study)]
+        searches = [Searched(study), Halvings(study)]
+    found = FoundChildren(study, searches)
+    stages: list[Study | Measurements | FoundChildren] = [study, *searches, found]
     if not settings.report:
-        study.work()
-        for one in further:
-            one.work()
-    done = not any(study.missing()) and not any(any(one.missing()) for one in further)
-    if settings.report or done:
-        print(report.write(study, settings, arguments, *further))
+        for stage in stages:
+            stage.work()
+    if settings.report or not any(any(stage.missing()) for stage in stages):
+        print(report.write(study, settings, arguments, found.records()))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,13 @@ import numpy as np
 from experiments.benchmarks.reporting import table
 from experiments.studies.cells import interval
 from experiments.studies.gathered import UNCALIBRATED, Gathered
+from experiments.studies.ranking.found import Beside
 from experiments.studies.ranking.statistics import Half, RankedSupernets
 from nni_magic.analysis import figures
 from nni_magic.analysis.seeds import over_seeds
 
 __all__ = ["draw", "markdown"]
 
-Beside = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""Name to seed to what is measured besides the ranking."""
 HEADER = (
     "supernet", "seeds", "steps", "CPU s", "peak memory (MiB)", "tau", "95 %",
     "95 %, children too", "precision@10", "mean loss (nats)", "cosine of gradients",
@@ -79,7 +78,7 @@ def _row(
         f"{np.mean(shares):.2f}" if shares else "",
         f"{np.mean(list(found.mean_loss.values())):.3f}",
         f"{np.mean(cosines):.3f}" if cosines else "",
-        *_regret([_mean(one["truth"]) for one in beside.values()], best),
+        *_regret([one["truth"] for one in beside.values()], best),
     ]  # fmt: skip
 
 
@@ -87,14 +86,10 @@ def _best(record: Gathered) -> float:
     return float(record.ranked().truth.min())
 
 
-def _mean(truth: Mapping[str, float]) -> float:
-    return float(np.mean(list(truth.values())))
-
-
-def _regret(truths: list[float], best: float) -> list[str]:
-    """Mean regret and its interval."""
-    regrets = [truth - best for truth in truths]
-    if not regrets:
+def _regret(truths: Sequence[float | None], best: float) -> list[str]:
+    """Mean regret and its interval, nothing if a child that was found is not trained yet."""
+    regrets = [truth - best for truth in truths if truth is not None]
+    if not regrets or len(regrets) < len(truths):
         return ["", ""]
     spread = interval(over_seeds(regrets).interval, "+") if len(regrets) > 1 else ""
     return [f"{np.mean(regrets):+.3f}", spread]

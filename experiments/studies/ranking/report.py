@@ -11,9 +11,9 @@ import numpy as np
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies.cells import interval
 from experiments.studies.gathered import Gathered, gather
-from experiments.studies.measurements import Measurements
 from experiments.studies.ranking import outcome, pictures
 from experiments.studies.ranking.comparisons import METHODS, Chosen
+from experiments.studies.ranking.found import Beside
 from experiments.studies.ranking.pictures import label, several, taus_of
 from experiments.studies.ranking.preferences import anchor_table, change_table
 from experiments.studies.ranking.statistics import (
@@ -236,12 +236,11 @@ def _chosen_line(chosen: Chosen) -> str:
 
 
 def write(
-    results: Results, settings: argparse.Namespace, arguments: Sequence[str],
-    *further: Measurements,
-) -> Path:  # fmt: skip
+    results: Results, settings: argparse.Namespace, arguments: Sequence[str], beside: Beside
+) -> Path:
     """Write ``<theme>_<hardware>_<date>`` as JSON, Markdown and pictures; gives the JSON's path.
 
-    What is measured of trained supernets besides their rankings has a table and a picture.
+    What is measured beside the rankings has a table and a picture, if there is any.
 
     Raises
     ------
@@ -255,7 +254,6 @@ def write(
     if found.chosen:
         title = "## Chosen on the first half, reported on the second"
         sections.append(f"{title}\n\n{_chosen_line(found.chosen)}")
-    beside = {name: by_seed for one in further for name, by_seed in one.found().items()}
     if beside:
         sections.insert(0, outcome.markdown(record, found.halves["all"], beside))
     path, _ = write_report(

@@ -15,15 +15,12 @@ from experiments.studies.ranking.memory import peak_memory
 from experiments.studies.study import NEVER, Study
 from experiments.studies.trainings import Search
 from nni_magic.analysis.gradients import SharedGradients
-from nni_magic.children.samples import digest
 from nni_magic.samplers import UniformSampler
 from nni_magic.search import Evolution
 from nni_magic.supernet.checkpoint import load_supernet
 from nni_magic.supernet.parted import PartedSupernet
-from nni_magic.support.files import write_json
-from nni_magic.support.made_with import read_result
 
-__all__ = ["Searched", "ground_truth"]
+__all__ = ["Searched"]
 
 TRIES = 1000
 """Pairs that are drawn until they share a part and a candidate that can be trained."""
@@ -32,10 +29,10 @@ TRIES = 1000
 class Searched(Measurements):
     """Searches and measures the supernets of a plan, with a file for each.
 
-    Evolution searches with the weights that children inherit, and its child is then trained from
-    scratch as the ground truth was. Of random pairs of children that share a candidate the cosine
-    of the candidate's gradients is measured, on the same rows. Where a supernet has parts, the two
-    children are of one part. The memory is measured once for all seeds.
+    Evolution searches with the weights that children inherit. Of random pairs of children that
+    share a candidate the cosine of the candidate's gradients is measured, on the same rows. Where
+    a supernet has parts, the two children are of one part. The memory is measured once for all
+    seeds.
 
     Parameters
     ----------
@@ -52,11 +49,7 @@ class Searched(Measurements):
         self.search: Search = study.plan.search
 
     def made_with(self, name: str) -> dict[str, Any]:
-        planned = self.study.plan.children
-        children = {"steps": planned.steps, "seed": planned.seed,
-                    "seeds": list(planned.common_seeds)}  # fmt: skip
-        search = dataclasses.asdict(self.search)
-        return {**self.study.made_supernet(name), "children": children, "search": search}
+        return {**self.study.made_supernet(name), "search": dataclasses.asdict(self.search)}
 
     def supernets(self) -> Iterator[tuple[str, int]]:
         yield from self.study.plan.trainings()
@@ -75,7 +68,6 @@ class Searched(Measurements):
         self.save(name, seed, {
             "found": ranked[0].sample,
             "n_scored": len(ranked),
-            "truth": ground_truth(self.study, ranked[0].sample),
             "cosines": self.cosines(name, seed),
             "search_cpu_seconds": seconds,
             **({"peak_memory": peak_memory(self.study, name)} if first else {}),
@@ -121,30 +113,3 @@ def _pair(
         if first != second and shared and alike:
             return shared[rng.integers(len(shared))], pair
     raise ValueError(f"no two of {TRIES} pairs of children share a candidate that can be trained")
-
-
-def ground_truth(study: Study, sample: Sample) -> dict[str, float]:
-    """Ground truth of any child by seed, of the seeds that all children of the plan have.
-
-    What is trained for it lies in the folder ``found``, and is trained once.
-    """
-    key = study.domain.ground_truth.key
-    return {
-        str(seed): _trained(study, sample, seed)[key] for seed in study.plan.children.common_seeds
-    }
-
-
-def _trained(study: Study, sample: Sample, seed: int) -> dict[str, Any]:
-    if sample in study.children:
-        known = study.read_child(study.children.index(sample), seed)
-        if known is not None:
-            return known
-    if not study.domain.trains_children:
-        published: dict[str, Any] = study.domain.published(sample, seed)
-        return published
-    path = study.output / "found" / f"{digest(sample)}_seed{seed}.json"
-    found = read_result(path, study.made_child(sample), val_loss=float)
-    if found is None:
-        found = study.train_sample(sample, seed)
-        write_json(path, found)
-    return found

@@ -89,8 +89,7 @@ def test_committed_measurements_are_accepted_for_the_same_measurement(path):
         "in_training": lambda: {**ours(plan, name, made_with), "every": made_with["every"]},
         "found": lambda: child_settings(plan, made_with["sample"]),
         "searched": lambda: {
-            **ours(plan, name, made_with), "children": made_with["children"],
-            "search": dataclasses.asdict(plan.search),
+            **ours(plan, name, made_with), "search": dataclasses.asdict(plan.search),
         },
         "recency": lambda: {
             "measured": ours(plan, name, made_with["measured"]),

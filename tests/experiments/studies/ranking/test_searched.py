@@ -30,7 +30,7 @@ def study(corpus, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_child_is_found_trained_and_measured(study, monkeypatch):
+def test_child_is_found_and_the_supernet_measured(study, monkeypatch):
     searched = Searched(study)
     searched.work()
     assert not list(searched.missing())
@@ -43,13 +43,10 @@ def test_child_is_found_trained_and_measured(study, monkeypatch):
         evaluate = study.child_evaluator(study.checkpoint(record_name(found, record), 0))
         scores = evaluate([record["found"], *study.children])
         assert np.isfinite(scores).all()
-        assert set(record["truth"]) == {"0", "1"}
-        truth = study.train_sample(record["found"], 1)
-        assert record["truth"]["1"] == truth["val_loss"]
     weights = sum(weight.nbytes for weight in study.domain.make_space().parameters())
     assert weights < found["spos"][0]["peak_memory"] < 20 * weights
     assert 2 * weights < found["few_shot"][0]["peak_memory"]  # those of two parts
-    monkeypatch.setattr(study, "train_sample", None)
+    monkeypatch.setattr(study, "child_evaluator", None)
     Searched(study).work()  # nothing is done twice
 
 
@@ -75,7 +72,6 @@ def test_random_search_stops_the_worse_half_early(study, monkeypatch):
     goes_on = ["ckpt_path" in evaluator.fit_kwargs for _, evaluator in made]
     assert goes_on == [False] * 4 + [True] * 3
     assert [one.trainer.global_step for _, one in made] == [stop for stop, _ in made]
-    assert record["truth"] == study.truth(made[-1][1])["val_loss"]
 
 
 @pytest.mark.slow
@@ -109,12 +105,3 @@ def test_gradients_are_of_the_same_images_whatever_was_drawn_before(tmp_path, mo
         torch.manual_seed(before)
         searched.cosines("spos", 0)
     assert len(seen[0]) == 6 and torch.equal(*seen)
-
-
-def test_search_depends_on_the_seeds_of_the_ground_truth(corpus, tmp_path):
-    def made_with(**children):
-        plan = plan_of(tmp_path, corpus, **{**CHANGES, "children": children})
-        return Searched(Study(plan, tmp_path / "runs", corpus / "cache")).made_with("spos")
-
-    children = {"n": 3, "steps": 4, "repeated": 3}
-    assert made_with(**children, seeds=[0, 1]) != made_with(**children, seeds=[0])
