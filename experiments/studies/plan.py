@@ -16,6 +16,7 @@ from experiments.studies.settings import made
 from experiments.studies.trainings import (
     VALIDATION_BATCHES,
     Children,
+    Comparison,
     Search,
     Supernets,
     Training,
@@ -62,8 +63,10 @@ class Plan:
         One of :data:`DOMAINS`.
     options
         Settings of the domain, such as ``corpus`` or ``dataset``.
+    comparison
+        Of a plan that compares methods: what is measured of every supernet once it is trained.
     search
-        How every supernet is searched and measured once it is trained; by default it is not.
+        How every supernet is searched then; by default it is not.
     """
 
     space: Mapping[str, Any]
@@ -74,6 +77,7 @@ class Plan:
     score_rows: int = 1024
     domain: str = "bert"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    comparison: Comparison | None = None
     search: Search | None = None
 
     def __post_init__(self) -> None:
@@ -85,8 +89,10 @@ class Plan:
         for name, supernets in self.supernets.items():
             with naming(f"supernets: {name}"):
                 self._check_supernets(supernets)
-        if self.search is not None and not self.supernets:
-            raise ValueError("supernets is empty; accepted with search is at least one to search")
+        if self.comparison is not None and not self.supernets:
+            raise ValueError("supernets is empty; accepted with comparison is at least one")
+        if self.search is not None and self.comparison is None:
+            raise ValueError("search is given; accepted is it with comparison, which reports it")
         self._check_values()
 
     @classmethod
@@ -111,9 +117,12 @@ class Plan:
                         f"a name of supernets is {name!r}; accepted are letters, digits, '_', '-' "
                         "and '.', as files are named by it"
                     )
-            search = settings.pop("search", None)
-            sections = {
-                "search": None if search is None else made(Search, search, "search"),
+            sections: dict[str, Any] = {
+                name: made(kind, settings.pop(name), name)
+                for name, kind in (("comparison", Comparison), ("search", Search))
+                if settings.get(name) is not None
+            }
+            sections |= {
                 "training": made(Training, settings.pop("training", None), "training"),
                 "children": made(Children, settings.pop("children", None), "children"),
                 "supernets": {

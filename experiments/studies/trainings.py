@@ -183,27 +183,40 @@ class Supernets:
 
 
 @dataclass(frozen=True)
-class Search:
-    """What a trained supernet is good for, besides ranking the children of the ground truth.
+class Comparison:
+    """What supernets of different methods are compared by, besides how they rank.
 
     Parameters
     ----------
-    generations, population
-        Of evolution, which searches a child that is then trained from scratch; see
-        :class:`nni_magic.search.Evolution`.
     pairs
         Random pairs of children whose gradients are compared.
     rows
         Training rows, or images, of which the gradients are.
     """
 
-    generations: int = 20
-    population: int = 50
     pairs: int = 20
     rows: int = 128
 
     def __post_init__(self) -> None:
-        for name in ("generations", "population", "pairs", "rows"):
+        for name in ("pairs", "rows"):
+            check_count(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Search:
+    """How every supernet is searched; what is found is trained from scratch.
+
+    Parameters
+    ----------
+    generations, population
+        Of evolution, see :class:`nni_magic.search.Evolution`.
+    """
+
+    generations: int = 20
+    population: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("generations", "population"):
             check_count(name, getattr(self, name))
 
 

@@ -19,6 +19,7 @@ import sys
 from experiments.studies.command_line import open_study, study_parser
 from experiments.studies.measurements import Measurements
 from experiments.studies.ranking import report
+from experiments.studies.ranking.compared import Compared
 from experiments.studies.ranking.found import FoundChildren
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.searched import Searched
@@ -37,16 +38,16 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse_args(arguments)
     study = open_study(settings)
-    searches: list[Measurements] = []
-    if study.plan.search:
-        searches = [Searched(study), Halvings(study)]
+    compared = [Compared(study)] if study.plan.comparison else []
+    searches = [Searched(study), Halvings(study)] if study.plan.search else []
     found = FoundChildren(study, searches)
-    stages: list[Study | Measurements | FoundChildren] = [study, *searches, found]
+    stages: list[Study | Measurements | FoundChildren] = [study, *compared, *searches, found]
     if not settings.report:
         for stage in stages:
             stage.work()
     if settings.report or not any(any(stage.missing()) for stage in stages):
-        print(report.write(study, settings, arguments, found.records()))
+        measured = compared[0].found() if compared else {}
+        print(report.write(study, settings, arguments, measured, found.records()))
 
 
 if __name__ == "__main__":

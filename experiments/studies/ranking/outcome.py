@@ -21,55 +21,62 @@ __all__ = ["draw", "markdown"]
 HEADER = (
     "supernet", "seeds", "steps", "CPU s", "peak memory (MiB)", "tau", "95 %",
     "95 %, children too", "precision@10", "mean loss (nats)", "cosine of gradients",
-    "regret of the child found", "95 %",
+    "regret of the best score", "95 %", "regret of the child found", "95 %",
 )  # fmt: skip
 
 
-def markdown(record: Gathered, here: Half, beside: Beside) -> str:
-    """Write the table of all supernets.
+def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -> str:
+    """Write the table of all supernets; a column of which nothing is known is left out.
 
     Parameters
     ----------
     record, here
         The results, and what the statistics say of all children.
-    beside
-        What is measured of supernets besides; and random searches, as ``halving``.
+    compared, searched
+        What is measured of supernets besides, and what is found with them; random searches, as
+        ``halving``.
     """
     best, unit = _best(record), record.ground_truth.unit
     rows = [
-        _row(record, name, found, beside.get(name, {}), best)
+        _row(record, name, found, compared.get(name, {}), searched.get(name, {}), best)
         for name, found in here.supernets.items()
         if not name.endswith(UNCALIBRATED)
     ]
-    if halving := beside.get("halving"):
+    if halving := searched.get("halving"):
         seconds = np.mean([one["cpu_seconds"] for one in halving.values()])
         steps = next(iter(halving.values()))["steps"]
         rows.append([
             "random search with early stopping", len(halving), steps, f"{seconds:.0f}",
-            *[""] * (len(HEADER) - 6), *_regret([one["truth"] for one in halving.values()], best),
+            *[""] * (len(HEADER) - 6), *_found(halving, best),
         ])  # fmt: skip
     return (
         "## All methods\n\nA supernet a seed. CPU time is that of the training; memory is the most "
         "that tensors take at once in a short training of the first seed, with the children that "
         "it draws. The cosine is that of the gradients of a candidate that two random children "
-        "share: higher is less interference. The child is found by evolution on inherited weights "
-        f"and trained from scratch; its regret is by how many {unit} it is worse than the best of "
-        f"the {here.n} children of the ground truth, negative where it is better. Intervals are "
-        "Student's, 95 %, over seeds, and of tau also over seeds and children.\n\n"
-        f"{table(HEADER, rows)}"
+        f"share: higher is less interference. A regret is by how many {unit} a child is worse "
+        f"than the best of the {here.n} children of the ground truth, negative where it is "
+        "better: of these the one of the best score, and the child that evolution finds on "
+        "inherited weights, trained from scratch as they were. Intervals are Student's, 95 %, "
+        f"over seeds, and of tau also over seeds and children.\n\n{table(*_known(rows))}"
     )
 
 
+def _known(rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[object]]]:
+    """The header and the rows without columns that are empty in all rows."""
+    known = [i for i in range(len(HEADER)) if any(row[i] != "" for row in rows)]
+    return [HEADER[i] for i in known], [[row[i] for i in known] for row in rows]
+
+
 def _row(
-    record: Gathered, name: str, found: RankedSupernets,
-    beside: Mapping[int, Mapping[str, Any]], best: float,
+    record: Gathered, name: str, found: RankedSupernets, compared: Mapping[int, Any],
+    searched: Mapping[int, Any], best: float,
 ) -> list[object]:  # fmt: skip
     taus = [one.kendall_tau for one in found.seeds.values()]
     seconds = [one["cpu_seconds"] for one in record.supernets[name].values()]
     several = found.kendall_tau is not None and found.joint_interval is not None
     shares = [one.precision_at[10] for one in found.seeds.values() if 10 in one.precision_at]
-    memory = [one["peak_memory"] for one in beside.values() if "peak_memory" in one]
-    cosines = [np.mean(one["cosines"]) for one in beside.values()]
+    memory = [one["peak_memory"] for one in compared.values() if "peak_memory" in one]
+    cosines = [np.mean(one["cosines"]) for one in compared.values()]
     return [
         name, len(taus), record.plan.supernets[name].steps, f"{np.mean(seconds):.0f}",
         f"{memory[0] / 2**20:.1f}" if memory else "", f"{np.mean(taus):.3f}",
@@ -78,7 +85,7 @@ def _row(
         f"{np.mean(shares):.2f}" if shares else "",
         f"{np.mean(list(found.mean_loss.values())):.3f}",
         f"{np.mean(cosines):.3f}" if cosines else "",
-        *_regret([one["truth"] for one in beside.values()], best),
+        *_regret([one.regret for one in found.seeds.values()]), *_found(searched, best),
     ]  # fmt: skip
 
 
@@ -86,10 +93,15 @@ def _best(record: Gathered) -> float:
     return float(record.ranked().truth.min())
 
 
-def _regret(truths: Sequence[float | None], best: float) -> list[str]:
-    """Mean regret and its interval, nothing if a child that was found is not trained yet."""
-    regrets = [truth - best for truth in truths if truth is not None]
-    if not regrets or len(regrets) < len(truths):
+def _found(searched: Mapping[int, Any], best: float) -> list[str]:
+    """Regret of the children found; nothing if one of them is not trained yet."""
+    truths = [one["truth"] for one in searched.values()]
+    return ["", ""] if None in truths else _regret([truth - best for truth in truths])
+
+
+def _regret(regrets: Sequence[float]) -> list[str]:
+    """Mean and interval."""
+    if not regrets:
         return ["", ""]
     spread = interval(over_seeds(regrets).interval, "+") if len(regrets) > 1 else ""
     return [f"{np.mean(regrets):+.3f}", spread]

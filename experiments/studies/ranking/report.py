@@ -236,11 +236,19 @@ def _chosen_line(chosen: Chosen) -> str:
 
 
 def write(
-    results: Results, settings: argparse.Namespace, arguments: Sequence[str], beside: Beside
-) -> Path:
+    results: Results, settings: argparse.Namespace, arguments: Sequence[str],
+    compared: Beside, searched: Beside,
+) -> Path:  # fmt: skip
     """Write ``<theme>_<hardware>_<date>`` as JSON, Markdown and pictures; gives the JSON's path.
 
-    What is measured beside the rankings has a table and a picture, if there is any.
+    Parameters
+    ----------
+    results
+        Of the study. If its plan compares methods, there is a table and a picture of them all.
+    settings, arguments
+        The command line, read and as it was.
+    compared, searched
+        What was measured of supernets besides, and what was found with them, as far as it is there.
 
     Raises
     ------
@@ -254,14 +262,16 @@ def write(
     if found.chosen:
         title = "## Chosen on the first half, reported on the second"
         sections.append(f"{title}\n\n{_chosen_line(found.chosen)}")
-    if beside:
-        sections.insert(0, outcome.markdown(record, found.halves["all"], beside))
+    if record.plan.comparison:
+        everything = outcome.markdown(record, found.halves["all"], compared, searched)
+        sections.insert(0, everything)
     path, _ = write_report(
         f"rank_correlation_{settings.plan.stem}", settings, arguments,
-        {**record.to_json(), "statistics": found.to_json(), "searched": beside},
+        {**record.to_json(), "statistics": found.to_json(), "compared": compared,
+         "searched": searched},
         "\n\n".join(sections), program="experiments.studies.ranking",
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
-    if beside:
+    if record.plan.comparison:
         outcome.draw(record, found.halves["all"], path.with_suffix(""))
     return path

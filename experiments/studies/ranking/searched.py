@@ -1,38 +1,22 @@
-"""What a trained supernet is good for: the child that evolution finds, and gradients that agree."""
+"""The child that evolution finds with a trained supernet."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from nni.mutable import Sample
-
 from experiments.studies.measurements import Measurements
-from experiments.studies.ranking.memory import peak_memory
-from experiments.studies.study import NEVER, Study
+from experiments.studies.study import Study
 from experiments.studies.trainings import Search
-from nni_magic.analysis.gradients import SharedGradients
-from nni_magic.samplers import UniformSampler
 from nni_magic.search import Evolution
-from nni_magic.supernet.checkpoint import load_supernet
-from nni_magic.supernet.parted import PartedSupernet
 
 __all__ = ["Searched"]
 
-TRIES = 1000
-"""Pairs that are drawn until they share a part and a candidate that can be trained."""
-
 
 class Searched(Measurements):
-    """Searches and measures the supernets of a plan, with a file for each.
-
-    Evolution searches with the weights that children inherit. Of random pairs of children that
-    share a candidate the cosine of the candidate's gradients is measured, on the same rows. Where
-    a supernet has parts, the two children are of one part. The memory is measured once for all
-    seeds.
+    """Searches the supernets of a plan with the weights that children inherit, a file for each.
 
     Parameters
     ----------
@@ -56,60 +40,12 @@ class Searched(Measurements):
 
     def measure(self, name: str, seed: int) -> None:
         if self.study.read_supernet(name, seed) is None:
-            return  # another process still trains it, and then measures it, too
+            return  # another process still trains it, and then searches it, too
         evaluate = self.study.child_evaluator(self.study.checkpoint(name, seed))
         started = time.process_time()
-        evolution = Evolution(
-            generations=self.search.generations, population=self.search.population, seed=seed
-        )
+        evolution = Evolution(**dataclasses.asdict(self.search), seed=seed)
         ranked = evolution.search(self.study.domain.make_space(), evaluate)
         seconds = time.process_time() - started
-        first = seed == self.study.plan.supernets[name].seeds[0]
         self.save(name, seed, {
-            "found": ranked[0].sample,
-            "n_scored": len(ranked),
-            "cosines": self.cosines(name, seed),
-            "search_cpu_seconds": seconds,
-            **({"peak_memory": peak_memory(self.study, name)} if first else {}),
+            "found": ranked[0].sample, "n_scored": len(ranked), "search_cpu_seconds": seconds,
         })  # fmt: skip
-
-    def cosines(self, name: str, seed: int) -> list[float]:
-        """Cosine of the gradients of every pair."""
-        space = self.study.domain.make_space()
-        supernet = load_supernet(self.study.checkpoint(name, seed), space)
-        parts = supernet.parts if isinstance(supernet, PartedSupernet) else [supernet]
-        evaluator = self.study.evaluator(NEVER, seed, {})
-        rows, drawn = self.search.rows, self.study.plan.children.seed
-        batches = self.study.first_batches(evaluator, rows, rows, drawn)
-        gradients = [SharedGradients(part, evaluator, batches) for part in parts]
-        draw = UniformSampler(self.study.domain.make_space(), seed=drawn)
-        rng, found = np.random.default_rng(drawn), []
-        for _ in range(self.search.pairs):
-            label, pair = _pair(supernet, draw, self.study.domain.skips, rng)
-            similarity = gradients[_part(supernet, pair[0])].similarity(label, pair)
-            found.append(float(similarity[0, 1]))
-        return found
-
-
-def _part(supernet: Any, child: Sample) -> int:
-    return supernet.part_of(child) if isinstance(supernet, PartedSupernet) else 0
-
-
-def _pair(
-    supernet: Any, draw: UniformSampler, skips: Sequence[str], rng: np.random.Generator
-) -> tuple[str, list[Sample]]:
-    """Draw two children of one part that differ, and a label in which they share a candidate.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    for _ in range(TRIES):
-        pair = [draw.next(), draw.next()]
-        first, second = pair
-        shared = [label for label, one in first.items() if second.get(label) == one not in skips]
-        alike = _part(supernet, first) == _part(supernet, second)
-        if first != second and shared and alike:
-            return shared[rng.integers(len(shared))], pair
-    raise ValueError(f"no two of {TRIES} pairs of children share a candidate that can be trained")

@@ -88,6 +88,9 @@ def test_committed_measurements_are_accepted_for_the_same_measurement(path):
         },
         "in_training": lambda: {**ours(plan, name, made_with), "every": made_with["every"]},
         "found": lambda: child_settings(plan, made_with["sample"]),
+        "compared": lambda: {
+            **ours(plan, name, made_with), "comparison": dataclasses.asdict(plan.comparison),
+        },
         "searched": lambda: {
             **ours(plan, name, made_with), "search": dataclasses.asdict(plan.search),
         },

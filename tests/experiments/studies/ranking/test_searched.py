@@ -1,19 +1,19 @@
-"""What a trained supernet is searched and measured for, on a small plan that really trains."""
+"""What evolution finds, and random search beside it, on a small plan that really trains."""
 
-import numpy as np
 import pytest
-import torch
 from studies import plan_of
 
-from experiments.studies.ranking import searched as module
+from experiments.studies.ranking.compared import Compared
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.searched import Searched
 from experiments.studies.study import Study
+from nni_magic.search import Evolution
 from nni_magic.support.files import read_json
 
 CHANGES = {
     "children": {"n": 3, "steps": 4, "repeated": 3, "seeds": [0, 1]},
-    "search": {"generations": 1, "population": 3, "pairs": 2, "rows": 4},
+    "comparison": {"pairs": 2, "rows": 4},
+    "search": {"generations": 2, "population": 3},
     "supernets": {
         "spos": {"strategy": "spos", "steps": 8, "seeds": [0]},
         "few_shot": {"strategy": "few_shot", "steps": 8, "seeds": [0]},
@@ -30,28 +30,20 @@ def study(corpus, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_child_is_found_and_the_supernet_measured(study, monkeypatch):
+def test_child_found_is_that_of_evolution_by_the_scores_of_the_supernet(study, monkeypatch):
     searched = Searched(study)
     searched.work()
     assert not list(searched.missing())
     found = searched.found()
     assert set(found) == {"spos", "few_shot"}
-    for record in (found["spos"][0], found["few_shot"][0]):
-        assert record["n_scored"] == 3
-        assert len(record["cosines"]) == 2
-        assert all(-1 <= cosine <= 1 for cosine in record["cosines"])
-        evaluate = study.child_evaluator(study.checkpoint(record_name(found, record), 0))
-        scores = evaluate([record["found"], *study.children])
-        assert np.isfinite(scores).all()
-    weights = sum(weight.nbytes for weight in study.domain.make_space().parameters())
-    assert weights < found["spos"][0]["peak_memory"] < 20 * weights
-    assert 2 * weights < found["few_shot"][0]["peak_memory"]  # those of two parts
+    for name, by_seed in found.items():
+        evaluate = study.child_evaluator(study.checkpoint(name, 0))
+        evolution = Evolution(generations=2, population=3, seed=0)
+        ranked = evolution.search(study.domain.make_space(), evaluate)
+        assert by_seed[0]["found"] == ranked[0].sample
+        assert by_seed[0]["n_scored"] == len(ranked)
     monkeypatch.setattr(study, "child_evaluator", None)
     Searched(study).work()  # nothing is done twice
-
-
-def record_name(found, record):
-    return next(name for name, by_seed in found.items() if record in by_seed.values())
 
 
 @pytest.mark.slow
@@ -75,33 +67,10 @@ def test_random_search_stops_the_worse_half_early(study, monkeypatch):
 
 
 @pytest.mark.slow
-def test_search_does_not_change_what_was_trained(study, corpus, tmp_path):
-    plain = plan_of(tmp_path, corpus, **{**CHANGES, "search": None})
+def test_neither_search_nor_comparison_changes_what_was_trained(study, corpus, tmp_path):
+    Compared(study).work()
+    Searched(study).work()
+    plain = plan_of(tmp_path, corpus, **{**CHANGES, "search": None, "comparison": None})
     assert Study(plain, study.output, corpus / "cache").read_supernet("spos", 0) == read_json(
         study.supernet_file("spos", 0)
     )
-
-
-def test_gradients_are_of_the_same_images_whatever_was_drawn_before(tmp_path, monkeypatch):
-    seen = []
-
-    class Gradients:
-        def __init__(self, part, evaluator, batches):
-            [(images, _)] = batches
-            seen.append(images)
-
-        def similarity(self, label, pair):
-            return np.eye(2)
-
-    monkeypatch.setattr(module, "SharedGradients", Gradients)
-    monkeypatch.setattr(module, "load_supernet", lambda path, space: space)
-    plan = plan_of(
-        tmp_path, domain="proxyless", space={}, options={"dataset": "digits", "held_out": 0.1},
-        children={"n": 0, "steps": 1}, search={"pairs": 1, "rows": 6},
-        supernets={"spos": {"strategy": "spos", "steps": 2, "seeds": [0]}},
-    )  # fmt: skip
-    searched = Searched(Study(plan, tmp_path / "runs", tmp_path / "cache"))
-    for before in range(2):
-        torch.manual_seed(before)
-        searched.cosines("spos", 0)
-    assert len(seen[0]) == 6 and torch.equal(*seen)
