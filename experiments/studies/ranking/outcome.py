@@ -11,8 +11,9 @@ import numpy as np
 from experiments.benchmarks.reporting import table
 from experiments.studies.cells import interval
 from experiments.studies.gathered import UNCALIBRATED, Gathered
+from experiments.studies.ranking.comparisons import METHODS
 from experiments.studies.ranking.found import Beside
-from experiments.studies.ranking.statistics import Half, RankedSupernets
+from experiments.studies.ranking.statistics import Half, RankedSupernets, Statistics
 from nni_magic.analysis import figures
 from nni_magic.analysis.seeds import over_seeds
 
@@ -22,6 +23,7 @@ HEADER = (
     "supernet", "seeds", "steps", "CPU s", "peak memory (MiB)", "tau", "95 %",
     "95 %, children too", "precision@10", "mean loss (nats)", "cosine of gradients",
     "regret of the best score", "95 %", "regret of the child found", "95 %",
+    f"that less {METHODS[0]}'s", "95 %",
 )  # fmt: skip
 
 
@@ -37,8 +39,11 @@ def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -
         ``halving``.
     """
     best, unit = _best(record), record.ground_truth.unit
+    truths = {name: _truths(by_seed) for name, by_seed in searched.items()}
+    first = truths.get(METHODS[0], {})
     rows = [
-        _row(record, name, found, compared.get(name, {}), searched.get(name, {}), best)
+        _row(record, name, found, compared.get(name, {}), best)
+        + _found_cells(truths.get(name, {}), first, best)
         for name, found in here.supernets.items()
         if not name.endswith(UNCALIBRATED)
     ]
@@ -47,7 +52,7 @@ def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -
         steps = next(iter(halving.values()))["steps"]
         rows.append([
             "random search with early stopping", len(halving), steps, f"{seconds:.0f}",
-            *[""] * (len(HEADER) - 6), *_found(halving, best),
+            *[""] * 9, *_found_cells(truths["halving"], first, best),
         ])  # fmt: skip
     return (
         "## All methods\n\nA supernet a seed. CPU time is that of the training; memory is the most "
@@ -56,8 +61,9 @@ def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -
         f"share: higher is less interference. A regret is by how many {unit} a child is worse "
         f"than the best of the {here.n} children of the ground truth, negative where it is "
         "better: of these the one of the best score, and the child that evolution finds on "
-        "inherited weights, trained from scratch as they were. Intervals are Student's, 95 %, "
-        f"over seeds, and of tau also over seeds and children.\n\n{table(*_known(rows))}"
+        f"inherited weights, trained from scratch as they were. Less {METHODS[0]}'s is over the "
+        "seeds that both have. Intervals are Student's, 95 %, over seeds, and of tau also over "
+        f"seeds and children.\n\n{table(*_known(rows))}"
     )
 
 
@@ -68,9 +74,8 @@ def _known(rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[objec
 
 
 def _row(
-    record: Gathered, name: str, found: RankedSupernets, compared: Mapping[int, Any],
-    searched: Mapping[int, Any], best: float,
-) -> list[object]:  # fmt: skip
+    record: Gathered, name: str, found: RankedSupernets, compared: Mapping[int, Any], best: float
+) -> list[object]:
     taus = [one.kendall_tau for one in found.seeds.values()]
     seconds = [one["cpu_seconds"] for one in record.supernets[name].values()]
     several = found.kendall_tau is not None and found.joint_interval is not None
@@ -85,61 +90,76 @@ def _row(
         f"{np.mean(shares):.2f}" if shares else "",
         f"{np.mean(list(found.mean_loss.values())):.3f}",
         f"{np.mean(cosines):.3f}" if cosines else "",
-        *_regret([one.regret for one in found.seeds.values()]), *_found(searched, best),
-    ]  # fmt: skip
+        *_mean_cells([one.regret for one in found.seeds.values()]),
+    ]
 
 
 def _best(record: Gathered) -> float:
     return float(record.ranked().truth.min())
 
 
-def _found(searched: Mapping[int, Any], best: float) -> list[str]:
-    """Regret of the children found; nothing if one of them is not trained yet."""
-    truths = [one["truth"] for one in searched.values()]
-    return ["", ""] if None in truths else _regret([truth - best for truth in truths])
+def _truths(searched: Mapping[int, Any]) -> dict[int, float]:
+    """Ground truth of the child found, by seed; nothing if one of them is not trained yet."""
+    truths = {seed: one["truth"] for seed, one in searched.items()}
+    return {} if None in truths.values() else truths
 
 
-def _regret(regrets: Sequence[float]) -> list[str]:
+def _found_cells(
+    truths: Mapping[int, float], first: Mapping[int, float], best: float
+) -> list[object]:
+    """Regret of the children found, and by how much it is more than that of the first supernets."""
+    common = [seed for seed in truths if seed in first] if truths != first else []
+    return [
+        *_mean_cells([truth - best for truth in truths.values()]),
+        *_mean_cells([truths[seed] - first[seed] for seed in common]),
+    ]
+
+
+def _mean_cells(values: Sequence[float]) -> list[object]:
     """Mean and interval."""
-    if not regrets:
+    if not values:
         return ["", ""]
-    spread = interval(over_seeds(regrets).interval, "+") if len(regrets) > 1 else ""
-    return [f"{np.mean(regrets):+.3f}", spread]
+    spread = interval(over_seeds(values).interval, "+") if len(values) > 1 else ""
+    return [f"{np.mean(values):+.3f}", spread]
 
 
-def draw(record: Gathered, here: Half, stem: Path) -> None:
-    """Draw tau against the CPU time of the training, into ``<stem>_cost``: a mean and its interval.
+def draw(record: Gathered, found: Statistics, stem: Path) -> None:
+    """Draw tau and the CPU time of the training, a line a method, into ``<stem>_methods``.
 
-    Lines go from a method at equal steps to the same one at equal time.
+    A method at equal steps is filled, the same one at equal time, ``<name>_time``, hollow.
     """
-    figure, [axes] = figures.panels_of(1, 7.5, 4.6)
-    places: dict[str, tuple[float, float]] = {}
-    names = [name for name, one in here.supernets.items() if one.kendall_tau is not None]
-    methods = [one for one in names if not one.endswith((UNCALIBRATED, "_time"))]
-    for i, name in enumerate(methods):
-        for each in (name, f"{name}_time"):
-            if each in names:
-                places[each] = _point(axes, record, here, each, i, each == name)
-        if f"{name}_time" in places:
-            ends = zip(places[name], places[f"{name}_time"], strict=True)
-            axes.plot(*ends, color=figures.style(i)["color"], lw=0.8, ls=":")
-    axes.set_xscale("log")
-    figures.tidy(axes)
-    figures.draw_lines(axes, {here.best_trivial: here.trivial[here.best_trivial].kendall_tau})
-    figures.label_axes(
-        figure, "CPU seconds of the training (hollow: at equal time)",
-        "Kendall's τ with the ground truth\n(mean and 95 % interval over seeds)",
-    )  # fmt: skip
-    figures.write_legend(figure, [axes])
-    figures.save(figure, stem.with_name(f"{stem.name}_cost"))
-
-
-def _point(
-    axes: Any, record: Gathered, here: Half, name: str, i: int, filled: bool
-) -> tuple[float, float]:
-    tau = here.supernets[name].kendall_tau
-    assert tau is not None
-    seconds = float(np.mean([one["cpu_seconds"] for one in record.supernets[name].values()]))
-    look = figures.style(i) | ({"label": name} if filled else {"markerfacecolor": "white"})
-    figures.draw_means(axes, [seconds], [tau], **{**look, "linewidth": 1.0})
-    return seconds, tau.mean
+    here = found.halves["all"]
+    taus = {
+        name: here.supernets[name].kendall_tau
+        for name in record.plan.supernets
+        if name in here.supernets
+    }
+    lines = list(dict.fromkeys(name.removesuffix("_time") for name in taus))
+    figure, (left, right) = figures.panels_of(2, 4.6, 0.9 + 0.28 * len(lines), sharey=True)
+    for name, tau in taus.items():
+        timed = name.endswith("_time")
+        place = lines.index(name.removesuffix("_time")) + (0.16 if timed else -0.16)
+        look = {"marker": "o", "color": figures.COLOURS[0], "linestyle": "",
+                "markerfacecolor": "white" if timed else figures.COLOURS[0]}  # fmt: skip
+        if tau is not None:
+            reach = tau.interval[1] - tau.mean
+            left.errorbar(tau.mean, place, xerr=reach, capsize=3, elinewidth=1.2, **look)
+        seconds = np.mean([one["cpu_seconds"] for one in record.supernets[name].values()])
+        right.plot(seconds, place, **look)
+    dashed = {here.best_trivial: here.trivial[here.best_trivial].kendall_tau}
+    if found.ceiling:
+        dashed["noise ceiling"] = found.ceiling.tau_ceiling
+    for one in dashed.values():
+        left.axvline(one, color=figures.GREY, linewidth=1.1, linestyle="dashed", zorder=1)
+    title = ", ".join(f"{name} {one:.2f}" for name, one in dashed.items())
+    left.set_title(f"dashed: {title}", size="medium", color=figures.GREY)
+    left.set_yticks(range(len(lines)), lines)
+    left.invert_yaxis()
+    left.set_xlabel("Kendall's τ with the ground truth\n(mean and 95 % interval over seeds)")
+    right.set_xscale("log")
+    for ticks in (right.xaxis.set_major_formatter, right.xaxis.set_minor_formatter):
+        ticks("{x:g}")
+    right.set_xlabel("CPU seconds of the training\n(hollow: at equal time)")
+    for panel in (left, right):
+        figures.tidy(panel)
+    figures.save(figure, stem.with_name(f"{stem.name}_methods"))

@@ -19,7 +19,8 @@ __all__ = ["draw", "label", "several", "taus_of"]
 def draw(record: Gathered, found: Statistics, stem: Path) -> None:
     """Draw tau by method, the methods' scores, and tau by every setting, where seeds are several.
 
-    Supernets that give no value of a setting are drawn together, as ``<stem>_variants``.
+    Supernets that give no value of a setting are drawn together, as ``<stem>_variants``, unless the
+    plan compares methods, which have a picture of their own.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def draw(record: Gathered, found: Statistics, stem: Path) -> None:
     variants = {
         "\n".join(name.rsplit("_", 1)): tau
         for name, tau in taus.items()
-        if name not in methods and not _values(planned, name)
+        if not (record.plan.comparison or name in methods or _values(planned, name))
     }
     if methods:
         _draw_taus({name.replace(", ", "\n"): tau for name, tau in methods.items()}, found, stem)

@@ -273,5 +273,5 @@ def write(
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
     if record.plan.comparison:
-        outcome.draw(record, found.halves["all"], path.with_suffix(""))
+        outcome.draw(record, found, path.with_suffix(""))
     return path

@@ -17,7 +17,7 @@ def made(tmp_path, corpus):
         "magic_t": {**some, "steps": 8}, "magic_t_time": {**some, "steps": 4},
     })  # fmt: skip
     record = gather(study)
-    return record, statistics(record).halves["all"]
+    return record, statistics(record)
 
 
 def cells(text, name):
@@ -28,11 +28,13 @@ def cells(text, name):
 
 
 def test_table_has_what_was_measured_and_what_was_found(made):
-    record, here = made
+    record, found = made
+    here = found.halves["all"]
     best = record.ranked().truth.min()
     first = {"cosines": [0.1, 0.3], "peak_memory": 3 * 2**20}
     compared = {"magic_t": {0: first, 1: {"cosines": [0.4, 0.6]}}}
     searched = {
+        "spos": {1: {"truth": best + 0.3}, 0: {"truth": best + 0.7}},
         "magic_t": {0: {"truth": best + 0.2}, 1: {"truth": best}},
         "magic_t_time": {0: {"truth": best}, 1: {"truth": None}},
         "halving": {0: {"truth": best + 0.5, "cpu_seconds": 7.0, "steps": 4}},
@@ -41,18 +43,25 @@ def test_table_has_what_was_measured_and_what_was_found(made):
     row = cells(text, "magic_t")
     assert [value for key, value in row if key != "95 %"] == [
         "magic_t", "2", "8", "2", "3.0", "1.000", "1.000 to 1.000", f"{record_mean(here):.3f}",
-        "0.350", "+0.000", "+0.100",
+        "0.350", "+0.000", "+0.100", "-0.400",
     ]  # fmt: skip
-    assert [value for key, value in row if key == "95 %"][2] == "-1.171 to +1.371"
+    assert [value for key, value in row if key == "95 %"][2:] == [
+        "-1.171 to +1.371", "-1.671 to +0.871",
+    ]  # fmt: skip
     assert "precision@10" not in dict(row)  # there are fewer children
-    for name in ("spos", "magic_t_time"):  # not searched, and not trained in full
-        assert cells(text, name)[-2:] == [("regret of the child found", ""), ("95 %", "")]
-    assert cells(text, "random search with early stopping")[-2][1] == "+0.500"
+    regret = ("regret of the child found", "+0.500"), ("95 %", "-2.041 to +3.041")
+    assert tuple(cells(text, "spos")[-4:-2]) == regret
+    assert {value for _, value in cells(text, "spos")[-2:]} == {""}
+    # What is not trained in full has no regret.
+    assert {value for _, value in cells(text, "magic_t_time")[-4:]} == {""}
+    random = cells(text, "random search with early stopping")
+    assert [value for _, value in random[-4:]] == ["+0.500", "", "-0.200", ""]
     assert "uncalibrated" not in text
 
 
 def test_regret_of_the_best_score_is_of_the_children_of_the_ground_truth(made):
-    record, here = made
+    record, found = made
+    here = found.halves["all"]
     ranked = record.ranked()
     losses = [np.array(one["scores"]) for one in record.supernets["spos"].values()]
     regrets = [ranked.truth[one[ranked.numbers].argmin()] - ranked.truth.min() for one in losses]
@@ -66,6 +75,25 @@ def record_mean(here):
     return sum(means) / len(means)
 
 
-def test_picture_shows_tau_against_time(made, tmp_path):
-    outcome.draw(*made, tmp_path / "all")
-    assert {path.name for path in tmp_path.glob("all*")} == {"all_cost.png", "all_cost.svg"}
+def test_picture_has_a_line_a_method_with_tau_and_time(made, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(outcome.figures, "save", lambda figure, path: saved.append((figure, path)))
+    record, found = made
+    here = found.halves["all"]
+    outcome.draw(record, found, tmp_path / "all")
+    [(figure, path)] = saved
+    assert path == tmp_path / "all_methods"
+    left, right = figure.axes
+    best = here.trivial[here.best_trivial].kendall_tau
+    dashed = [line.get_xdata()[0] for line in left.lines if line.get_linestyle() == "--"]
+    assert dashed == [best, found.ceiling.tau_ceiling]
+    names = ["magic_t", "magic_t_time", "spos"]
+    assert list(record.plan.supernets) == names
+    assert [label.get_text() for label in left.get_yticklabels()] == ["magic_t", "spos"]
+    taus = [one.lines[0].get_xdata()[0] for one in left.containers]
+    assert taus == [here.supernets[name].kendall_tau.mean for name in names]
+    seconds = [line.get_xdata()[0] for line in right.lines]
+    assert seconds == [
+        np.mean([one["cpu_seconds"] for one in record.supernets[name].values()])
+        for name in names
+    ]

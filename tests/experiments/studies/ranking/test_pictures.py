@@ -88,3 +88,15 @@ def test_line_of_a_setting_has_its_values_in_order(tmp_path, corpus, drawn):
 ])  # fmt: skip
 def test_settings_of_one_value_or_without_a_common_seed_are_left_out(setting, is_drawn):
     assert pictures.several({"k": setting}) == ({"k": setting} if is_drawn else {})
+
+
+def test_methods_that_are_compared_are_not_drawn_as_variants(tmp_path, corpus, drawn):
+    spos = {"strategy": "spos", "steps": 4, "seeds": [0, 1]}
+    names = {"spos": spos, "fairnas": {**spos, "strategy": "fairnas"}}
+    for comparison, n_pictures in ((None, 2), ({"pairs": 1}, 1)):
+        folder = tmp_path / str(n_pictures)
+        folder.mkdir()
+        study, _ = made_up(folder, corpus, supernets=names, comparison=comparison)
+        record = gather(study)
+        pictures.draw(record, statistics(record), folder / "a")
+        assert len(drawn.pop("tau_by_method")) == n_pictures
