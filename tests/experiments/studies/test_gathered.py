@@ -75,7 +75,7 @@ def test_json_has_the_names_that_reports_have_always_had(tmp_path, corpus):
     assert list(record) == ["plan", "ground_truth", "trained_on", "children", "supernets"]
     assert list(record["plan"]) == [
         "space", "training", "children", "supernets", "epoch_steps", "score_rows", "domain",
-        "options", "search",
+        "options", "comparison", "search",
     ]  # fmt: skip
     assert record["ground_truth"] == {
         "name": "validation loss, trained from scratch", "unit": "nats"
