@@ -176,18 +176,32 @@ def _supernets(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
 def _children(results: Results, known: Mapping[tuple[int, int], Mapping[str, Any]]) -> list[Child]:
     """Children whose ground truth is known by number and seed."""
     children: dict[int, Child] = {}
-    scores: dict[int, list[Mapping[str, float]]] = {}
+    zero_cost = _zero_cost(results)
     for (number, seed), found in known.items():
         sample = results.children[number]
         child = children.setdefault(number, Child(number, sample, found["params"], found["flops"]))
         child.truth[str(seed)] = found[results.domain.ground_truth.key]
         child.val_accuracy[str(seed)] = found.get("val_accuracy")
         child.cpu_seconds[str(seed)] = found.get("cpu_seconds")
-        scores.setdefault(number, []).append(found.get("zero_cost", {}))
-    for number, of_seeds in scores.items():
-        children[number].zero_cost.update({
+    for number, child in children.items():
+        child.zero_cost.update(zero_cost[number])
+    return [children[number] for number in sorted(children)]
+
+
+def _zero_cost(results: Results) -> list[dict[str, float]]:
+    """Scores of every child before its training, means over seeds; none until all seeds have them.
+
+    A score that is lacking with one of the seeds is left out.
+    """
+    by_seed = [results.read_zero_cost(seed) for seed in results.plan.children.common_seeds]
+    scores = [[] if one is None else one["scores"] for one in by_seed]
+    if min(map(len, scores)) < len(results.children):
+        return [{} for _ in results.children]
+    return [
+        {
             name: mean(one[name] for one in of_seeds)
             for name in of_seeds[0]
             if all(name in one for one in of_seeds)
-        })
-    return [children[number] for number in sorted(children)]
+        }
+        for of_seeds in zip(*scores, strict=True)
+    ]

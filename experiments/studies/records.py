@@ -12,7 +12,7 @@ from nni.mutable import Sample
 
 from experiments.studies.plan import Plan
 
-__all__ = ["child_settings", "supernet_settings"]
+__all__ = ["child_settings", "supernet_settings", "zero_cost_settings"]
 
 
 def child_settings(plan: Plan, sample: Sample) -> dict[str, Any]:
@@ -20,13 +20,17 @@ def child_settings(plan: Plan, sample: Sample) -> dict[str, Any]:
     return {**_shared(plan), "children": {"steps": plan.children.steps}, "sample": sample}
 
 
+def zero_cost_settings(plan: Plan) -> dict[str, Any]:
+    """What the scores of all children before their training depend on, besides the seed."""
+    return {**_shared(plan), "children": {"seed": plan.children.seed}}
+
+
 def supernet_settings(plan: Plan, name: str) -> dict[str, Any]:
     """What supernets and their scores depend on, besides the seed."""
     supernets = dataclasses.asdict(plan.supernets[name])
     trained = ("strategy", "options", "steps", "learning_rate", "decay")
     return {
-        **_shared(plan),
-        "children": {"seed": plan.children.seed},
+        **zero_cost_settings(plan),
         "epoch_steps": plan.epoch_steps,
         "supernets": {key: supernets[key] for key in trained},
     }

@@ -8,7 +8,7 @@ from typing import Any
 from nni.mutable import Sample
 
 from experiments.studies.plan import Plan
-from experiments.studies.records import child_settings, supernet_settings
+from experiments.studies.records import child_settings, supernet_settings, zero_cost_settings
 from nni_magic.support.made_with import read_result
 
 __all__ = ["Results"]
@@ -23,7 +23,7 @@ class Results:
         What is trained.
     output
         Folder of the results: ``children/<number>_seed<seed>.json``,
-        ``supernets/<name>_seed<seed>.json`` and their checkpoints.
+        ``zero_cost/seed<seed>.json``, ``supernets/<name>_seed<seed>.json`` and their checkpoints.
     cache
         Folder of prepared data.
     data
@@ -47,6 +47,10 @@ class Results:
         """Where the ground truth of a child lies."""
         return self.output / "children" / f"{child:03}_seed{seed}.json"
 
+    def zero_cost_file(self, seed: int) -> Path:
+        """Where the scores of all children before their training lie."""
+        return self.output / "zero_cost" / f"seed{seed}.json"
+
     def supernet_file(self, name: str, seed: int) -> Path:
         """Where the scores of a supernet lie."""
         return self.output / "supernets" / f"{name}_seed{seed}.json"
@@ -68,6 +72,16 @@ class Results:
             return self.domain.published(sample, seed)
         return read_result(self.child_file(child, seed), self.made_child(sample), val_loss=float)
 
+    def read_zero_cost(self, seed: int) -> dict[str, Any] | None:
+        """Read scores of children before their training; the plan may have more children by now.
+
+        Raises
+        ------
+        ValueError
+            If the result is of another plan, or lacks the scores.
+        """
+        return read_result(self.zero_cost_file(seed), self.made_zero_cost(), scores=list)
+
     def read_supernet(self, name: str, seed: int) -> dict[str, Any] | None:
         """Read the scores of a supernet, if it is trained; the plan may have more children by now.
 
@@ -83,6 +97,10 @@ class Results:
     def made_child(self, sample: Sample) -> dict[str, Any]:
         """What the ground truth of a child depends on, besides the seed."""
         return child_settings(self.plan, sample) | self.other_data
+
+    def made_zero_cost(self) -> dict[str, Any]:
+        """What the scores of all children before their training depend on, besides the seed."""
+        return zero_cost_settings(self.plan) | self.other_data
 
     def made_supernet(self, name: str) -> dict[str, Any]:
         """What supernets and their scores depend on, besides the seed."""

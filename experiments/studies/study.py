@@ -22,7 +22,6 @@ from experiments.studies.kept import KeptTraining
 from experiments.studies.plan import EVALUATION_BATCH, Plan
 from experiments.studies.results import Results
 from experiments.studies.trainings import VALIDATION_BATCHES
-from nni_magic.analysis.zero_cost import ZeroCost
 from nni_magic.losses.alignment import Alignment
 from nni_magic.losses.targets import AnchorTarget
 from nni_magic.programs.training import check_epoch
@@ -134,9 +133,7 @@ class Study(Results):
         """Train any child from scratch; gives its ground truth, on data of its own."""
         with model_context(sample):
             child = self.domain.seeded_space(seed)
-        scorer = ZeroCost()
-        settings = {"limit_val_batches": 0, "callbacks": [scorer]}
-        evaluator = self.evaluator(self.plan.children.steps, seed, settings)
+        evaluator = self.evaluator(self.plan.children.steps, seed, {"limit_val_batches": 0})
         started = time.process_time()
         evaluator.evaluate(child)
         seconds = time.process_time() - started
@@ -146,7 +143,6 @@ class Study(Results):
             **self.truth(evaluator),
             "params": count_params(child),
             "flops": count_flops(child.eval(), (self.domain.example()[:1],)),
-            "zero_cost": scorer.scores,
             "cpu_seconds": seconds,
             "device": _device(evaluator),
         }

@@ -23,6 +23,7 @@ from experiments.studies.ranking.compared import Compared
 from experiments.studies.ranking.found import FoundChildren
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.searched import Searched
+from experiments.studies.ranking.zero_costs import ZeroCosts
 from experiments.studies.study import Study
 
 
@@ -41,7 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     compared = [Compared(study)] if study.plan.comparison else []
     searches = [Searched(study), Halvings(study)] if study.plan.search else []
     found = FoundChildren(study, searches)
-    stages: list[Study | Measurements | FoundChildren] = [study, *compared, *searches, found]
+    zero_costs = ZeroCosts(study)
+    stages: list[Study | Measurements | FoundChildren | ZeroCosts]
+    stages = [zero_costs, study, *compared, *searches, found]
     if not settings.report:
         for stage in stages:
             stage.work()

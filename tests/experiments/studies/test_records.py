@@ -8,7 +8,7 @@ import pytest
 from studies import plan_of
 
 from experiments.studies.plan import Plan
-from experiments.studies.records import child_settings, supernet_settings
+from experiments.studies.records import child_settings, supernet_settings, zero_cost_settings
 from nni_magic.support.files import read_json, write_json
 from nni_magic.support.made_with import read_result
 
@@ -17,7 +17,9 @@ SAMPLE = {"layer_1": "ffn"}
 
 def test_result_of_the_same_settings_is_read(tmp_path):
     plan = plan_of(tmp_path)
-    for made_with in (child_settings(plan, SAMPLE), supernet_settings(plan, "spos")):
+    for made_with in (
+        child_settings(plan, SAMPLE), supernet_settings(plan, "spos"), zero_cost_settings(plan),
+    ):  # fmt: skip
         record = {"made_with": made_with, "val_loss": 4.0}
         write_json(tmp_path / "a.json", record)
         assert read_result(tmp_path / "a.json", made_with)["val_loss"] == 4.0
@@ -57,6 +59,12 @@ def test_committed_records_are_accepted_for_the_same_training(folder, tmp_path):
         child, seed = int(numbers(path)[0]), numbers(path)[1]
         assert seed in plan.children.seeds
         assert read_result(path, child_settings(plan, drawn[child]))["seed"] == seed
+    for path in folder.glob("zero_cost/*.json"):
+        expected = zero_cost_settings(plan) | data_of(read_json(path)["made_with"])
+        found = read_result(path, expected, seed=int, scores=list)
+        assert path.stem == f"seed{found['seed']}"
+        assert found["seed"] in plan.children.common_seeds
+        assert len(found["scores"]) == len(drawn)
     for path in folder.glob("supernets/*.json"):
         name, seed = numbers(path)
         assert seed in plan.supernets[name].seeds
@@ -66,14 +74,17 @@ def test_committed_records_are_accepted_for_the_same_training(folder, tmp_path):
 
 
 def ours(plan, name, made_with):
-    """Settings of a supernet; data of one's own are known by a digest, which only they can give."""
-    return supernet_settings(plan, name) | {
-        key: one for key, one in made_with.items() if key == "data"
-    }
+    """Settings of a supernet, with the data of one's own."""
+    return supernet_settings(plan, name) | data_of(made_with)
+
+
+def data_of(made_with):
+    """Data of one's own are known by a digest, which only they can give."""
+    return {key: one for key, one in made_with.items() if key == "data"}
 
 
 MEASURED = sorted(path for path in RECORDS.glob("*/*/*.json")
-                  if path.parent.name not in ("children", "supernets")
+                  if path.parent.name not in ("children", "supernets", "zero_cost")
                   and not path.stem.startswith("halving_"))  # fmt: skip
 
 
