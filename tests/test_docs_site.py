@@ -50,7 +50,7 @@ def test_links_of_the_site_lead_somewhere(site):
 
 @pytest.mark.slow
 def test_the_site_has_files_of_the_repository_and_the_reference(site):
-    shown = site / "repository/experiments/results/rank_correlation_bert_8x4_cpu2_20261129.html"
+    shown = site / "repository/experiments/results/rank_correlation_bert_8x4_cpu2_20261130.html"
     assert "Kendall" in shown.read_text()
     code = (site / "repository/nni_magic/supernet/chain.py.html").read_text()
     assert "ChangedInPlace" in code
