@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +42,7 @@ class Child:
     truth, val_accuracy, cpu_seconds
         Of its trainings, by seed. Accuracy and time are ``None`` where nobody published them.
     zero_cost
-        Scores before the training, means over seeds; empty where they were not taken.
+        Scores before the training, by name and seed; empty where not all seeds have them.
     """
 
     number: int
@@ -53,7 +52,7 @@ class Child:
     truth: dict[str, float] = dataclasses.field(default_factory=dict)
     val_accuracy: dict[str, float | None] = dataclasses.field(default_factory=dict)
     cpu_seconds: dict[str, float | None] = dataclasses.field(default_factory=dict)
-    zero_cost: dict[str, float] = dataclasses.field(default_factory=dict)
+    zero_cost: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
 
 class Ranked(NamedTuple):
@@ -188,20 +187,21 @@ def _children(results: Results, known: Mapping[tuple[int, int], Mapping[str, Any
     return [children[number] for number in sorted(children)]
 
 
-def _zero_cost(results: Results) -> list[dict[str, float]]:
-    """Scores of every child before its training, means over seeds; none until all seeds have them.
+def _zero_cost(results: Results) -> list[dict[str, dict[str, float]]]:
+    """Scores of every child before its training, by name and seed; none until all seeds have them.
 
     A score that is lacking with one of the seeds is left out.
     """
-    by_seed = [results.read_zero_cost(seed) for seed in results.plan.children.common_seeds]
-    scores = [[] if one is None else one["scores"] for one in by_seed]
-    if min(map(len, scores)) < len(results.children):
+    seeds, n = results.plan.children.common_seeds, len(results.children)
+    files = [results.read_zero_cost(seed) for seed in seeds]
+    by_seed = [[] if one is None else one["scores"][:n] for one in files]
+    if min(map(len, by_seed)) < n:
         return [{} for _ in results.children]
     return [
         {
-            name: mean(one[name] for one in of_seeds)
+            name: {str(seed): one[name] for seed, one in zip(seeds, of_seeds, strict=True)}
             for name in of_seeds[0]
             if all(name in one for one in of_seeds)
         }
-        for of_seeds in zip(*scores, strict=True)
+        for of_seeds in zip(*by_seed, strict=True)
     ]

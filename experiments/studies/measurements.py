@@ -12,10 +12,13 @@ from experiments.studies.study import Study
 from nni_magic.support.files import write_json
 from nni_magic.support.made_with import read_result
 
-__all__ = ["Measurements", "Record"]
+__all__ = ["Found", "Measurements", "Record"]
 
 Record = dict[str, Any]
 """What the file of a supernet holds."""
+
+Found = dict[str, dict[int, Record]]
+"""Name to seed to what is measured of a supernet."""
 
 
 class Measurements(ABC):
@@ -80,10 +83,10 @@ class Measurements(ABC):
             if record is None or not self.is_whole(record):
                 yield name, seed
 
-    def found(self) -> dict[str, dict[int, Record]]:
+    def found(self) -> Found:
         """Name to seed to measurement, of the supernets that are measured in full."""
         missing = set(self.missing())
-        records: dict[str, dict[int, Record]] = {}
+        records: Found = {}
         for name, seed in self.supernets():
             if (name, seed) not in missing and (record := self.read(name, seed)) is not None:
                 records.setdefault(name, {})[seed] = record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from nni.mutable import Sample
 
-from experiments.studies.measurements import Measurements
+from experiments.studies.measurements import Found, Measurements
 from experiments.studies.study import Missing, Study
 from nni_magic.children.samples import digest
 from nni_magic.support.made_with import read_result
 
-__all__ = ["Beside", "FoundChildren"]
-
-Beside = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""Name to seed to what is measured besides the ranking, with the ``truth`` of the child found."""
+__all__ = ["FoundChildren"]
 
 
 class FoundChildren:
@@ -57,7 +54,7 @@ class FoundChildren:
         """Train what is missing and claimed by no other process."""
         self.study.work(self.missing)
 
-    def records(self) -> Beside:
+    def found(self) -> Found:
         """What the searches have measured, each with the :meth:`truth` of its child."""
         return {
             name: {seed: {**one, "truth": self.truth(one["found"])} for seed, one in seeds.items()}

@@ -15,18 +15,41 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch.profiler import ProfilerActivity, profile
 
+from experiments.studies.measurements import Measurements
 from experiments.studies.study import Study
 from nni_magic.support.files import read_json
 
-__all__ = ["StepMemory", "peak_memory"]
+__all__ = ["Memory", "StepMemory", "peak_memory"]
 
-def peak_memory(study: Study, name: str) -> int:
+
+class Memory(Measurements):
+    """Measures what a training step takes with every method of a plan, with its first seed.
+
+    Parameters
+    ----------
+    study
+        Has the plan; nothing needs to be trained.
+    """
+
+    def __init__(self, study: Study) -> None:
+        planned = study.plan.supernets
+        first = {name: one.seeds[:1] for name, one in planned.items()}
+        super().__init__(study, study.output / "memory", first)
+
+    def made_with(self, name: str) -> dict[str, Any]:
+        return self.study.made_supernet(name)
+
+    def measure(self, name: str, seed: int) -> None:
+        self.save(name, seed, {"peak_memory": peak_memory(self.study, name, seed)})
+
+
+def peak_memory(study: Study, name: str, seed: int) -> int:
     """Most bytes that tensors take at once in a step: weights, gradients, states, activations.
 
-    Trains the first seed for a step an epoch, so that every phase of a method has its steps.
+    Trains for a step an epoch, so that every phase of a method has its steps.
     """
     planned = study.plan.supernets[name]
-    seed, epochs = planned.seeds[0], planned.steps // study.plan.epoch_steps
+    epochs = planned.steps // study.plan.epoch_steps
     memory = StepMemory()
     trainer = {"max_steps": -1, "max_epochs": epochs, "limit_train_batches": 1,
                "limit_val_batches": 1, "callbacks": [memory]}  # fmt: skip

@@ -11,13 +11,16 @@ import numpy as np
 from experiments.benchmarks.reporting import table
 from experiments.studies.cells import interval
 from experiments.studies.gathered import UNCALIBRATED, Gathered
+from experiments.studies.measurements import Found
 from experiments.studies.ranking.comparisons import METHODS
-from experiments.studies.ranking.found import Beside
 from experiments.studies.ranking.statistics import Half, RankedSupernets, Statistics
 from nni_magic.analysis import figures
 from nni_magic.analysis.seeds import over_seeds
 
-__all__ = ["draw", "markdown"]
+__all__ = ["Beside", "draw", "markdown"]
+
+Beside = Mapping[str, Found]
+"""What is measured besides the rankings, by the names of its files' folders."""
 
 HEADER = (
     "supernet", "seeds", "steps", "CPU s", "peak memory (MiB)", "tau", "95 %",
@@ -27,23 +30,22 @@ HEADER = (
 )  # fmt: skip
 
 
-def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -> str:
+def markdown(record: Gathered, here: Half, beside: Beside) -> str:
     """Write the table of all supernets; a column of which nothing is known is left out.
 
     Parameters
     ----------
     record, here
         The results, and what the statistics say of all children.
-    compared, searched
-        What is measured of supernets besides, and what is found with them; random searches, as
-        ``halving``.
+    beside
+        ``cosines``, ``memory``, and what was ``searched``, random searches as ``halving``, each as
+        far as it is there. Of what was found there is a ``truth``, once it is trained.
     """
     best, unit = _best(record), record.ground_truth.unit
+    searched = beside.get("searched", {})
     truths = {name: _truths(by_seed) for name, by_seed in searched.items()}
-    first = truths.get(METHODS[0], {})
     rows = [
-        _row(record, name, found, compared.get(name, {}), best)
-        + _found_cells(truths.get(name, {}), first, best)
+        _row(record, name, found, beside) + _found_cells(name, truths, best)
         for name, found in here.supernets.items()
         if not name.endswith(UNCALIBRATED)
     ]
@@ -52,7 +54,7 @@ def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -
         steps = next(iter(halving.values()))["steps"]
         rows.append([
             "random search with early stopping", len(halving), steps, f"{seconds:.0f}",
-            *[""] * 9, *_found_cells(truths["halving"], first, best),
+            *[""] * 9, *_found_cells("halving", truths, best),
         ])  # fmt: skip
     return (
         "## All methods\n\nA supernet a seed. CPU time is that of the training; memory is the most "
@@ -61,9 +63,10 @@ def markdown(record: Gathered, here: Half, compared: Beside, searched: Beside) -
         f"share: higher is less interference. A regret is by how many {unit} a child is worse "
         f"than the best of the {here.n} children of the ground truth, negative where it is "
         "better: of these the one of the best score, and the child that evolution finds on "
-        f"inherited weights, trained from scratch as they were. Less {METHODS[0]}'s is over the "
-        "seeds that both have. Intervals are Student's, 95 %, over seeds, and of tau also over "
-        f"seeds and children.\n\n{table(*_known(rows))}"
+        "inherited weights, trained from scratch as they were. As the best one is so by chance, "
+        f"too, all regrets are too high, by the same. Less {METHODS[0]}'s is over the seeds that "
+        "both have. Intervals are Student's, 95 %, over seeds, and of tau also over seeds and "
+        f"children.\n\n{table(*_known(rows))}"
     )
 
 
@@ -73,15 +76,13 @@ def _known(rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[objec
     return [HEADER[i] for i in known], [[row[i] for i in known] for row in rows]
 
 
-def _row(
-    record: Gathered, name: str, found: RankedSupernets, compared: Mapping[int, Any], best: float
-) -> list[object]:
+def _row(record: Gathered, name: str, found: RankedSupernets, beside: Beside) -> list[object]:
     taus = [one.kendall_tau for one in found.seeds.values()]
     seconds = [one["cpu_seconds"] for one in record.supernets[name].values()]
     several = found.kendall_tau is not None and found.joint_interval is not None
     shares = [one.precision_at[10] for one in found.seeds.values() if 10 in one.precision_at]
-    memory = [one["peak_memory"] for one in compared.values() if "peak_memory" in one]
-    cosines = [np.mean(one["cosines"]) for one in compared.values()]
+    memory = [one["peak_memory"] for one in beside.get("memory", {}).get(name, {}).values()]
+    cosines = [np.mean(one["cosines"]) for one in beside.get("cosines", {}).get(name, {}).values()]
     return [
         name, len(taus), record.plan.supernets[name].steps, f"{np.mean(seconds):.0f}",
         f"{memory[0] / 2**20:.1f}" if memory else "", f"{np.mean(taus):.3f}",
@@ -104,14 +105,13 @@ def _truths(searched: Mapping[int, Any]) -> dict[int, float]:
     return {} if None in truths.values() else truths
 
 
-def _found_cells(
-    truths: Mapping[int, float], first: Mapping[int, float], best: float
-) -> list[object]:
-    """Regret of the children found, and by how much it is more than that of the first supernets."""
-    common = [seed for seed in truths if seed in first] if truths != first else []
+def _found_cells(name: str, truths: Mapping[str, dict[int, float]], best: float) -> list[object]:
+    """Regret of the children found, and by how much it is more than with the baseline."""
+    own, first = truths.get(name, {}), truths.get(METHODS[0], {})
+    common = [] if name == METHODS[0] else [seed for seed in own if seed in first]
     return [
-        *_mean_cells([truth - best for truth in truths.values()]),
-        *_mean_cells([truths[seed] - first[seed] for seed in common]),
+        *_mean_cells([truth - best for truth in own.values()]),
+        *_mean_cells([own[seed] - first[seed] for seed in common]),
     ]
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.stats
 
 from experiments.benchmarks.reporting import table, write_report
 from experiments.studies.cells import interval
 from experiments.studies.gathered import Gathered, gather
 from experiments.studies.ranking import outcome, pictures
 from experiments.studies.ranking.comparisons import METHODS, Chosen
-from experiments.studies.ranking.found import Beside
+from experiments.studies.ranking.outcome import Beside
 from experiments.studies.ranking.pictures import label, several, taus_of
 from experiments.studies.ranking.preferences import anchor_table, change_table
 from experiments.studies.ranking.statistics import (
@@ -23,6 +24,7 @@ from experiments.studies.ranking.statistics import (
     Statistics,
     statistics,
 )
+from experiments.studies.ranking.trivial import zero_cost_by_seed
 from experiments.studies.results import Results
 from nni_magic.analysis.ranking import Ranking
 from nni_magic.analysis.seeds import Comparison, NoiseCeiling, over_seeds
@@ -52,6 +54,7 @@ def markdown(record: Gathered, found: Statistics, half: str) -> str:
         "those of a supernet of another seed, in the table of pairs one of each method. Of mean: "
         "tau of the scores' means over seeds.",
         _ranking_table(record, here),
+        *_zero_cost_lines(record, half),
         *_comparison_sections(here),
         *_preference_sections(here),
     ]  # fmt: skip
@@ -61,6 +64,27 @@ def markdown(record: Gathered, found: Statistics, half: str) -> str:
     if half == "all" and found.ceiling:
         sections += [_ceiling_line(found.ceiling, unit)]
     return "\n\n".join(sections)
+
+
+def _zero_cost_lines(record: Gathered, half: str) -> list[str]:
+    """What zero-cost scores are worth with one seed, if they are means over several."""
+    ranked = record.ranked()
+    taus = {
+        name: [float(scipy.stats.kendalltau(ranked.truth, -one).statistic) for one in by_seed]
+        for name, by_seed in zero_cost_by_seed(ranked.children).items()
+        if len(by_seed) > 1
+    }
+    if half != "all" or not taus:
+        return []
+    n_seeds = len(next(iter(taus.values())))
+    cells = [[name, f"{np.mean(one):.3f}", f"{min(one):.3f} to {max(one):.3f}"]
+             for name, one in taus.items()]  # fmt: skip
+    return [
+        f"Scores before training are means over {n_seeds} seeds, each of other first weights and "
+        "another batch. With one of them alone tau is, on average and from the lowest to the "
+        "highest:",
+        table(["most", "tau", "range"], cells),
+    ]
 
 
 def _comparison_sections(here: Half) -> list[str]:
@@ -236,9 +260,8 @@ def _chosen_line(chosen: Chosen) -> str:
 
 
 def write(
-    results: Results, settings: argparse.Namespace, arguments: Sequence[str],
-    compared: Beside, searched: Beside,
-) -> Path:  # fmt: skip
+    results: Results, settings: argparse.Namespace, arguments: Sequence[str], beside: Beside
+) -> Path:
     """Write ``<theme>_<hardware>_<date>`` as JSON, Markdown and pictures; gives the JSON's path.
 
     Parameters
@@ -247,8 +270,8 @@ def write(
         Of the study. If its plan compares methods, there is a table and a picture of them all.
     settings, arguments
         The command line, read and as it was.
-    compared, searched
-        What was measured of supernets besides, and what was found with them, as far as it is there.
+    beside
+        What was measured of supernets besides, as far as it is there.
 
     Raises
     ------
@@ -262,16 +285,15 @@ def write(
     if found.chosen:
         title = "## Chosen on the first half, reported on the second"
         sections.append(f"{title}\n\n{_chosen_line(found.chosen)}")
-    if record.plan.comparison:
-        everything = outcome.markdown(record, found.halves["all"], compared, searched)
+    if record.plan.comparison and record.supernets:
+        everything = outcome.markdown(record, found.halves["all"], beside)
         sections.insert(0, everything)
     path, _ = write_report(
         f"rank_correlation_{settings.plan.stem}", settings, arguments,
-        {**record.to_json(), "statistics": found.to_json(), "compared": compared,
-         "searched": searched},
+        {**record.to_json(), "statistics": found.to_json(), **beside},
         "\n\n".join(sections), program="experiments.studies.ranking",
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
-    if record.plan.comparison:
+    if record.plan.comparison and record.supernets:
         outcome.draw(record, found, path.with_suffix(""))
     return path

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.studies.gathered import Child
 from nni_magic.analysis.zero_cost import ZERO_COST
 
-__all__ = ["trivial_scores"]
+__all__ = ["trivial_scores", "zero_cost_by_seed"]
 
 
 def trivial_scores(children: Sequence[Child], skips: Sequence[str]) -> dict[str, np.ndarray]:
@@ -46,11 +46,19 @@ def _sizes(children: Sequence[Child], skips: Sequence[str]) -> dict[str, list[in
     return sizes
 
 
-def _zero_cost(children: Sequence[Child]) -> dict[str, np.ndarray]:
-    """Scores before training by name, those that all children have and that differ."""
+def zero_cost_by_seed(children: Sequence[Child]) -> dict[str, np.ndarray]:
+    """Scores before training by name, ``(seeds, n)``: those that all children have and that differ.
+
+    The larger a score, the better.
+    """
     found = {
-        name: np.array([child.zero_cost[name] for child in children])
+        name: np.array([list(child.zero_cost[name].values()) for child in children]).T
         for name in ZERO_COST
-        if all(name in child.zero_cost for child in children)
+        if children and all(name in child.zero_cost for child in children)
     }
-    return {name: scores for name, scores in found.items() if len(set(scores)) > 1}
+    return {name: by_seed for name, by_seed in found.items() if np.ptp(by_seed, axis=1).all()}
+
+
+def _zero_cost(children: Sequence[Child]) -> dict[str, np.ndarray]:
+    """Scores before training by name, means over seeds."""
+    return {name: by_seed.mean(axis=0) for name, by_seed in zero_cost_by_seed(children).items()}

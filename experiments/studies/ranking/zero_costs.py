@@ -10,8 +10,12 @@ from nni.nas.space import model_context
 
 from experiments.studies.study import NEVER, Missing, Study
 from nni_magic.analysis.zero_cost import ZeroCost
+from nni_magic.support.files import write_json
 
 __all__ = ["ZeroCosts"]
+
+WRITTEN_EVERY = 50
+"""Children after which scores are written, so that a kill loses no more."""
 
 
 class ZeroCosts:
@@ -46,13 +50,14 @@ class ZeroCosts:
         self.study.work(self.missing)
 
     def _scored(self, seed: int, found: dict[str, Any] | None) -> dict[str, Any]:
-        known = found["scores"] if found else []
-        others = self.study.children[len(known) :]
-        return {
-            "made_with": self.study.made_zero_cost(),
-            "seed": seed,
-            "scores": [*known, *(self._score(sample, seed) for sample in others)],
-        }
+        """Score those that are not scored yet; now and then write what there is."""
+        scores = list(found["scores"]) if found else []
+        record = {"made_with": self.study.made_zero_cost(), "seed": seed, "scores": scores}
+        for sample in self.study.children[len(scores) :]:
+            scores.append(self._score(sample, seed))
+            if len(scores) % WRITTEN_EVERY == 0:
+                write_json(self.study.zero_cost_file(seed), record)
+        return record
 
     def _score(self, sample: Sample, seed: int) -> dict[str, float]:
         """Score a child, as its training begins."""

@@ -51,7 +51,7 @@ def loss(study, child, seed):
 def test_truth_is_the_mean_of_trainings_with_the_seeds_of_the_ground_truth(study):
     child = other_child(study)
     found = FoundChildren(study, [Made(study, [child, child])])
-    assert found.records()["spos"][0] == {
+    assert found.found()["spos"][0] == {
         "made_with": {}, "found": child, "cosines": [0], "truth": None,
     }  # fmt: skip
     found.work()
@@ -59,7 +59,7 @@ def test_truth_is_the_mean_of_trainings_with_the_seeds_of_the_ground_truth(study
     files = {path.name for path in (study.output / "found").glob("*.json")}
     assert files == {f"{digest(child)}_seed{seed}.json" for seed in (0, 1)}
     expected = np.mean([loss(study, child, 0), loss(study, child, 1)])
-    assert [one["truth"] for one in found.records()["spos"].values()] == [expected] * 2
+    assert [one["truth"] for one in found.found()["spos"].values()] == [expected] * 2
 
 
 def test_a_seed_more_trains_what_is_new_alone(study, corpus, tmp_path):
@@ -79,7 +79,7 @@ def test_child_of_the_plan_is_not_trained_again(study):
     found = FoundChildren(study, [Made(study, [study.children[1]])])
     assert not list(found.missing())
     losses = [study.read_child(1, seed)["val_loss"] for seed in (0, 1)]
-    assert found.records()["spos"][0]["truth"] == np.mean(losses)
+    assert found.found()["spos"][0]["truth"] == np.mean(losses)
 
 
 def test_where_not_every_child_has_all_seeds_the_first_one_counts(corpus, tmp_path):

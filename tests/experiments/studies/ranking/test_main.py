@@ -5,6 +5,7 @@ from studies import plan_of
 
 from experiments.studies.claims import claimed
 from experiments.studies.ranking import __main__ as program
+from experiments.studies.ranking.zero_costs import ZeroCosts
 from experiments.studies.study import Study
 from nni_magic.support.files import read_json
 
@@ -17,6 +18,10 @@ CHANGES = {
 @pytest.fixture
 def words(tmp_path, corpus):
     plan_of(tmp_path, corpus, **CHANGES)
+    return words_of(tmp_path, corpus)
+
+
+def words_of(tmp_path, corpus):
     return [
         "--plan", str(tmp_path / "plan.yml"), "--runs", str(tmp_path / "runs"),
         "--cache", str(corpus / "cache"), "--output", str(tmp_path / "out"),
@@ -31,7 +36,36 @@ def test_everything_is_trained_and_reported(words, tmp_path, capsys, monkeypatch
     assert len(read_json(record)["children"]) == 3
     monkeypatch.setattr(Study, "train_child", None)
     monkeypatch.setattr(Study, "train_supernet", None)
+    monkeypatch.setattr(ZeroCosts, "_score", None)
     program.main(words)  # what is trained is not trained again
+
+
+def test_methods_are_compared_and_searched_and_what_is_found_is_trained(tmp_path, corpus):
+    plan_of(tmp_path, corpus, **CHANGES, comparison={"pairs": 2, "rows": 4},
+            search={"generations": 1, "population": 2})  # fmt: skip
+    program.main(words_of(tmp_path, corpus))
+    runs = {path.name: len(list(path.glob("*.json"))) for path in (tmp_path / "runs").iterdir()}
+    found = runs.pop("found", 0)
+    assert runs == {"children": 3, "zero_cost": 1, "supernets": 1, "memory": 1, "cosines": 1,
+                    "searched": 2}  # fmt: skip
+    assert found <= 2  # unless it is one of the plan's
+    [path] = (tmp_path / "out").glob("*.json")
+    report = read_json(path)
+    assert report["searched"]["spos"]["0"]["truth"] > 0
+    assert report["memory"]["spos"]["0"]["peak_memory"] > 0
+    assert len(report["cosines"]["spos"]["0"]["cosines"]) == 2
+    assert "## All methods" in path.with_suffix(".md").read_text()
+    assert path.with_name(f"{path.stem}_methods.png").exists()
+
+
+def test_methods_are_reported_before_a_supernet_is_trained(tmp_path, corpus):
+    study = Study(plan_of(tmp_path, corpus, **CHANGES, comparison={}), tmp_path / "runs",
+                  corpus / "cache")  # fmt: skip
+    study.work(study.missing_children)
+    program.main([*words_of(tmp_path, corpus), "--report"])
+    [path] = (tmp_path / "out").glob("*.md")
+    assert "## All methods" not in path.read_text()
+    assert not list((tmp_path / "out").glob("*_methods.png"))
 
 
 def test_the_last_process_reports_on_the_work_of_all(words, tmp_path, capsys):

@@ -1,9 +1,27 @@
-"""The most that tensors take at once in a training step; see also test_searched."""
+"""The most that tensors take at once in a training step."""
 
 import torch
+from studies import plan_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from experiments.studies.ranking.memory import StepMemory
+from experiments.studies.ranking.memory import Memory, StepMemory
+from experiments.studies.study import Study
+
+
+def test_memory_is_measured_of_every_method_though_nothing_is_trained(corpus, tmp_path):
+    plan = plan_of(tmp_path, corpus, children={"n": 0, "steps": 4}, supernets={
+        "spos": {"strategy": "spos", "steps": 8, "seeds": [1, 0]},
+        "few_shot": {"strategy": "few_shot", "steps": 8, "seeds": [0]},
+    })  # fmt: skip
+    study = Study(plan, tmp_path / "runs", corpus / "cache")
+    memory = Memory(study)
+    memory.work()
+    assert not list(memory.missing())
+    found = memory.found()
+    assert {name: list(seeds) for name, seeds in found.items()} == {"spos": [1], "few_shot": [0]}
+    weights = sum(weight.nbytes for weight in study.domain.make_space().parameters())
+    assert weights < found["spos"][1]["peak_memory"] < 20 * weights
+    assert 2 * weights < found["few_shot"][0]["peak_memory"]  # those of two parts
 
 
 def test_peak_counts_what_is_there_at_once_in_a_step():

@@ -31,15 +31,17 @@ def test_table_has_what_was_measured_and_what_was_found(made):
     record, found = made
     here = found.halves["all"]
     best = record.ranked().truth.min()
-    first = {"cosines": [0.1, 0.3], "peak_memory": 3 * 2**20}
-    compared = {"magic_t": {0: first, 1: {"cosines": [0.4, 0.6]}}}
+    cosines = {"magic_t": {0: {"cosines": [0.1, 0.3]}, 1: {"cosines": [0.4, 0.6]}}}
+    memory = {"magic_t": {0: {"peak_memory": 3 * 2**20}}}
     searched = {
         "spos": {1: {"truth": best + 0.3}, 0: {"truth": best + 0.7}},
         "magic_t": {0: {"truth": best + 0.2}, 1: {"truth": best}},
         "magic_t_time": {0: {"truth": best}, 1: {"truth": None}},
         "halving": {0: {"truth": best + 0.5, "cpu_seconds": 7.0, "steps": 4}},
     }
-    text = outcome.markdown(record, here, compared, searched)
+    text = outcome.markdown(
+        record, here, {"cosines": cosines, "memory": memory, "searched": searched}
+    )
     row = cells(text, "magic_t")
     assert [value for key, value in row if key != "95 %"] == [
         "magic_t", "2", "8", "2", "3.0", "1.000", "1.000 to 1.000", f"{record_mean(here):.3f}",
@@ -59,13 +61,22 @@ def test_table_has_what_was_measured_and_what_was_found(made):
     assert "uncalibrated" not in text
 
 
+def test_what_finds_the_same_as_the_baseline_is_no_better(made):
+    record, found = made
+    same = {0: {"truth": 5.0}, 1: {"truth": 6.0}}
+    beside = {"searched": {"spos": same, "magic_t": same}}
+    text = outcome.markdown(record, found.halves["all"], beside)
+    assert [value for _, value in cells(text, "magic_t")[-2:]] == ["+0.000", "+0.000 to +0.000"]
+    assert {value for _, value in cells(text, "spos")[-2:]} == {""}
+
+
 def test_regret_of_the_best_score_is_of_the_children_of_the_ground_truth(made):
     record, found = made
     here = found.halves["all"]
     ranked = record.ranked()
     losses = [np.array(one["scores"]) for one in record.supernets["spos"].values()]
     regrets = [ranked.truth[one[ranked.numbers].argmin()] - ranked.truth.min() for one in losses]
-    row = dict(cells(outcome.markdown(record, here, {}, {}), "spos"))
+    row = dict(cells(outcome.markdown(record, here, {}), "spos"))
     assert row["regret of the best score"] == f"{np.mean(regrets):+.3f}"
     assert set(row).isdisjoint({"cosine of gradients", "regret of the child found"})
 

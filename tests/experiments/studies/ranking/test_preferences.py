@@ -98,7 +98,7 @@ def test_anchors_have_a_table_in_the_report(tmp_path, corpus):
     settings = Namespace(
         plan=tmp_path / "plan.yml", output=tmp_path, hardware="cpu", seed=0, threads=1
     )
-    text = write(study, settings, [], {}, {}).with_suffix(".md").read_text()
+    text = write(study, settings, [], {}).with_suffix(".md").read_text()
     assert text.count("Whether alignment favours the anchor's relatives: ") == 4
     assert anchor_table(found) in text
     assert text.count("Which candidates a method likes more or less: ") == 4

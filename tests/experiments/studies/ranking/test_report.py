@@ -173,7 +173,7 @@ def test_too_few_children_raise(tmp_path, corpus):
             study.child_file(number, seed).unlink(missing_ok=True)
     settings = argparse.Namespace(plan=tmp_path / "plan.yml", output=tmp_path)
     with pytest.raises(ValueError, match="has 1 children; accepted are at least 3"):
-        write(study, settings, [], {}, {})
+        write(study, settings, [], {})
 
 
 @pytest.mark.parametrize(("scores", "message"), [

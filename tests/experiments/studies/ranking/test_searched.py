@@ -3,7 +3,7 @@
 import pytest
 from studies import plan_of
 
-from experiments.studies.ranking.compared import Compared
+from experiments.studies.ranking.cosines import Cosines
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.searched import Searched
 from experiments.studies.study import Study
@@ -68,8 +68,11 @@ def test_random_search_stops_the_worse_half_early(study, monkeypatch):
 
 @pytest.mark.slow
 def test_neither_search_nor_comparison_changes_what_was_trained(study, corpus, tmp_path):
-    Compared(study).work()
+    files = [study.supernet_file("spos", 0), study.checkpoint("spos", 0)]
+    before = [path.read_bytes() for path in files]
+    Cosines(study).work()
     Searched(study).work()
+    assert [path.read_bytes() for path in files] == before
     plain = plan_of(tmp_path, corpus, **{**CHANGES, "search": None, "comparison": None})
     assert Study(plain, study.output, corpus / "cache").read_supernet("spos", 0) == read_json(
         study.supernet_file("spos", 0)
