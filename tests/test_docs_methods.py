@@ -1,0 +1,69 @@
+"""The tables of docs/methods.md are those of the results that it links."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "methods.md").read_text()
+LINK = re.compile(r"\(\.\./(experiments/results/rank_correlation_methods_\w+)\.md\)")
+
+
+def sections():
+    """Every section with a link to a comparison of methods, with its results."""
+    for section in re.split(r"^###? ", PAGE, flags=re.MULTILINE):
+        if link := LINK.search(section):
+            results = json.loads((ROOT / f"{link[1]}.json").read_text())
+            yield pytest.param(section, results, id=section.splitlines()[0])
+
+
+def rows(section):
+    """The rows of methods of the first table, each by the names of the columns."""
+    [lines, *_] = (part.splitlines() for part in section.split("\n\n") if part.startswith("|"))
+    header, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    for cells in body:
+        if cells[0].startswith("`"):
+            yield cells[0].strip("`"), dict(zip(header[1:], cells[1:], strict=True))
+
+
+def interval(values, digits):
+    mean, n = np.mean(values), len(values)
+    reach = scipy.stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5
+    return [f"{one:.{digits}f}" for one in (mean, mean - reach, mean + reach)]
+
+
+def expected(results, name):
+    """What the columns should say."""
+    of_seeds = results["supernets"][name].values()
+    found = results["statistics"]["halves"]["all"]["supernets"][name]
+    ranked = found["seeds"].values()
+    best = min(np.mean(list(child["truth"].values())) for child in results["children"])
+    memory = [one["peak_memory"] for one in results["memory"].get(name, {}).values()]
+    cosines = [np.mean(one["cosines"]) for one in results["cosines"].get(name, {}).values()]
+    searched = results.get("searched", {}).get(name, {}).values()
+    regrets = [one["truth"] - best for one in searched] or [one["regret"] for one in ranked]
+    return {
+        "seeds": [str(len(of_seeds))],
+        "CPU s": [f"{np.mean([one['cpu_seconds'] for one in of_seeds]):.0f}"],
+        "memory (MiB)": [f"{one / 2**20:.1f}" for one in memory],
+        "τ": interval([one["kendall_tau"] for one in ranked], 2),
+        "precision@10": [f"{np.mean([one['precision_at']['10'] for one in ranked]):.2f}"],
+        "mean loss (nats)": [f"{np.mean(list(found['mean_loss'].values())):.3f}"],
+        "cosine of gradients": [f"{np.mean(cosines):.3f}"] if cosines else [],
+        "regret": interval(regrets, 3),
+    }
+
+
+@pytest.mark.parametrize(("section", "results"), list(sections()))
+def test_table_is_that_of_the_results(section, results):
+    methods = [name for name in results["plan"]["supernets"] if not name.endswith("_time")]
+    table = dict(rows(section))
+    assert list(table) == [name for name in methods if name in results["supernets"]]
+    for name, cells in table.items():
+        right = expected(results, name)
+        said = {column: re.findall(r"-?[\d.]+", cell) for column, cell in cells.items()}
+        assert said == {column: right[column] for column in cells}, name
