@@ -153,6 +153,8 @@ def draw(record: Gathered, found: Statistics, stem: Path) -> None:
         left.axvline(one, color=figures.GREY, linewidth=1.1, linestyle="dashed", zorder=1)
     title = ", ".join(f"{name} {one:.2f}" for name, one in dashed.items())
     left.set_title(f"dashed: {title}", size="medium", color=figures.GREY)
+    low, high = left.get_xlim()
+    left.set_xlim(max(low, -1), min(high, 1))
     left.set_yticks(range(len(lines)), lines)
     left.invert_yaxis()
     left.set_xlabel("Kendall's τ with the ground truth\n(mean and 95 % interval over seeds)")
