@@ -1,7 +1,5 @@
 """Cosines of gradients in trained supernets, on small plans."""
 
-import shutil
-
 import numpy as np
 import torch
 from studies import plan_of
@@ -35,21 +33,6 @@ def test_gradients_of_pairs_are_measured_in_every_supernet(corpus, tmp_path, mon
         assert all(-1 <= cosine <= 1 for cosine in record["cosines"])
     monkeypatch.setattr(module, "load_supernet", None)
     Cosines(study).work()  # nothing is done twice
-
-
-def test_supernet_without_weights_stays_unmeasured(corpus, tmp_path):
-    study = Study(plan_of(tmp_path, corpus, **CHANGES), tmp_path / "runs", corpus / "cache")
-    cosines = Cosines(study)
-    assert not list(cosines.missing())  # nothing is trained
-    study.work()
-    study.checkpoint("spos", 1).unlink()
-    assert set(cosines.missing()) == {("spos", 0), ("few_shot", 0)}
-    cosines.work()
-    assert {name: list(seeds) for name, seeds in cosines.found().items()} == {
-        "spos": [0], "few_shot": [0],
-    }  # fmt: skip
-    shutil.rmtree(study.output / "supernets")
-    assert set(cosines.found()) == {"spos", "few_shot"}  # what is measured stays
 
 
 def test_gradients_are_of_the_same_images_whatever_was_drawn_before(tmp_path, monkeypatch):
