@@ -1,6 +1,7 @@
 """Settings in the files of results; with whole studies they are tested in test_study.py."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,12 +47,17 @@ def numbers(path):
 OTHERS = {"floor", "glue", "mixtures_cells", "mixtures_chain", "mixtures_nasbench201_small"}
 """Records of studies that have tests of their own."""
 
+@functools.cache
+def plan_named(name):
+    return Plan.read(RECORDS.parent / "plans" / f"{name}.yml")
+
+
 PLANNED = sorted(folder for folder in RECORDS.iterdir() if folder.name not in OTHERS)
 
 
 @pytest.mark.parametrize("folder", PLANNED, ids=lambda folder: folder.name)
 def test_committed_records_are_accepted_for_the_same_training(folder, tmp_path):
-    plan = Plan.read(RECORDS.parent / "plans" / f"{folder.name}.yml")
+    plan = plan_named(folder.name)
     domain = plan.make_domain(tmp_path)
     domain.data = FAKE_DATA
     drawn = plan.children.draw(domain.make_space())
@@ -90,7 +96,7 @@ MEASURED = sorted(path for path in RECORDS.glob("*/*/*.json")
 
 @pytest.mark.parametrize("path", MEASURED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_committed_measurements_are_accepted_for_the_same_measurement(path):
-    plan = Plan.read(RECORDS.parent / "plans" / f"{path.parents[1].name}.yml")
+    plan = plan_named(path.parents[1].name)
     made_with = read_json(path)["made_with"]
     name, kind = numbers(path)[0], path.parent.name
     expected = {
