@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -42,16 +43,17 @@ class ZeroCosts:
         """
         for seed in self.study.plan.children.common_seeds:
             found = self.study.read_zero_cost(seed)
-            if found is None or len(found["scores"]) < len(self.study.children):
-                yield self.study.zero_cost_file(seed), partial(self._scored, seed, found)
+            known = found["scores"] if found else []
+            if len(known) < len(self.study.children):
+                yield self.study.zero_cost_file(seed), partial(self._scored, seed, known)
 
     def work(self) -> None:
         """Score those that are missing, with the seeds that no other process has claimed."""
         self.study.work(self.missing)
 
-    def _scored(self, seed: int, found: dict[str, Any] | None) -> dict[str, Any]:
+    def _scored(self, seed: int, known: Sequence[dict[str, float]]) -> dict[str, Any]:
         """Score those that are not scored yet; now and then write what there is."""
-        scores = list(found["scores"]) if found else []
+        scores = list(known)
         record = {"made_with": self.study.made_zero_cost(), "seed": seed, "scores": scores}
         for sample in self.study.children[len(scores) :]:
             scores.append(self._score(sample, seed))
