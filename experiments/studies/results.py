@@ -117,3 +117,19 @@ class Results:
         if (found := self.read_supernet(name, seed)) is None:
             raise ValueError(f"supernet {name!r} of seed {seed} is not trained yet")
         return found
+
+    def weights(self, name: str, seed: int) -> Path:
+        """Where the weights of a supernet lie that has to be there.
+
+        Raises
+        ------
+        ValueError
+            If it is not trained yet, the result is of another plan, or came without weights.
+        """
+        self.trained(name, seed)
+        if not (checkpoint := self.checkpoint(name, seed)).exists():
+            raise ValueError(
+                f"supernet {name!r} of seed {seed} came without its weights, {checkpoint}; "
+                f"remove {self.supernet_file(name, seed)} to train it again"
+            )
+        return checkpoint

@@ -88,14 +88,15 @@ class Study(Results):
         Raises
         ------
         ValueError
-            If a result is of another plan.
+            If a result is of another plan, or came without the weights that have to score more.
         """
         for name, seed in self.plan.trainings():
             path, found = self.supernet_file(name, seed), self.read_supernet(name, seed)
             if found is None:
                 yield path, partial(self.train_supernet, name, seed)
             elif len(found["scores"]) < len(self.children):
-                yield path, partial(self.score_others, name, seed, found)
+                weights = self.weights(name, seed)
+                yield path, partial(self.score_others, weights, found)
 
     def missing(self) -> Missing:
         """All that is missing, the ground truth first."""
@@ -195,10 +196,10 @@ class Study(Results):
             "device": _device(evaluator),
         }
 
-    def score_others(self, name: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
+    def score_others(self, checkpoint: Path, found: dict[str, Any]) -> dict[str, Any]:
         """Score the children that the plan had not when the supernet was trained."""
         others = self.children[len(found["scores"]) :]
-        more = self.scores(self.checkpoint(name, seed), others)
+        more = self.scores(checkpoint, others)
         return {**found, **{key: found[key] + scores for key, scores in more.items()}}
 
     def scores(self, checkpoint: Path, children: list[Sample]) -> dict[str, list[float]]:

@@ -49,13 +49,16 @@ def main(arguments: list[str] | None = None) -> None:
     study = open_study(settings)
     measurements = InterferenceMeasurements(study, settings)
     if not settings.report:
+        if settings.supernets is not None:
+            for name, seed in measurements.supernets():
+                study.trained(name, seed)
+        for name, seed in measurements.missing():
+            if study.read_supernet(name, seed):
+                study.weights(name, seed)
         if settings.supernets is None:
             if any(study.missing_supernets()):
                 measurements.try_out()
             study.work()
-        else:
-            for name, seed in measurements.supernets():
-                study.trained(name, seed)
         measurements.work()
     if settings.report or not any(measurements.missing()):
         print(write(measurements, arguments))

@@ -99,7 +99,7 @@ class InterferenceMeasurements(Measurements):
     def measuring(self, name: str, seed: int) -> partial[InterferenceStudy]:
         """The function that measures a supernet, given what to measure."""
         domain, planned = self.study.domain, self.study.plan.supernets[name]
-        supernet = load_supernet(self.study.checkpoint(name, seed), domain.make_space())
+        supernet = load_supernet(self.study.weights(name, seed), domain.make_space())
         evaluator = self.study.evaluator(planned.steps, seed, {})
         return partial(
             interference_study, supernet, evaluator, self.batches(evaluator),
@@ -110,7 +110,7 @@ class InterferenceMeasurements(Measurements):
         """Mean loss of random children with a supernet's weights."""
         sampler = UniformSampler(self.study.domain.make_space(), seed=self.settings.seed)
         children = [sampler.next() for _ in range(N_SCORED)]
-        return float(np.mean(self.study.score(self.study.checkpoint(name, seed), children)))
+        return float(np.mean(self.study.score(self.study.weights(name, seed), children)))
 
     def batches(self, evaluator: Lightning) -> list[Any]:
         """The first rows of the training data; images are augmented by the command line's seed."""

@@ -87,6 +87,12 @@ class RecencyMeasurements(Measurements):
             "seed": self.settings.seed,
         }
 
+    def work(self) -> None:
+        for name, seed in self.missing():
+            for one in (name, self.settings.control):
+                self.study.weights(one, seed)
+        super().work()
+
     def measure(self, name: str, seed: int) -> None:
         study, both = self.study, (name, self.settings.control)
         last, _ = (study.trained(one, seed)["last_child"] for one in both)
@@ -95,7 +101,7 @@ class RecencyMeasurements(Measurements):
         around = children_around(last, candidates, self.settings.children, rng)
         children = [child for at in around.values() for child in at]
         own, control = (
-            np.array(study.score(study.checkpoint(one, seed), children)) for one in both
+            np.array(study.score(study.weights(one, seed), children)) for one in both
         )
         ends = np.cumsum([len(at) for at in around.values()])[:-1]
         self.save(name, seed, {

@@ -33,6 +33,16 @@ def test_missing_supernet_is_named_only_where_it_has_to_be_there(results):
         results.trained("spos", 1)
 
 
+def test_weights_are_asked_for_by_name(results):
+    with pytest.raises(ValueError, match="supernet 'spos' of seed 1 came without its weights, "):
+        results.weights("spos", 1)
+    results.checkpoint("spos", 1).write_bytes(b"")
+    assert results.weights("spos", 1) == results.checkpoint("spos", 1)
+    results.supernet_file("spos", 1).unlink()
+    with pytest.raises(ValueError, match="supernet 'spos' of seed 1 is not trained yet"):
+        results.weights("spos", 1)
+
+
 def test_child_of_another_sample_is_refused(results):
     path = results.child_file(5, 0)
     write_json(path, read_json(results.child_file(4, 0)))

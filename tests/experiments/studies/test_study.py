@@ -123,6 +123,22 @@ def test_more_children_are_scored_and_no_supernet_is_trained_again(
     assert results(study) == results(finished)
 
 
+def test_more_children_without_the_weights_that_score_them_are_refused_before_any_training(
+    corpus, tmp_path, monkeypatch
+):
+    few = {**SMALL["children"], "n": 2}
+    study_of(corpus, tmp_path / "more", children=few).work()
+    study = study_of(corpus, tmp_path / "more")
+    study.checkpoint("magic_at", 1).unlink()
+    before = results(study)
+    with pytest.raises(ValueError, match="supernet 'magic_at' of seed 1 came without its weights"):
+        study.work()
+    assert results(study) == before
+    study.supernet_file("magic_at", 1).unlink()  # as the error says
+    study.work()
+    assert list(study.missing()) == []
+
+
 def test_supernet_that_another_process_has_finished_is_not_trained(finished, monkeypatch):
     path = finished.supernet_file("spos", 0)
     before = path.read_text()

@@ -122,6 +122,19 @@ def test_supernet_that_another_process_trains_is_left_to_it(corpus, tmp_path, ca
     assert read_json(report)["interference"]["spos"].keys() == {"0", "1"}
 
 
+def test_supernet_without_weights_is_named_before_any_is_measured(folder, run, monkeypatch):
+    weights, aside = folder / "runs" / "supernets" / "spos_seed1.ckpt", folder / "aside"
+    weights.rename(aside)
+    try:
+        run()  # all is measured
+        monkeypatch.setattr(measurements.InterferenceMeasurements, "measure", None)
+        for words in [], ["--supernets", "magic_t", "spos"]:
+            with pytest.raises(ValueError, match="supernet 'spos' of seed 1 came without its wei"):
+                run("--differences", "1", "2", *words)
+    finally:
+        aside.rename(weights)
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["--rows", "4"], "interference.rows is 8 there, and 4 here"),
     (["--repetitions", "3"], "interference.repetitions is 2 there, and 3 here"),

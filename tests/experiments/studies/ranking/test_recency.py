@@ -128,6 +128,23 @@ def test_what_cannot_be_reported_is_not_measured(study, arguments, words, messag
         rank_recency.main([*arguments, *words])
 
 
+@pytest.mark.parametrize("name", ["constant", "spos"])
+def test_supernet_without_weights_is_named_before_any_is_measured(
+    study, arguments, name, monkeypatch
+):
+    monkeypatch.setattr(rank_recency.RecencyMeasurements, "measure", None)
+    records = study.output / "recency"
+    weights, aside = study.checkpoint(name, 1), study.output / "aside"
+    weights.rename(aside)
+    records.rename(study.output / "measured")
+    try:
+        with pytest.raises(ValueError, match=f"supernet '{name}' of seed 1 came without its wei"):
+            rank_recency.main(arguments)
+    finally:
+        (study.output / "measured").rename(records)
+        aside.rename(weights)
+
+
 def test_supernet_that_is_missing_is_named(study, arguments):
     study.supernet_file("spos", 0).rename(study.output / "spos.json")
     (study.output / "recency" / "constant_seed0.json").unlink()
