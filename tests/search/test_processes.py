@@ -16,6 +16,14 @@ from nni_magic.search.processes import check_processes, in_processes
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Shells have what they start in the background ignore interruptions."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_calls_run_in_forks_of_one_thread_and_come_back_in_order():
     torch.set_num_threads(2)
     try:
