@@ -154,7 +154,7 @@ class Budget(RangeProfilerFilter):
         bounds = {"min": self.min_value, "max": self.max_value}
         given = [f"{name}={_text(bound)}" for name, bound in bounds.items() if bound is not None]
         text = f"RangeProfilerFilter({', '.join([self._name, *given])})"
-        return text if self._extremes is None else f"{text}, where {self._range()},"
+        return text if self._extremes is None else f"{text} ({self._range()})"
 
 
 def _text(number: float) -> str:

@@ -104,7 +104,7 @@ class RowNorms(LossTerm):
             raise ValueError(
                 f"the model's output is {tuple(output.shape)} for a batch of "
                 f"{len(self._drawn_rows)} rows; accepted are outputs with a row for each, by whose "
-                "gradient rows are drawn"
+                "gradient rows are drawn, or data_importance as false"
             )
         if output.requires_grad:
             output.register_hook(self._measure)

@@ -41,8 +41,9 @@ _ATTACHED = "is put back when a supernet was attached to the trainer for a while
 PRIVATE_NAMES = (
     # torch
     PrivateName("torch.utils._pytree", "tree_flatten",
-                ("analysis", "search"),
+                ("analysis", "search", "strategies"),
                 "batches are nested lists and dicts; there is no public way to walk through them"),
+    PrivateName("torch.utils._pytree", "tree_unflatten", ("strategies",), "likewise"),
     PrivateName("torch.utils._pytree", "tree_leaves", ("export",), "likewise"),
     PrivateName("torch.utils._pytree", "tree_structure", ("export",), "likewise"),
     PrivateName("torch.utils._pytree", "tree_map",
@@ -110,6 +111,8 @@ PRIVATE_NAMES = (
                 "_arch_alpha", ("strategies",), "the architecture parameters, to train them"),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.differentiable.DifferentiableMixedLayer",
                 "_softmax", ("strategies",), "gives the weights of a cell's edges, too"),
+    PrivateName("nni.nas.oneshot.pytorch.supermodule.proxyless", "_ProxylessFunction",
+                ("strategies",), "the gradient of a gate, for layers that take more than tensors"),
     PrivateName("nni.runtime.tuner_command_channel.TunerCommandChannel", "_receive", ("manager",),
                 "messages are read as plain JSON, because NNI unpickles what trials report"),
     # datasets

@@ -154,7 +154,7 @@ def test_nothing_is_said_of_a_profiler_that_is_no_sum():
 def test_failing_walk_tells_the_children_s_range(params):
     walk = GradualSampler(SizedSpace(), seed=0, filter={"profiler": params, "min": 30, "max": 50})
     with pytest.raises(
-        RuntimeError, match=r"min=30, max=50\), where the smallest child has 0 and the largest 80"
+        RuntimeError, match=r"min=30, max=50\) \(the smallest child has 0 and the largest 80"
     ):
         for _ in range(2):  # from two linear layers no single change leads to other two
             walk.next()

@@ -37,7 +37,7 @@ from ...supernet.replay import Replay
 from ...supernet.resume import RandomState
 from ..finite import GuardedModule, Part
 from .architecture import Architecture
-from .guards import MixtureSteps, check_trainer
+from .guards import MixtureSteps, check_trainer, validation_loss, without_a_trace
 from .ordered import most_probable
 from .progress import resume, save
 from .settings import DifferentiableSettings
@@ -152,8 +152,12 @@ class MixtureModule(GuardedModule, DartsLightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         """Train the architecture, if bilevel, and give the loss of the weights."""
-        if self.settings.bilevel and self._new and self.trains_architecture:
-            self._step(self._gradients_of(batch[VAL], batch_idx))
+        if self.settings.bilevel and self._new:
+            if self.trains_architecture:
+                self._step(self._gradients_of(batch, batch_idx))
+            elif self.trainer.global_step == 0:
+                with without_a_trace(self.training_module):  # errors show before the warm-up
+                    self._gradients_of(batch, batch_idx)
         self.architecture.require_gradient(self._learns_along)
         step = self.training_module.training_step
         output = call_step(step, self._train(batch), batch_idx, own=False)
@@ -173,10 +177,10 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         return batch[TRAIN] if self.settings.bilevel else batch
 
     def _gradients_of(self, batch: Any, batch_idx: int) -> Sequence[Tensor | None]:
-        """Gradient of the architecture on a batch, without a trace in the evaluator."""
+        """Gradient of the architecture on the validation data, without a trace in the evaluator."""
         evaluator = self.training_module
         with self.architecture.learning(), unnoticed(evaluator):
-            loss = loss_of(call_step(evaluator.training_step, batch, batch_idx))
+            loss = validation_loss(evaluator, batch[VAL], batch[TRAIN], batch_idx)
             parameters = self.architecture.parameters
             gradients: Sequence[Tensor | None] = [None] * len(parameters)
             if loss is not None:

@@ -148,11 +148,16 @@ class MaskedLanguageModel(ReportingModule):
         """Call the model."""
         return self.model(token_ids, attention_mask=attention_mask, positions=positions)
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Mask ``batch``, ``(batch, seq)`` ids, and return the loss."""
-        special = torch.tensor(self.masking["special_ids"], device=batch.device)
-        inputs, selected = mask_tokens(batch, ~torch.isin(batch, special), **self.masking)
-        loss, logits, _ = self._predict(inputs, batch, selected)
+    def training_step(
+        self, batch: Tensor | tuple[Tensor, Tensor, Tensor], batch_idx: int
+    ) -> Tensor:
+        """Mask ``batch``, ``(batch, seq)`` ids, and return the loss.
+
+        A batch of the held-out rows, on which differentiable strategies train the architecture, is
+        masked already.
+        """
+        masked = self._mask(batch) if isinstance(batch, Tensor) else batch
+        loss, logits, _ = self._predict(*masked)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
 
@@ -174,6 +179,12 @@ class MaskedLanguageModel(ReportingModule):
     def result(self) -> float:
         """The negative validation loss."""
         return -self.trainer.callback_metrics["val_loss"].item()
+
+    def _mask(self, token_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        special = torch.tensor(self.masking["special_ids"], device=token_ids.device)
+        maskable = ~torch.isin(token_ids, special)
+        inputs, selected = mask_tokens(token_ids, maskable, **self.masking)
+        return inputs, token_ids, selected
 
     def _predict(
         self, inputs: Tensor, targets: Tensor, selected: Tensor

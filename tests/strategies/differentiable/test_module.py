@@ -11,6 +11,8 @@ from spaces import ConvSpace, FlatSpace
 from torch.utils.data import TensorDataset
 from training import Stop, classification, train
 
+from nni_magic.strategies.differentiable.module import MixtureModule
+
 torch.set_num_threads(1)
 def by_hand(space, bilevel, rate):
     """A step of GAEA with nothing of the strategy: theta by block, weights by name."""
@@ -65,6 +67,62 @@ def test_architecture_waits_for_the_warm_up():
     uniform = math.log(4)
     assert [s["entropy"] for s in watch.summaries[:12]] == pytest.approx([uniform] * 12)
     assert watch.summaries[-1]["entropy"] < uniform - 1e-4
+
+
+class OtherBatches(Regression):
+    """Takes batches of training alone, as where training augments what its loader gives."""
+
+    def training_step(self, batch, batch_idx):
+        if torch.equal(batch[0], HELD_OUT):
+            raise KeyError("augmented")
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", ((self.model(batch[0]) - batch[0]) ** 2).mean())
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_training_step_that_takes_no_validation_batches_is_named_at_the_first_step(warmup):
+    strategy, evaluator = make("gaea", arc_warmup_epochs=warmup), regression(OtherBatches())
+    message = (
+        r"training_step of OtherBatches fails on a batch of the validation data, on which the "
+        r"architecture is trained: KeyError\('augmented'\); accepted are batches as those of"
+    )
+    with pytest.raises(ValueError, match=message):
+        train(strategy, FlatSpace(), evaluator)
+    assert evaluator.trainer.global_step == 0
+    train(make("gaea", bilevel=False), FlatSpace(), regression(OtherBatches()))
+
+
+def test_error_that_is_not_of_the_validation_batch_is_the_evaluators_own():
+    class Broken(Regression):
+        def training_step(self, batch, batch_idx):
+            raise KeyError("always")
+
+    with pytest.raises(KeyError, match="always"):
+        train(make("gaea"), FlatSpace(), regression(Broken()))
+
+
+def test_trial_before_the_warm_up_leaves_no_trace(monkeypatch):
+    def trained():
+        strategy, watch = run("gaea", "mixed", arc_warmup_epochs=1)
+        return strategy.mixture.state_dict(), watch.losses
+
+    left_out = []
+    gradients_of = MixtureModule._gradients_of
+
+    def none_in_the_warm_up(self, *batch):
+        return gradients_of(self, *batch) if self.trains_architecture else left_out.append(batch)
+
+    with_trial = trained()
+    monkeypatch.setattr(MixtureModule, "_gradients_of", none_in_the_warm_up)
+    state, losses = trained()
+    assert len(left_out) == 1
+    assert losses == with_trial[1]
+    assert state.keys() == with_trial[0].keys()
+    assert any("running_mean" in name for name in state)
+    for name, value in state.items():
+        assert torch.equal(value, with_trial[0][name]), name
 
 
 def test_architecture_is_no_weight_of_the_evaluators_optimizer():

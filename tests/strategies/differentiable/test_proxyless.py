@@ -1,9 +1,13 @@
 """ProxylessNAS: its gradient, its paths, and what is refused."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from mixtures import SPACES, make, run
+from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
 from spaces import ConvSpace, FlatSpace
+from torch import Tensor, nn
 
 torch.set_num_threads(1)
 
@@ -32,6 +36,83 @@ def test_gradient_of_a_gate_is_the_formula():
         for i in range(3)
     ]
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+class States(NamedTuple):
+    hidden: Tensor
+    mask: Tensor | None = None
+
+
+class Masked(nn.Module):
+    """Takes and gives more than tensors, as layers of text do."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, states, *, scale):
+        hidden = self.linear(states.hidden) * scale
+        if states.mask is not None:
+            hidden = hidden * states.mask[:, None]
+        return {"states": States(hidden, states.mask), "norm": hidden.norm(), "name": "masked"}
+
+
+class NestedSpace(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        self.layer = LayerChoice([Masked() for _ in range(3)], label="layer")
+
+    def forward(self, x):
+        return self.layer(States(x), scale=2.0)["states"].hidden
+
+
+def expected_gradient(alpha, of_gates):
+    """By the softmax, with what the loss would be by the gates."""
+    theta = alpha.detach().softmax(0).requires_grad_()
+    values = torch.tensor(of_gates)
+    return theta * (values - (theta * values).sum())
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([1, 0])])
+def test_layers_may_take_and_give_more_than_tensors(mask):
+    torch.manual_seed(0)
+    strategy, [gate] = mixed(NestedSpace())
+    [alpha] = strategy.architecture.parameters
+    alpha.data.copy_(torch.tensor([0.5, -0.3, 1.0]))
+    alpha.requires_grad_()
+    gate.take(1)
+    x, weight = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4)
+    given = States(x, mask)
+
+    def loss(found):
+        return (found["states"].hidden * weight).sum() + 3 * found["norm"]
+
+    found, plain = gate(given, scale=2.0), gate[1](given, scale=2.0)
+    assert found["name"] == "masked" and type(found["states"]) is States
+    assert found["states"].mask is mask
+    torch.testing.assert_close(found["states"].hidden, plain["states"].hidden)
+    of_alpha, of_x = torch.autograd.grad(loss(found), (alpha, x))
+    torch.testing.assert_close(of_x, torch.autograd.grad(loss(plain), x)[0])
+    gates = [loss(gate[index](given, scale=2.0)).item() for index in range(3)]  # it is linear
+    torch.testing.assert_close(of_alpha, expected_gradient(alpha, gates))
+
+
+def test_inputs_may_be_more_than_tensors():
+    class Chosen(ModelSpace):
+        def __init__(self):
+            super().__init__()
+            self.choice = InputChoice(n_candidates=2, n_chosen=1, label="input")
+
+    strategy, [gate] = mixed(Chosen())
+    [alpha] = strategy.architecture.parameters
+    alpha.requires_grad_()
+    gate.take(1)
+    inputs = [States(torch.randn(2, 4), torch.ones(2)) for _ in range(2)]
+    found = gate(inputs)
+    assert type(found) is States and torch.equal(found.hidden, inputs[1].hidden)
+    [of_alpha] = torch.autograd.grad(found.hidden.sum(), alpha)
+    gates = [each.hidden.sum().item() for each in inputs]
+    torch.testing.assert_close(of_alpha, expected_gradient(alpha, gates))
 
 
 def test_gradient_of_a_gate_is_of_the_precision_of_the_forward_pass():

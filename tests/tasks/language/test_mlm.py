@@ -218,6 +218,15 @@ def test_training_step_masks_ordinary_tokens_from_the_global_generator():
     assert module.logged["train_loss"][1] == calls[2][2].sum()
 
 
+def test_training_step_takes_rows_that_are_masked_as_they_are():
+    module, batch = module_with(), masked_batch()
+    generator = torch.get_rng_state()
+    loss = module.training_step(batch, 0)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert loss.item() == module.validation_step(batch, 0).item()
+    assert module.logged["train_loss"] == module.logged["val_loss"]
+
+
 def test_batch_without_selected_positions_gives_zero_and_not_nan():
     module = module_with()
     _, targets, selected = masked_batch()
