@@ -32,7 +32,6 @@ from ..children.samples import candidates, check_sample
 from ..manager.trial import ManagedTrial
 from ..samplers import UniformSampler
 from ..samplers.streams import Stream
-from ..strategies.registry import METHODS, method
 from ..support.errors import naming
 from ..support.files import filled_folder, read_json
 from ..support.locks import sole_writer
@@ -48,7 +47,7 @@ from .glue_settings import GlueSettings
 from .one_gpu import check_one_gpu
 from .paper_scores import PAPER, as_in_paper
 from .train import search
-from .training import train_supernet
+from .training import check_searched, train_supernet
 
 __all__ = ["EqualSize", "Made", "make", "run"]
 
@@ -102,7 +101,7 @@ def make(settings: GlueSettings) -> dict[str, Made]:
     """
     check_one_gpu()
     importlib.import_module("nni_magic.tasks.language.hugging_face")  # or an extra is missing
-    _check_strategy(str(settings.supernet.strategy))
+    check_searched(str(settings.supernet.strategy))
     with (
         filled_folder("output", settings.output) as folder,
         filled_folder("cache", settings.bert.cache),
@@ -111,15 +110,6 @@ def make(settings: GlueSettings) -> dict[str, Made]:
         settings = _read_tasks(settings)
         children = _children(settings, folder)
         return {kind: _trained(settings, folder, kind, children[kind]) for kind in children}
-
-
-def _check_strategy(name: str) -> None:
-    if method(name).load().finds_child:
-        others = (each for each in METHODS if not method(each).load().finds_child)
-        raise ValueError(
-            f"strategy is {name!r}, which finds one child of any size; accepted are "
-            + ", ".join(others)
-        )
 
 
 def _read_tasks(settings: GlueSettings) -> GlueSettings:

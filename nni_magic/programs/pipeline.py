@@ -37,7 +37,7 @@ from ..tasks.domain import Domain
 from ..tasks.registry import Task
 from .exporting import write_child
 from .settings import PipelineSettings
-from .training import check_retraining, train_child, train_supernet
+from .training import check_retraining, check_searched, train_child, train_supernet
 
 __all__ = ["Stages", "run_trial"]
 
@@ -79,8 +79,10 @@ class Stages:
         Raises
         ------
         ValueError
-            If the space has no such baseline, or the best children could not be trained.
+            If the strategy searches no children, the space has no such baseline, or the best
+            children could not be trained.
         """
+        check_searched(str(self.settings.supernet.strategy))
         for name in pipeline.task.baselines or ():
             self.baseline(name)
         with naming(f"baseline {self.domain.baseline_name}"):

@@ -75,7 +75,7 @@ def test_corpus_becomes_fine_tuned_models_and_a_table(words, trial, tmp_path, ca
     (["--tasks", "RTF"], "glue task is 'RTF'; accepted are 'CoLA', 'SST-2'"),
     (["--tasks", "RTE", "RTE"], "tasks is .*; accepted are one or more, none twice"),
     (["--corpus", "nowhere"], "corpus_spec names 'nowhere', which does not exist"),
-    (["--strategy", "darts"], "strategy is 'darts', which finds one child of any size; accepted"),
+    (["--strategy", "darts"], "strategy is 'darts', which finds one child by itself; accepted"),
     (["--devices", "2"], "devices is 2; accepted are 'auto', 1"),
     (["--epoch-steps", "9999"], "epoch_steps is 9999, but the training data have"),
     (["--params", "9"], "params is 9; accepted are None"),

@@ -174,6 +174,13 @@ def test_stages_without_an_experiment_are_refused(monkeypatch):
         run_trial(TASKS["bert"], settings_of("pipeline", "bert", SMALL))
 
 
+def test_strategy_that_finds_a_child_by_itself_is_refused_at_the_start(work, tmp_path):
+    message = r"strategy is 'gaea', which finds one child by itself; accepted .* are spos, magic_t"
+    with pytest.raises(ValueError, match=message):
+        run(work, more="--strategy gaea", stage="supernet")
+    assert not (tmp_path / "shared" / "supernet.ckpt").exists()
+
+
 @pytest.mark.parametrize("task", [
     {"stage": "supernet", "baselines": ["bert", "random_1", "gpt"]},
     {"stage": "retrain", "baseline": "gpt"},
