@@ -17,7 +17,7 @@ from ..tasks.settings import TaskSettings
 
 __all__ = [
     "MOST_CHILDREN", "PipelineRetraining", "Retraining", "Search", "SearchBy", "Shrinking",
-    "Supernet",
+    "Supernet", "check_searched",
 ]  # fmt: skip
 
 MOST_CHILDREN = 10**6
@@ -162,3 +162,20 @@ class PipelineRetraining(Retraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("retrain_epochs", self.retrain_epochs)
+
+
+def check_searched(strategy: str) -> None:
+    """Make sure that a method leaves the choice of children to a search.
+
+    Raises
+    ------
+    ValueError
+        If it finds one child by itself.
+    """
+    if method(strategy).differentiable:
+        others = (name for name, row in METHODS.items() if not row.differentiable)
+        raise ValueError(
+            f"strategy is {strategy!r}, which finds one child by itself; accepted where children "
+            f"are searched are {', '.join(others)}. To train the child that it finds, see "
+            "nni-magic train --retrain-epochs"
+        )

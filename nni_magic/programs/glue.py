@@ -40,6 +40,7 @@ from ..tasks.language.glue import glue_task, read_part
 from ..tasks.language.hub_data import local_data
 from . import pretrain
 from .clock import Clock
+from .concerns import check_searched
 from .exporting import write_child
 from .fine_tune import fine_tune, run_folder
 from .fine_tune_table import table, write_tables
@@ -47,7 +48,7 @@ from .glue_settings import GlueSettings
 from .one_gpu import check_one_gpu
 from .paper_scores import PAPER, as_in_paper
 from .train import search
-from .training import check_searched, train_supernet
+from .training import train_supernet
 
 __all__ = ["EqualSize", "Made", "make", "run"]
 

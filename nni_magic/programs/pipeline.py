@@ -35,9 +35,10 @@ from ..supernet.checkpoint import load_supernet
 from ..support.errors import check_choice, naming
 from ..tasks.domain import Domain
 from ..tasks.registry import Task
+from .concerns import check_searched
 from .exporting import write_child
 from .settings import PipelineSettings
-from .training import check_retraining, check_searched, train_child, train_supernet
+from .training import check_retraining, train_child, train_supernet
 
 __all__ = ["Stages", "run_trial"]
 

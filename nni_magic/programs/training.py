@@ -25,7 +25,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from ..manager.trial import ManagedTrial, ReportValidation
 from ..search import ProgressiveShrinking
 from ..search.processes import check_processes
-from ..strategies.registry import METHODS, method
+from ..strategies.registry import method
 from ..strategies.seeded import Seeded
 from ..supernet.checkpoint import AtomicCheckpointIO
 from ..supernet.ranks import ending_together
@@ -65,23 +65,6 @@ class Resume(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.replay.load_state_dict(state_dict)
-
-
-def check_searched(strategy: str) -> None:
-    """Make sure that a method leaves the choice of children to a search.
-
-    Raises
-    ------
-    ValueError
-        If it finds one child by itself.
-    """
-    if method(strategy).differentiable:
-        others = (name for name, row in METHODS.items() if not row.differentiable)
-        raise ValueError(
-            f"strategy is {strategy!r}, which finds one child by itself; accepted where children "
-            f"are searched are {', '.join(others)}. To train the child that it finds, see "
-            "nni-magic train --retrain-epochs"
-        )
 
 
 def make_strategy(

@@ -33,6 +33,7 @@ from ...supernet.partial_channels import partial_channels
 from ...supernet.replay import batches_done, resumable
 from ..seeded import Seeded, check_hooks
 from .architecture import Architecture
+from .guards import check_kernels, validation_loader
 from .module import TRAIN, VAL, MixtureModule
 from .ordered import check_covers
 from .partial_cell import PartialMixedCell
@@ -151,6 +152,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
             partial_channels(model, self.partial_channels)
         self._candidates = candidates(model)
         self.mixture = super().mutate_model(copy.deepcopy(model))
+        check_kernels(self.mixture)
         self.architecture = Architecture(self.mixture, self.read)
         if not self.architecture.parameters:
             raise ValueError(
@@ -187,7 +189,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
     def train_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
         module, loaders = self._module, train_dataloader_fn()
         if self.settings.bilevel:
-            loaders = {TRAIN: loaders, VAL: val_dataloader_fn()}
+            loaders = {TRAIN: loaders, VAL: validation_loader(loaders, val_dataloader_fn())}
         return resumable(loaders, lambda: batches_done(module.trainer), module.replay)
 
     def _run(self) -> None:

@@ -246,7 +246,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
         return super().on_validation_start()
 
     def validation_step(self, *args: Any) -> Any:
-        return self.training_module.validation_step(*args)
+        return call_step(self.training_module.validation_step, *args, own=False)
 
     def on_validation_end(self) -> None:
         self.generators.restore()
@@ -272,7 +272,7 @@ class MixtureModule(GuardedModule, DartsLightningModule):
 
     def on_fit_start(self) -> None:
         require_automatic_optimization(self.training_module, "the strategy adds its own steps")
-        check_trainer(self.trainer)
+        check_trainer(self.trainer, bilevel=self.settings.bilevel)
         self._begun = -1
         if not self.replay.pending:
             self.architecture_step = -1

@@ -132,7 +132,8 @@ def _gated(
         outputs_of, gate.path, len(tensors), gate._softmax, alpha,
         *tensors, *(leaf for leaf in found if _has_gradient(leaf)),
     )  # fmt: skip
-    gated = iter(through if isinstance(through, tuple) else (through,))
+    # Copies, as layers behind may change them in place, and the originals are needed to go back.
+    gated = (each.clone() for each in (through if isinstance(through, tuple) else (through,)))
     return tree_unflatten(
         [next(gated) if _has_gradient(leaf) else leaf for leaf in found], form_found
     )

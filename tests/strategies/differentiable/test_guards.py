@@ -24,10 +24,10 @@ def test_trainers_that_scale_gradients_or_have_several_devices_are_refused():
     plain = SimpleNamespace(
         world_size=1, precision_plugin=SimpleNamespace(), precision="16-mixed"
     )
-    check_trainer(plain)
+    check_trainer(plain, bilevel=True)
     plain.precision_plugin.scaler = object()
     with pytest.raises(ValueError, match="precision is '16-mixed'; accepted are those without a"):
-        check_trainer(plain)
+        check_trainer(plain, bilevel=True)
     plain.world_size = 2
     with pytest.raises(ValueError, match="devices of the trainer is 2 in all; accepted is 1"):
-        check_trainer(plain)
+        check_trainer(plain, bilevel=True)
