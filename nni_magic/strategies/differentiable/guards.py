@@ -12,7 +12,7 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d
 from pytorch_lightning.utilities import CombinedLoader
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import nn
+from torch import Tensor, nn
 
 from ...supernet.evaluator_steps import call_step, loss_of
 from ...supernet.resume import RandomState
@@ -99,7 +99,7 @@ def validation_loader(training: Any, validation: Any) -> Any:
             )
     if (names := _names(validation)) is None or names == _names(training):
         return validation
-    if len(names) > 1:
+    if len(names) != 1:
         raise ValueError(
             f"the validation data are {len(validation)} loaders, in a "
             f"{type(validation).__name__}; accepted are one, as many as there are for training in "
@@ -118,16 +118,29 @@ def _names(loaders: Any) -> list[Any] | None:
 
 @contextlib.contextmanager
 def without_a_trace(evaluator: pl.LightningModule) -> Iterator[None]:
-    """Put back what the block changes: in the evaluator and the supernet, and the generators."""
-    before, generators = Snapshot(evaluator), RandomState.capture()
-    yield
-    before.restore()
-    generators.restore()
+    """Put back what the block changes: in the evaluator and the supernet, and the generators.
+
+    Parameters and buffers of any size; what of the rest is left alone says
+    :class:`nni_magic.support.snapshot.Snapshot`.
+    """
+    tensors = [
+        each for each in (*evaluator.parameters(), *evaluator.buffers())
+        if not each.is_inference() and each.layout == torch.strided and 0 not in each.stride()
+    ]  # fmt: skip
+    copies = [each.detach().clone() for each in tensors]
+    rest, generators = Snapshot(evaluator, leave=tensors), RandomState.capture()
+    try:
+        yield
+    finally:
+        rest.restore()
+        for each, copy in zip(tensors, copies, strict=True):
+            each.data.copy_(copy)  # leaves torch's count of changes, and so autograd, alone
+        generators.restore()
 
 
 def validation_loss(
     evaluator: pl.LightningModule, batch: Any, training_batch: Any, batch_idx: int
-) -> Any:
+) -> Tensor | None:
     """Loss of the evaluator's training step on a batch of the validation data.
 
     Parameters
@@ -141,14 +154,19 @@ def validation_loss(
     batch_idx
         Place of the batch.
 
+    Returns
+    -------
+    Tensor or None
+        Nothing if the step skips the batch.
+
     Raises
     ------
     ValueError
-        If the step takes batches of the training data alone.
+        If the step takes batches of the training data alone, or gives a loss without gradient.
     """
     step = evaluator.training_step
     try:
-        return loss_of(call_step(step, batch, batch_idx))
+        loss = loss_of(call_step(step, batch, batch_idx))
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -158,3 +176,10 @@ def validation_loss(
             f"data, on which the architecture is trained: {error!r}; accepted are batches as "
             "those of the training data, or bilevel as False"
         ) from error
+    if loss is not None and not (isinstance(loss, Tensor) and loss.requires_grad):
+        raise ValueError(
+            f"training_step of {type(evaluator).__name__} gives the loss {loss!r} on a batch of "
+            "the validation data, on which the architecture is trained; accepted are a Tensor "
+            "that has a gradient, None, or bilevel as False"
+        )
+    return loss

@@ -4,11 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mixtures import TRAINED, Odd, make, regression
+from mixtures import HELD_OUT, TRAINED, Odd, Regression, make, regression
 from spaces import FlatSpace
 from training import train
 
-from nni_magic.strategies.differentiable.guards import check_trainer
+from nni_magic.strategies.differentiable.guards import (
+    check_trainer,
+    validation_loader,
+    validation_loss,
+    without_a_trace,
+)
 
 
 @pytest.mark.parametrize("bilevel", [True, False])
@@ -31,3 +36,89 @@ def test_trainers_that_scale_gradients_or_have_several_devices_are_refused():
     plain.world_size = 2
     with pytest.raises(ValueError, match="devices of the trainer is 2 in all; accepted is 1"):
         check_trainer(plain, bilevel=True)
+
+
+@pytest.mark.parametrize("loaders", [[], {}])
+def test_no_held_out_loaders_are_named(loaders):
+    message = rf"validation data are 0 loaders, in a {type(loaders).__name__}; accepted are one"
+    with pytest.raises(ValueError, match=message):
+        validation_loader(["one"], loaders)
+
+
+class Teacher(Regression):
+    """Keeps a moving average and a memory of batches, and has dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.average = torch.nn.Linear(4, 4).requires_grad_(False)
+        self.register_buffer("memory", torch.zeros(2**24 + 1))
+        self.calls = 0
+
+    def training_step(self, batch, batch_idx):
+        self.calls += 1
+        with torch.no_grad():
+            self.average.weight.mul_(0.9)
+        self.memory[self.calls] = 1.0
+        [x] = batch
+        return (torch.nn.functional.dropout(self.model(x)) - self.average(x)).square().mean()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_that_a_trial_changes_stays(fails):
+    evaluator = Teacher()
+    evaluator.set_model(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4)))
+    before = {name: value.clone() for name, value in evaluator.state_dict().items()}
+    random = torch.get_rng_state()
+    try:
+        with without_a_trace(evaluator):
+            evaluator.training_step([TRAINED], 0)
+            evaluator.model[1].num_batches_tracked += 5
+            assert evaluator.memory[1] == 1 and not torch.equal(random, torch.get_rng_state())
+            if fails:
+                raise KeyError("refused")
+    except KeyError:
+        assert fails
+    after = evaluator.state_dict()
+    assert [n for n, value in before.items() if not torch.equal(value, after[n])] == []
+    assert evaluator.calls == 0
+    assert torch.equal(random, torch.get_rng_state())
+
+
+class Given(Regression):
+    """Gives what it is told on held-out data."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.given = loss
+
+    def training_step(self, batch, batch_idx):
+        if torch.equal(batch[0], HELD_OUT):
+            if isinstance(self.given, Exception):
+                raise self.given
+            return self.given
+        return super().training_step(batch, batch_idx)
+
+
+def loss_on_held_out(given):
+    evaluator = Given(given)
+    evaluator.set_model(torch.nn.Linear(4, 4))
+    return validation_loss(evaluator, [HELD_OUT], [TRAINED], 0)
+
+
+@pytest.mark.parametrize("given", [0.5, torch.tensor(0.5)])
+def test_loss_without_gradient_is_named(given):
+    message = r"training_step of Given gives the loss (tensor\()?0.5.* on a batch of the validation"
+    with pytest.raises(ValueError, match=message):
+        loss_on_held_out(given)
+
+
+def test_skipped_batch_and_loss_are_given_as_they_are():
+    loss = torch.ones((), requires_grad=True)
+    assert loss_on_held_out(None) is None
+    assert loss_on_held_out({"loss": None}) is None
+    assert loss_on_held_out({"loss": loss}) is loss
+
+
+def test_lack_of_memory_is_not_blamed_on_the_batch():
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        loss_on_held_out(torch.OutOfMemoryError("full"))

@@ -1,0 +1,162 @@
+"""Gates of a choice: one path computes, and all candidates give the gradient of its gate.
+
+Layers and inputs are those of NNI's ``Proxyless``, with the path that the strategy sets. NNI's take
+and give tensors alone; these may be called with keywords, and take and give tuples, lists and dicts
+that hold tensors, and whatever else torch's ``pytree`` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import nni_bootstrap  # noqa: F401
+import torch
+from nni.nas.oneshot.pytorch.supermodule.differentiable import (
+    DifferentiableMixedInput,
+    DifferentiableMixedLayer,
+)
+from nni.nas.oneshot.pytorch.supermodule.proxyless import (
+    ProxylessMixedInput,
+    ProxylessMixedLayer,
+    _ProxylessFunction,
+)
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+__all__ = ["GatedInput", "GatedLayer"]
+
+_PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
+
+
+class GatedLayer(ProxylessMixedLayer):
+    """NNI's, with the path that the strategy sets."""
+
+    path: int
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return _gated(self, (args, kwargs), self._call)
+
+    def _call(self, index: int, given: Any) -> Any:
+        args, kwargs = given
+        return self.forward_path(index, *args, **kwargs)
+
+    def export(self, memo: dict[str, Any]) -> Any:
+        return DifferentiableMixedLayer.export(self, memo)
+
+
+class GatedInput(ProxylessMixedInput):
+    """NNI's, with the path that the strategy sets."""
+
+    path: int
+
+    def forward(self, inputs: Any) -> Any:
+        return _gated(self, inputs, lambda index, given: given[index])
+
+    def export(self, memo: dict[str, Any]) -> Any:
+        return DifferentiableMixedInput.export(self, memo)
+
+
+def _gated(
+    gate: GatedLayer | GatedInput, given: Any, of_path: Callable[[int, Any], Any]
+) -> Any:
+    """What the gate's path gives, through which the architecture parameters have a gradient.
+
+    Parameters
+    ----------
+    gate
+        Holds the architecture parameters and the path.
+    given
+        What all candidates are given.
+    of_path
+        Computes a candidate, given its number and what it is given.
+
+    Raises
+    ------
+    ValueError
+        If the candidates, which the backward pass computes, give no tensors that have a gradient,
+        or other ones than the path.
+    """
+    alpha = gate._arch_alpha
+    if not gate.training:
+        return of_path(int(alpha.argmax()), given)
+    if not alpha.requires_grad:
+        return of_path(gate.path, given)
+    leaves, form = tree_flatten(given)
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    # Copies, here and below, because candidates and what is behind may write into what they get.
+    inputs = [leaves[place].detach().clone() for place in places]
+    device = alpha.device.type
+    autocast = partial(
+        torch.autocast, device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    )
+
+    def of_other(index: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+        here = list(rest)
+        for place, tensor in zip(places, inputs, strict=True):
+            here[place] = tensor.clone()
+        with autocast():  # which is over in the backward pass
+            other = _Output.of(gate, index, of_path(index, tree_unflatten(here, form)))
+        if other.form != output.form or other.shapes != output.shapes:
+            raise ValueError(
+                f"candidate {index} of {gate.label!r} gives {other}, and candidate {gate.path} "
+                f"{output}; accepted by Proxyless are candidates that give the same"
+            )
+        return other.tensors
+
+    output = _Output.of(gate, gate.path, of_path(gate.path, given))
+    through = _ProxylessFunction.apply(
+        of_other, gate.path, len(inputs), gate._softmax, alpha, *inputs, *output.tensors
+    )
+    gated = through if isinstance(through, tuple) else (through,)
+    return output.with_tensors([tensor.clone() for tensor in gated])
+
+
+class _Output(NamedTuple):
+    """What a candidate gives: its leaves, their form, and the places of those with a gradient."""
+
+    leaves: list[Any]
+    form: Any
+    places: list[int]
+
+    @classmethod
+    def of(cls, gate: GatedLayer | GatedInput, index: int, output: Any) -> _Output:
+        leaves, form = tree_flatten(output)
+        strange = [
+            leaf for leaf in leaves
+            if (leaf.is_complex() if isinstance(leaf, Tensor) else not isinstance(leaf, _PLAIN))
+        ]  # fmt: skip
+        found = cls(leaves, form, [
+            place for place, leaf in enumerate(leaves)
+            if isinstance(leaf, Tensor) and leaf.is_floating_point()
+        ])  # fmt: skip
+        if strange or not found.places:
+            raise ValueError(
+                f"candidate {index} of {gate.label!r} gives {found}; accepted by Proxyless are "
+                "tensors of floating-point numbers, in tuples, lists and dicts, beside plain values"
+            )
+        return found
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(self.leaves[place] for place in self.places)
+
+    @property
+    def shapes(self) -> dict[int, torch.Size]:
+        return {place: self.leaves[place].shape for place in self.places}
+
+    def with_tensors(self, tensors: list[Tensor]) -> Any:
+        leaves = list(self.leaves)
+        for place, tensor in zip(self.places, tensors, strict=True):
+            leaves[place] = tensor
+        return tree_unflatten(leaves, self.form)
+
+    def __str__(self) -> str:
+        names = [
+            f"{leaf.dtype}{list(leaf.shape)}".removeprefix("torch.")
+            if isinstance(leaf, Tensor) else type(leaf).__name__
+            for leaf in self.leaves
+        ]  # fmt: skip
+        return str(tree_unflatten(names, self.form)).replace("'", "")
