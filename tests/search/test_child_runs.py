@@ -135,13 +135,14 @@ def test_known_scores_are_not_taken_again_and_new_weights_are_seen():
 
 
 class Fails(Images):
-    """Cannot score children that choose the first candidate of the last block."""
+    """Cannot score the child of some logits, up to rounding, which other threads may change."""
 
     failing = None
 
     def validation_step(self, batch, index):
-        logits = self.model(batch[0])
-        if Fails.failing is not None and torch.equal(logits, Fails.failing):
+        logits, failing = self.model(batch[0]), Fails.failing
+        same_shape = failing is not None and logits.shape == failing.shape
+        if same_shape and torch.allclose(logits, failing, atol=1e-5):
             raise ArithmeticError("no such logits")
         self.log("val_loss", cross_entropy(logits, batch[1]))
 
