@@ -111,8 +111,6 @@ PRIVATE_NAMES = (
                 "_arch_alpha", ("strategies",), "the architecture parameters, to train them"),
     PrivateName("nni.nas.oneshot.pytorch.supermodule.differentiable.DifferentiableMixedLayer",
                 "_softmax", ("strategies",), "gives the weights of a cell's edges, too"),
-    PrivateName("nni.nas.oneshot.pytorch.supermodule.proxyless", "_ProxylessFunction",
-                ("strategies",), "the gradient of a gate, for layers that take more than tensors"),
     PrivateName("nni.runtime.tuner_command_channel.TunerCommandChannel", "_receive", ("manager",),
                 "messages are read as plain JSON, because NNI unpickles what trials report"),
     # datasets

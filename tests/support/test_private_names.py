@@ -35,7 +35,8 @@ NO_SECRET = {
     "_initialize", "_run", "_do", "_evaluate",  # NNI's Strategy and pymoo ask to override them
     "_init_weights",  # and transformers this
     "_abc_impl", "_is_protocol", "_is_runtime_protocol",  # Python puts them into classes,
-    "_init_wrapped",  # and NNI into model spaces
+    "_init_wrapped",  # and NNI into model spaces,
+    "_backward_cls",  # and torch into functions of autograd
 }  # fmt: skip
 
 

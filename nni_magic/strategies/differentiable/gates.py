@@ -1,13 +1,13 @@
 """Gates of a choice: one path computes, and all candidates give the gradient of its gate.
 
 Layers and inputs are those of NNI's ``Proxyless``, with the path that the strategy sets. NNI's take
-and give tensors alone; these may be called with keywords, and take and give tuples, lists and dicts
-that hold tensors, and whatever else torch's ``pytree`` knows.
+and give tensors alone; these may be called with keywords, take anything, and give tuples, lists and
+dicts that hold tensors, and whatever else torch's ``pytree`` knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,13 +17,12 @@ from nni.nas.oneshot.pytorch.supermodule.differentiable import (
     DifferentiableMixedInput,
     DifferentiableMixedLayer,
 )
-from nni.nas.oneshot.pytorch.supermodule.proxyless import (
-    ProxylessMixedInput,
-    ProxylessMixedLayer,
-    _ProxylessFunction,
-)
+from nni.nas.oneshot.pytorch.supermodule.proxyless import ProxylessMixedInput, ProxylessMixedLayer
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ...supernet.batches import copy_of
 
 __all__ = ["GatedInput", "GatedLayer"]
 
@@ -33,14 +32,14 @@ _PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
 class GatedLayer(ProxylessMixedLayer):
     """NNI's, with the path that the strategy sets."""
 
-    path: int
+    path: int = 0
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return _gated(self, (args, kwargs), self._call)
 
     def _call(self, index: int, given: Any) -> Any:
         args, kwargs = given
-        return self.forward_path(index, *args, **kwargs)
+        return self[self.names[index]](*args, **kwargs)
 
     def export(self, memo: dict[str, Any]) -> Any:
         return DifferentiableMixedLayer.export(self, memo)
@@ -49,7 +48,7 @@ class GatedLayer(ProxylessMixedLayer):
 class GatedInput(ProxylessMixedInput):
     """NNI's, with the path that the strategy sets."""
 
-    path: int
+    path: int = 0
 
     def forward(self, inputs: Any) -> Any:
         return _gated(self, inputs, lambda index, given: given[index])
@@ -83,22 +82,17 @@ def _gated(
         return of_path(int(alpha.argmax()), given)
     if not alpha.requires_grad:
         return of_path(gate.path, given)
-    leaves, form = tree_flatten(given)
-    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-    rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     # Copies, here and below, because candidates and what is behind may write into what they get.
-    inputs = [leaves[place].detach().clone() for place in places]
+    with torch.no_grad():
+        kept = copy_of(given)
     device = alpha.device.type
     autocast = partial(
         torch.autocast, device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     )
 
-    def of_other(index: int, *inputs: Tensor) -> tuple[Tensor, ...]:
-        here = list(rest)
-        for place, tensor in zip(places, inputs, strict=True):
-            here[place] = tensor.clone()
+    def of_candidate(index: int) -> Sequence[Tensor]:
         with autocast():  # which is over in the backward pass
-            other = _Output.of(gate, index, of_path(index, tree_unflatten(here, form)))
+            other = _Output.of(gate, index, of_path(index, copy_of(kept)))
         if other.form != output.form or other.shapes != output.shapes:
             raise ValueError(
                 f"candidate {index} of {gate.label!r} gives {other}, and candidate {gate.path} "
@@ -107,11 +101,38 @@ def _gated(
         return other.tensors
 
     output = _Output.of(gate, gate.path, of_path(gate.path, given))
-    through = _ProxylessFunction.apply(
-        of_other, gate.path, len(inputs), gate._softmax, alpha, *inputs, *output.tensors
-    )
-    gated = through if isinstance(through, tuple) else (through,)
-    return output.with_tensors([tensor.clone() for tensor in gated])
+    own = [tensor.clone() for tensor in output.tensors]
+    return output.with_tensors(_Gate.apply(of_candidate, gate.path, gate._softmax, alpha, *own))
+
+
+class _Gate(torch.autograd.Function):
+    """Passes the path's outputs on, and gives the architecture its gradient by all candidates."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, of_candidate: Callable[[int], Sequence[Tensor]], path: int,
+        softmax: Callable[[Tensor], Tensor], alpha: Tensor, *outputs: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        ctx.of_candidate, ctx.path, ctx.softmax = of_candidate, path, softmax
+        ctx.save_for_backward(alpha, *outputs)
+        return tuple(output.clone() for output in outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        alpha, *outputs = ctx.saved_tensors
+        of_gates = torch.zeros_like(alpha)
+        for index in range(len(alpha)):
+            found = outputs if index == ctx.path else ctx.of_candidate(index)
+            # What has no gradient has no part, as minus infinity in a mask.
+            products = [
+                torch.where(gradient == 0, 0.0, gradient * each).sum()
+                for gradient, each in zip(gradients, found, strict=True)
+            ]
+            of_gates[index] = torch.stack(products).sum()
+        theta = ctx.softmax(alpha)
+        of_alpha = theta * (of_gates - (theta * of_gates).sum())
+        return None, None, None, of_alpha, *gradients
 
 
 class _Output(NamedTuple):
@@ -140,14 +161,14 @@ class _Output(NamedTuple):
         return found
 
     @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(self.leaves[place] for place in self.places)
+    def tensors(self) -> list[Tensor]:
+        return [self.leaves[place] for place in self.places]
 
     @property
     def shapes(self) -> dict[int, torch.Size]:
         return {place: self.leaves[place].shape for place in self.places}
 
-    def with_tensors(self, tensors: list[Tensor]) -> Any:
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Any:
         leaves = list(self.leaves)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
@@ -159,4 +180,7 @@ class _Output(NamedTuple):
             if isinstance(leaf, Tensor) else type(leaf).__name__
             for leaf in self.leaves
         ]  # fmt: skip
-        return str(tree_unflatten(names, self.form)).replace("'", "")
+        try:
+            return str(tree_unflatten(names, self.form)).replace("'", "")
+        except Exception:  # whatever a class raises that is made of names in place of tensors
+            return ", ".join(names)

@@ -13,6 +13,7 @@ from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d
 from pytorch_lightning.utilities import CombinedLoader
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ...supernet.evaluator_steps import call_step, loss_of
 from ...supernet.resume import RandomState
@@ -125,17 +126,25 @@ def without_a_trace(evaluator: pl.LightningModule) -> Iterator[None]:
     """
     tensors = [
         each for each in (*evaluator.parameters(), *evaluator.buffers())
-        if not each.is_inference() and each.layout == torch.strided and 0 not in each.stride()
+        if not is_lazy(each) and not each.is_inference()
+        and each.layout == torch.strided and 0 not in each.stride()
     ]  # fmt: skip
     copies = [each.detach().clone() for each in tensors]
     rest, generators = Snapshot(evaluator, leave=tensors), RandomState.capture()
-    try:
-        yield
-    finally:
-        rest.restore()
+
+    def put_back() -> None:
         for each, copy in zip(tensors, copies, strict=True):
             each.data.copy_(copy)  # leaves torch's count of changes, and so autograd, alone
         generators.restore()
+        rest.restore()
+
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(RuntimeError):  # of what is too large to be put back
+            put_back()
+        raise
+    put_back()
 
 
 def validation_loss(

@@ -189,6 +189,85 @@ def test_candidates_and_what_is_behind_may_write_into_what_they_are_given(path):
     torch.testing.assert_close(of_linear, expected)
 
 
+class Box:
+    """No container that is known."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+class Boxed(nn.Module):
+    """Takes an object, by a name that is used elsewhere, and writes into it."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, *, index):
+        index.x = index.x * self.factor
+        return index.x
+
+
+class BoxedSpace(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        self.layer = LayerChoice([Boxed(2.0), Boxed(3.0)], label="layer")
+
+    def forward(self, x):
+        return self.layer(index=Box(x))
+
+
+@pytest.mark.parametrize("path", [0, 1])
+def test_all_candidates_are_given_what_the_path_was_given(path):
+    strategy, [gate] = mixed(BoxedSpace())
+    [alpha] = strategy.architecture.parameters
+    alpha.requires_grad_()
+    gate.path = path
+    x = torch.randn(2, 4)
+    [found] = torch.autograd.grad(strategy.mixture(x).sum(), alpha)
+    gates = [(2 * x).sum().item(), (3 * x).sum().item()]
+    torch.testing.assert_close(found, expected_gradient(alpha, gates))
+
+
+class ResidualSpace(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.layer = LayerChoice([nn.Identity(), nn.Linear(4, 4)], label="layer")
+
+    def forward(self, x):
+        x = self.first(x)
+        x += self.layer(x)
+        return x
+
+
+@pytest.mark.parametrize("path", [0, 1])
+def test_input_that_a_candidate_gives_may_be_changed_behind_it(path):
+    strategy, [gate] = mixed(ResidualSpace())
+    [alpha] = strategy.architecture.parameters
+    alpha.requires_grad_()
+    gate.path = path
+    x = torch.randn(2, 4)
+    [found] = torch.autograd.grad(strategy.mixture(x).sum(), alpha)
+    hidden = strategy.mixture.first(x)
+    gates = [gate[index](hidden).sum().item() for index in range(2)]
+    torch.testing.assert_close(found, expected_gradient(alpha, gates))
+
+
+def test_what_has_no_gradient_has_no_part_in_that_of_the_architecture():
+    def with_mask(factor):
+        return lambda x: (factor * x, torch.full((2,), -torch.inf))
+
+    gate = gate_of(with_mask(1.0), with_mask(2.0))
+    x = torch.randn(2, 4)
+    output, mask = gate(x)
+    assert mask.isneginf().all()
+    alpha = gate._arch_alpha
+    [found] = torch.autograd.grad(output.sum(), alpha)
+    gates = [x.sum().item(), 2 * x.sum().item()]
+    torch.testing.assert_close(found, expected_gradient(alpha, gates))
+
+
 class Gives(nn.Module):
     """Gives what a function makes of what it is given."""
 
@@ -243,6 +322,10 @@ def test_candidates_that_give_other_things_than_the_path_are_refused(first, seco
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda x: nn.utils.rnn.pack_sequence([x.long()]),
+            "int64.*; accepted by Proxyless",
+        ),
         (lambda x: UserDict(x=x), "UserDict; accepted by Proxyless are tensors of floating"),
         (lambda x: (x, UserDict(x=x)), r"\(float32\[2, 4\], UserDict\); accepted by Prox"),
         (lambda x: x.long(), r"int64\[2, 4\]; accepted by Proxyless"),

@@ -52,6 +52,8 @@ class Teacher(Regression):
         super().__init__()
         self.average = torch.nn.Linear(4, 4).requires_grad_(False)
         self.register_buffer("memory", torch.zeros(2**24 + 1))
+        self.register_buffer("shared", torch.zeros(1).expand(4))
+        self.later = torch.nn.LazyLinear(4)
         self.calls = 0
 
     def training_step(self, batch, batch_idx):
@@ -63,25 +65,47 @@ class Teacher(Regression):
         return (torch.nn.functional.dropout(self.model(x)) - self.average(x)).square().mean()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_nothing_that_a_trial_changes_stays(fails):
+@pytest.fixture
+def teacher():
     evaluator = Teacher()
     evaluator.set_model(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4)))
-    before = {name: value.clone() for name, value in evaluator.state_dict().items()}
-    random = torch.get_rng_state()
-    try:
-        with without_a_trace(evaluator):
-            evaluator.training_step([TRAINED], 0)
-            evaluator.model[1].num_batches_tracked += 5
-            assert evaluator.memory[1] == 1 and not torch.equal(random, torch.get_rng_state())
-            if fails:
-                raise KeyError("refused")
-    except KeyError:
-        assert fails
-    after = evaluator.state_dict()
-    assert [n for n, value in before.items() if not torch.equal(value, after[n])] == []
-    assert evaluator.calls == 0
+    return evaluator
+
+
+def state_of(evaluator):
+    lazy = torch.nn.parameter.is_lazy
+    return {n: value.clone() for n, value in evaluator.state_dict().items() if not lazy(value)}
+
+
+def changed(before, evaluator):
+    after = state_of(evaluator)
+    return [name for name, value in before.items() if not torch.equal(value, after[name])]
+
+
+def test_nothing_that_a_trial_changes_stays(teacher):
+    before, random = state_of(teacher), torch.get_rng_state()
+    x = TRAINED.clone().requires_grad_()
+    loss = teacher.model[0](x).sum()  # a graph that needs the weights as they are
+    with without_a_trace(teacher):
+        teacher.training_step([TRAINED], 0)
+        assert {"average.weight", "memory", "_model.1.running_mean"} <= set(changed(before, teacher))
+        assert not torch.equal(random, torch.get_rng_state())
+    assert changed(before, teacher) == [] and teacher.calls == 0
     assert torch.equal(random, torch.get_rng_state())
+    loss.backward()
+
+
+def test_nor_what_one_changes_that_is_refused(teacher):
+    before, random = state_of(teacher), torch.get_rng_state()
+    teacher.rows = torch.zeros(2**24 + 1)  # too large for a copy
+    with pytest.raises(KeyError, match="refused"), without_a_trace(teacher):
+        teacher.training_step([TRAINED], 0)
+        teacher.rows[0] = 1
+        raise KeyError("refused")
+    assert changed(before, teacher) == []
+    assert torch.equal(random, torch.get_rng_state())
+    with pytest.raises(RuntimeError, match="too large to be copied"), without_a_trace(teacher):
+        teacher.rows[0] = 2
 
 
 class Given(Regression):
