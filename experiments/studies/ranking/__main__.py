@@ -27,6 +27,7 @@ from experiments.studies.ranking.found import FoundChildren
 from experiments.studies.ranking.halving import Halvings
 from experiments.studies.ranking.memory import Memory
 from experiments.studies.ranking.searched import Searched
+from experiments.studies.ranking.times import Times
 from experiments.studies.ranking.zero_costs import ZeroCosts
 
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     study = open_study(settings)
     beside: dict[str, Measurements | FoundChildren] = {}
     if study.plan.comparison:
-        beside |= {"memory": Memory(study), "cosines": Cosines(study)}
+        beside |= {"times": Times(study), "memory": Memory(study), "cosines": Cosines(study)}
     searches: list[Measurements] = []
     if study.plan.search:
         searches = [Searched(study), Halvings(study)]

@@ -23,7 +23,7 @@ Beside = Mapping[str, Found]
 """What is measured besides the rankings, by the names of its files' folders."""
 
 HEADER = (
-    "supernet", "seeds", "steps", "CPU s", "peak memory (MiB)", "tau", "95 %",
+    "supernet", "seeds", "steps", f"time ({METHODS[0]}'s)", "peak memory (MiB)", "tau", "95 %",
     "95 %, children too", "precision@10", "mean loss (nats)", "cosine of gradients",
     "regret of the best score", "95 %", "regret of the child found", "95 %",
     f"that less {METHODS[0]}'s", "95 %",
@@ -38,8 +38,9 @@ def markdown(record: Gathered, here: Half, beside: Beside) -> str:
     record, here
         The results, and what the statistics say of all children.
     beside
-        ``cosines``, ``memory``, and what was ``searched``, random searches as ``halving``, each as
-        far as it is there. Of what was found there is a ``truth``, once it is trained.
+        ``times``, ``memory``, ``cosines``, and what was ``searched``, random searches as
+        ``halving``, each as far as it is there. Of what was found there is a ``truth``, once it is
+        trained.
     """
     best, unit = _best(record), record.ground_truth.unit
     searched = beside.get("searched", {})
@@ -50,18 +51,18 @@ def markdown(record: Gathered, here: Half, beside: Beside) -> str:
         if not name.endswith(UNCALIBRATED)
     ]
     if halving := searched.get("halving"):
-        seconds = np.mean([one["cpu_seconds"] for one in halving.values()])
         steps = next(iter(halving.values()))["steps"]
         rows.append([
-            "random search with early stopping", len(halving), steps, f"{seconds:.0f}",
-            *[""] * 9, *_found_cells("halving", truths, best),
+            "random search with early stopping", len(halving), steps, *[""] * 10,
+            *_found_cells("halving", truths, best),
         ])  # fmt: skip
     return (
-        "## All methods\n\nA supernet a seed. CPU time is that of the training; memory is the most "
-        "that tensors take at once in a short training of the first seed, with the children that "
-        "it draws. The cosine is that of the gradients of a candidate that two random children "
-        f"share: higher is less interference. A regret is by how many {unit} a child is worse "
-        f"than the best of the {here.n} children of the ground truth, negative where it is "
+        "## All methods\n\nA supernet a seed. Time is the CPU time of a training with the first "
+        f"seed in that of {METHODS[0]} on the same machine, by an epoch of it right before and "
+        "after; memory is the most that tensors take at once in a short training of the first "
+        "seed, with the children that it draws. The cosine is that of the gradients of a "
+        "candidate that two random children share: higher is less interference. A regret is by "
+        f"how many {unit} a child is worse than the best of the {here.n} children of the ground truth, negative where it is "
         "better: of these the one of the best score, and the child that evolution finds on "
         "inherited weights, trained from scratch as they were. As the best one is so by chance, "
         f"too, all regrets are too high, by the same. Less {METHODS[0]}'s is over the seeds that "
@@ -78,13 +79,14 @@ def _known(rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[objec
 
 def _row(record: Gathered, name: str, found: RankedSupernets, beside: Beside) -> list[object]:
     taus = [one.kendall_tau for one in found.seeds.values()]
-    seconds = [one["cpu_seconds"] for one in record.supernets[name].values()]
+    ratios = _ratios(name, beside)
     several = found.kendall_tau is not None and found.joint_interval is not None
     shares = [one.precision_at[10] for one in found.seeds.values() if 10 in one.precision_at]
     memory = [one["peak_memory"] for one in beside.get("memory", {}).get(name, {}).values()]
     cosines = [np.mean(one["cosines"]) for one in beside.get("cosines", {}).get(name, {}).values()]
     return [
-        name, len(taus), record.plan.supernets[name].steps, f"{np.mean(seconds):.0f}",
+        name, len(taus), record.plan.supernets[name].steps,
+        f"{ratios[0]:.2f}" if ratios else "",
         f"{memory[0] / 2**20:.1f}" if memory else "", f"{np.mean(taus):.3f}",
         interval(found.kendall_tau.interval) if several and found.kendall_tau else "",
         interval(found.joint_interval) if several and found.joint_interval else "",
@@ -93,6 +95,11 @@ def _row(record: Gathered, name: str, found: RankedSupernets, beside: Beside) ->
         f"{np.mean(cosines):.3f}" if cosines else "",
         *_mean_cells([one.regret for one in found.seeds.values()]),
     ]
+
+
+def _ratios(name: str, beside: Beside) -> list[float]:
+    """Time of the training to that of the baseline, if it was measured."""
+    return [one["ratio"] for one in beside.get("times", {}).get(name, {}).values()]
 
 
 def _best(record: Gathered) -> float:
@@ -123,10 +130,11 @@ def _mean_cells(values: Sequence[float]) -> list[object]:
     return [f"{np.mean(values):+.3f}", spread]
 
 
-def draw(record: Gathered, found: Statistics, stem: Path) -> None:
-    """Draw tau and the CPU time of the training, a line a method, into ``<stem>_methods``.
+def draw(record: Gathered, found: Statistics, beside: Beside, stem: Path) -> None:
+    """Draw tau and the time of the training, a line a method, into ``<stem>_methods``.
 
-    A method at equal steps is filled, the same one at equal time, ``<name>_time``, hollow.
+    Times are drawn as far as they were measured. A method at equal steps is filled, the same one at
+    equal time, ``<name>_time``, hollow.
     """
     here = found.halves["all"]
     taus = {
@@ -144,8 +152,8 @@ def draw(record: Gathered, found: Statistics, stem: Path) -> None:
         if tau is not None:
             reach = tau.interval[1] - tau.mean
             left.errorbar(tau.mean, place, xerr=reach, capsize=3, elinewidth=1.2, **look)
-        seconds = np.mean([one["cpu_seconds"] for one in record.supernets[name].values()])
-        right.plot(seconds, place, **look)
+        if ratios := _ratios(name, beside):
+            right.plot(ratios[0], place, **look)
     dashed = {here.best_trivial: here.trivial[here.best_trivial].kendall_tau}
     if found.ceiling:
         dashed["noise ceiling"] = found.ceiling.tau_ceiling
@@ -158,10 +166,12 @@ def draw(record: Gathered, found: Statistics, stem: Path) -> None:
     left.set_yticks(range(len(lines)), lines)
     left.invert_yaxis()
     left.set_xlabel("Kendall's τ with the ground truth\n(mean and 95 % interval over seeds)")
-    right.set_xscale("log")
-    for ticks in (right.xaxis.set_major_formatter, right.xaxis.set_minor_formatter):
-        ticks("{x:g}")
-    right.set_xlabel("CPU seconds of the training\n(hollow: at equal time)")
+    if right.lines:
+        right.set_xscale("log")
+        for ticks in (right.xaxis.set_major_formatter, right.xaxis.set_minor_formatter):
+            ticks("{x:g}")
+    right.set_visible(bool(right.lines))
+    right.set_xlabel(f"time of the training, in {METHODS[0]}'s\n(hollow: at equal time)")
     for panel in (left, right):
         figures.tidy(panel)
     figures.save(figure, stem.with_name(f"{stem.name}_methods"))

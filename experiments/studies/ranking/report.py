@@ -295,5 +295,5 @@ def write(
     )  # fmt: skip
     pictures.draw(record, found, path.with_suffix(""))
     if record.plan.comparison and record.supernets:
-        outcome.draw(record, found, path.with_suffix(""))
+        outcome.draw(record, found, beside, path.with_suffix(""))
     return path

@@ -105,6 +105,10 @@ def test_committed_measurements_are_accepted_for_the_same_measurement(path):
         },
         "in_training": lambda: {**ours(plan, name, made_with), "every": made_with["every"]},
         "found": lambda: child_settings(plan, made_with["sample"]),
+        "times": lambda: {
+            **ours(plan, name, made_with),
+            "baseline": supernet_settings(plan, "spos")["supernets"],
+        },
         "memory": lambda: ours(plan, name, made_with),
         "cosines": lambda: {
             **ours(plan, name, made_with), "comparison": dataclasses.asdict(plan.comparison),

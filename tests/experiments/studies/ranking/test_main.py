@@ -46,8 +46,8 @@ def test_methods_are_compared_and_searched_and_what_is_found_is_trained(tmp_path
     program.main(words_of(tmp_path, corpus))
     runs = {path.name: len(list(path.glob("*.json"))) for path in (tmp_path / "runs").iterdir()}
     n_trained = runs.pop("found", 0)
-    assert runs == {"children": 3, "zero_cost": 1, "supernets": 1, "memory": 1, "cosines": 1,
-                    "searched": 2}  # fmt: skip
+    assert runs == {"children": 3, "zero_cost": 1, "supernets": 1, "times": 1, "memory": 1,
+                    "cosines": 1, "searched": 2}  # fmt: skip
     [path] = (tmp_path / "out").glob("*.json")
     report = read_json(path)
     found = [report["searched"][name]["0"]["found"] for name in ("spos", "halving")]
@@ -55,6 +55,7 @@ def test_methods_are_compared_and_searched_and_what_is_found_is_trained(tmp_path
     new = [one for i, one in enumerate(found) if one not in [*planned, *found[:i]]]
     assert n_trained == len(new)
     assert report["searched"]["spos"]["0"]["truth"] > 0
+    assert report["times"]["spos"]["0"]["ratio"] > 0
     assert report["memory"]["spos"]["0"]["peak_memory"] > 0
     assert len(report["cosines"]["spos"]["0"]["cosines"]) == 2
     assert "## All methods" in path.with_suffix(".md").read_text()

@@ -33,18 +33,19 @@ def test_table_has_what_was_measured_and_what_was_found(made):
     best = record.ranked().truth.min()
     cosines = {"magic_t": {0: {"cosines": [0.1, 0.3]}, 1: {"cosines": [0.4, 0.6]}}}
     memory = {"magic_t": {0: {"peak_memory": 3 * 2**20}}}
+    times = {"magic_t": {0: {"ratio": 1.5}}}
     searched = {
         "spos": {1: {"truth": best + 0.3}, 0: {"truth": best + 0.7}},
         "magic_t": {0: {"truth": best + 0.2}, 1: {"truth": best}},
         "magic_t_time": {0: {"truth": best}, 1: {"truth": None}},
-        "halving": {0: {"truth": best + 0.5, "cpu_seconds": 7.0, "steps": 4}},
+        "halving": {0: {"truth": best + 0.5, "steps": 4}},
     }
     text = outcome.markdown(
-        record, here, {"cosines": cosines, "memory": memory, "searched": searched}
+        record, here, {"cosines": cosines, "memory": memory, "times": times, "searched": searched}
     )
     row = cells(text, "magic_t")
     assert [value for key, value in row if key != "95 %"] == [
-        "magic_t", "2", "8", "2", "3.0", "1.000", "1.000 to 1.000", f"{record_mean(here):.3f}",
+        "magic_t", "2", "8", "1.50", "3.0", "1.000", "1.000 to 1.000", f"{record_mean(here):.3f}",
         "0.350", "+0.000", "+0.100", "-0.400",
     ]  # fmt: skip
     assert [value for key, value in row if key == "95 %"][2:] == [
@@ -78,7 +79,9 @@ def test_regret_of_the_best_score_is_of_the_children_of_the_ground_truth(made):
     regrets = [ranked.truth[one[ranked.numbers].argmin()] - ranked.truth.min() for one in losses]
     row = dict(cells(outcome.markdown(record, here, {}), "spos"))
     assert row["regret of the best score"] == f"{np.mean(regrets):+.3f}"
-    assert set(row).isdisjoint({"cosine of gradients", "regret of the child found"})
+    assert set(row).isdisjoint(
+        {"time (spos's)", "cosine of gradients", "regret of the child found"}
+    )
 
 
 def record_mean(here):
@@ -91,7 +94,8 @@ def test_picture_has_a_line_a_method_with_tau_and_time(made, tmp_path, monkeypat
     monkeypatch.setattr(outcome.figures, "save", lambda figure, path: saved.append((figure, path)))
     record, found = made
     here = found.halves["all"]
-    outcome.draw(record, found, tmp_path / "all")
+    times = {"spos": {0: {"ratio": 1.0}}, "magic_t": {0: {"ratio": 2.0}}}
+    outcome.draw(record, found, {"times": times}, tmp_path / "all")
     [(figure, path)] = saved
     assert path == tmp_path / "all_methods"
     left, right = figure.axes
@@ -103,8 +107,9 @@ def test_picture_has_a_line_a_method_with_tau_and_time(made, tmp_path, monkeypat
     assert [label.get_text() for label in left.get_yticklabels()] == ["magic_t", "spos"]
     taus = [one.lines[0].get_xdata()[0] for one in left.containers]
     assert taus == [here.supernets[name].kendall_tau.mean for name in names]
-    seconds = [line.get_xdata()[0] for line in right.lines]
-    assert seconds == [
-        np.mean([one["cpu_seconds"] for one in record.supernets[name].values()])
-        for name in names
-    ]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in right.lines] == [
+        (2.0, -0.16), (1.0, 0.84)
+    ]  # fmt: skip
+    outcome.draw(record, found, {}, tmp_path / "all")
+    left, right = saved[1][0].axes
+    assert left.get_visible() and not right.get_visible()
