@@ -58,11 +58,11 @@ def markdown(record: Gathered, here: Half, beside: Beside) -> str:
         ])  # fmt: skip
     return (
         "## All methods\n\nA supernet a seed. Time is the CPU time of a training with the first "
-        f"seed in that of {METHODS[0]} on the same machine, by an epoch of it right before and "
-        "after; memory is the most that tensors take at once in a short training of the first "
-        "seed, with the children that it draws. The cosine is that of the gradients of a "
-        "candidate that two random children share: higher is less interference. A regret is by "
-        f"how many {unit} a child is worse than the best of the {here.n} children of the ground truth, negative where it is "
+        f"seed in that of {METHODS[0]}'s, right behind it on the same machine; memory is the most "
+        "that tensors take at once in a short training of the first seed, with the children that "
+        "it draws. The cosine is that of the gradients of a candidate that two random children "
+        f"share: higher is less interference. A regret is by how many {unit} a child is worse "
+        f"than the best of the {here.n} children of the ground truth, negative where it is "
         "better: of these the one of the best score, and the child that evolution finds on "
         "inherited weights, trained from scratch as they were. As the best one is so by chance, "
         f"too, all regrets are too high, by the same. Less {METHODS[0]}'s is over the seeds that "
