@@ -77,11 +77,11 @@ def _gated(
         If the candidates, which the backward pass computes, give no tensors that have a gradient,
         or other ones than the path.
     """
-    alpha = gate._arch_alpha
+    alpha, path = gate._arch_alpha, gate.path
     if not gate.training:
         return of_path(int(alpha.argmax()), given)
     if not alpha.requires_grad:
-        return of_path(gate.path, given)
+        return of_path(path, given)
     # Copies, here and below, because candidates and what is behind may write into what they get.
     with torch.no_grad():
         kept = copy_of(given)
@@ -90,19 +90,21 @@ def _gated(
         torch.autocast, device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     )
 
+    output = _Output.of(gate, path, of_path(path, given))
+    form, shapes, said = output.form, output.shapes, str(output)  # not what would hold memory
+
     def of_candidate(index: int) -> Sequence[Tensor]:
         with autocast():  # which is over in the backward pass
             other = _Output.of(gate, index, of_path(index, copy_of(kept)))
-        if other.form != output.form or other.shapes != output.shapes:
+        if other.form != form or other.shapes != shapes:
             raise ValueError(
-                f"candidate {index} of {gate.label!r} gives {other}, and candidate {gate.path} "
-                f"{output}; accepted by Proxyless are candidates that give the same"
+                f"candidate {index} of {gate.label!r} gives {other}, and candidate {path} {said}; "
+                "accepted by Proxyless are candidates that give the same"
             )
         return other.tensors
 
-    output = _Output.of(gate, gate.path, of_path(gate.path, given))
     own = [tensor.clone() for tensor in output.tensors]
-    return output.with_tensors(_Gate.apply(of_candidate, gate.path, gate._softmax, alpha, *own))
+    return output.with_tensors(_Gate.apply(of_candidate, path, gate._softmax, alpha, *own))
 
 
 class _Gate(torch.autograd.Function):
