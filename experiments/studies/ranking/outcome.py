@@ -23,7 +23,7 @@ Beside = Mapping[str, Found]
 """What is measured besides the rankings, by the names of its files' folders."""
 
 HEADER = (
-    "supernet", "seeds", "steps", f"time ({METHODS[0]}'s)", "peak memory (MiB)", "tau", "95 %",
+    "supernet", "seeds", "steps", f"time (in {METHODS[0]}'s)", "peak memory (MiB)", "tau", "95 %",
     "95 %, children too", "precision@10", "mean loss (nats)", "cosine of gradients",
     "regret of the best score", "95 %", "regret of the child found", "95 %",
     f"that less {METHODS[0]}'s", "95 %",
@@ -58,7 +58,7 @@ def markdown(record: Gathered, here: Half, beside: Beside) -> str:
         ])  # fmt: skip
     return (
         "## All methods\n\nA supernet a seed. Time is the CPU time of a training with the first "
-        f"seed in that of {METHODS[0]}'s, right behind it on the same machine; memory is the most "
+        f"seed in that of {METHODS[0]}, right behind it on the same machine; memory is the most "
         "that tensors take at once in a short training of the first seed, with the children that "
         "it draws. The cosine is that of the gradients of a candidate that two random children "
         f"share: higher is less interference. A regret is by how many {unit} a child is worse "
@@ -171,7 +171,7 @@ def draw(record: Gathered, found: Statistics, beside: Beside, stem: Path) -> Non
         for ticks in (right.xaxis.set_major_formatter, right.xaxis.set_minor_formatter):
             ticks("{x:g}")
     right.set_visible(bool(right.lines))
-    right.set_xlabel(f"time of the training, in {METHODS[0]}'s\n(hollow: at equal time)")
+    right.set_xlabel(f"time, in trainings of {METHODS[0]}\n(hollow: at equal time)")
     for panel in (left, right):
         figures.tidy(panel)
     figures.save(figure, stem.with_name(f"{stem.name}_methods"))

@@ -80,7 +80,7 @@ def test_regret_of_the_best_score_is_of_the_children_of_the_ground_truth(made):
     row = dict(cells(outcome.markdown(record, here, {}), "spos"))
     assert row["regret of the best score"] == f"{np.mean(regrets):+.3f}"
     assert set(row).isdisjoint(
-        {"time (spos's)", "cosine of gradients", "regret of the child found"}
+        {"time (in spos's)", "cosine of gradients", "regret of the child found"}
     )
 
 
