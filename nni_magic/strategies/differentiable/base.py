@@ -38,6 +38,7 @@ from .module import TRAIN, VAL, MixtureModule
 from .ordered import check_covers
 from .partial_cell import PartialMixedCell
 from .settings import DifferentiableSettings
+from .shared_inputs import refuse_writes
 
 __all__ = ["Differentiable"]
 
@@ -153,6 +154,7 @@ class Differentiable(Seeded, KeptSettings, DARTS):
         self._candidates = candidates(model)
         self.mixture = super().mutate_model(copy.deepcopy(model))
         check_kernels(self.mixture)
+        refuse_writes(self.mixture)
         self.architecture = Architecture(self.mixture, self.read)
         if not self.architecture.parameters:
             raise ValueError(
