@@ -166,14 +166,9 @@ class Study(Results):
         checkpoint = self.checkpoint(name, seed)
         kept = KeptTraining(checkpoint.with_suffix(".part"), self.made_supernet(name))
         settings = kept.trainer_kwargs
-        evaluator = self.evaluator(
-            supernets.steps if supernets.decay else NEVER, seed,
-            {**settings, "max_steps": -1, "max_epochs": supernets.steps // self.plan.epoch_steps,
-             "limit_train_batches": self.plan.epoch_steps,
-             "limit_val_batches": VALIDATION_BATCHES,
-             "callbacks": [*callbacks, *settings["callbacks"]]},
-            supernets.learning_rate,
-        )  # fmt: skip
+        evaluator = self.supernet_evaluator(
+            name, seed, {**settings, "callbacks": [*callbacks, *settings["callbacks"]]}
+        )
         kept.go_on(evaluator)
         strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
         seconds = kept.cpu_time.seconds
@@ -225,6 +220,16 @@ class Study(Results):
         return ChildEvaluator(
             supernet, evaluator, n_batches=n_batches, calibration_batches=calibration_batches
         )
+
+    def supernet_evaluator(self, name: str, seed: int, trainer: dict[str, Any]) -> Lightning:
+        """Make the evaluator of a supernet's training, with settings of Lightning's trainer."""
+        supernets, epoch_steps = self.plan.supernets[name], self.plan.epoch_steps
+        planned = {
+            "max_steps": -1, "max_epochs": supernets.steps // epoch_steps,
+            "limit_train_batches": epoch_steps, "limit_val_batches": VALIDATION_BATCHES,
+        }  # fmt: skip
+        steps = supernets.steps if supernets.decay else NEVER
+        return self.evaluator(steps, seed, {**planned, **trainer}, supernets.learning_rate)
 
     def evaluator(
         self, steps: int, seed: int, trainer: dict[str, Any], learning_rate: float | None = None

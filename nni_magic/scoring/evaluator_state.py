@@ -93,11 +93,8 @@ def untouched(evaluator: pl.LightningModule) -> Iterator[Snapshot]:
         To put all back in between, too.
     """
     supernet = cast(torch.nn.Module, evaluator.model)
-    snapshot = Snapshot(evaluator, leave=supernet.modules())
-    try:
+    with Snapshot(evaluator, leave=supernet.modules()) as snapshot:
         yield snapshot
-    finally:
-        snapshot.restore()
 
 
 @contextlib.contextmanager

@@ -53,13 +53,12 @@ def in_validation(module: pl.LightningModule) -> Iterator[None]:
         if not is_overridden("on_validation_model_eval", evaluator):
             yield
             return
-        snapshot = Snapshot(evaluator, leave=evaluator.model.modules())
-        evaluator.on_validation_model_eval()
-        try:
-            yield
-        finally:
-            evaluator.on_validation_model_train()
-            snapshot.restore()
+        with Snapshot(evaluator, leave=evaluator.model.modules()):
+            evaluator.on_validation_model_eval()
+            try:
+                yield
+            finally:
+                evaluator.on_validation_model_train()
 
 
 @contextlib.contextmanager

@@ -21,12 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Snapshot"]
+__all__ = ["PLAIN", "Snapshot"]
 
 ROOM = 2**26
 """Bytes of tensors that are copied; further ones are watched."""
 
-_PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device}
+PLAIN = {type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device}
+"""Types of values that hold nothing else and cannot be changed."""
+
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, partial)
 _MACHINERY = {
     "torch", "pytorch_lightning", "lightning", "lightning_fabric", "nni", "nni_magic",
@@ -54,11 +56,12 @@ class Snapshot:
         self._left = list(leave)
         self._seen = {id(value): value for value in self._left}
         self._restores: list[Restore] = []
+        self._checks: list[Restore] = []
         self._room = ROOM
         waiting = [root]
         while waiting:
             value = waiting.pop()
-            plain = type(value) in _PLAIN or isinstance(value, _CODE)
+            plain = type(value) in PLAIN or isinstance(value, _CODE)
             if not plain and id(value) not in self._seen:
                 self._seen[id(value)] = value
                 waiting.extend(self._keep(value))
@@ -75,10 +78,27 @@ class Snapshot:
         Raises
         ------
         RuntimeError
-            If a tensor was written to that is too large to be copied.
+            If a tensor was written to that is too large to be copied; the rest is put back.
         """
+        self._put_back()
+        self._check()
+
+    def __enter__(self) -> Snapshot:
+        """Begin a block behind which everything is put back; its own error goes before another."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._put_back()
+        if kind is None:
+            self._check()
+
+    def _put_back(self) -> None:
         for restore in self._restores:
             restore()
+
+    def _check(self) -> None:
+        for check in self._checks:
+            check()
 
     def _keep(self, value: Any) -> Iterable[Any]:
         """Remember how to put one object back, and give what it holds."""
@@ -101,7 +121,7 @@ class Snapshot:
         if isinstance(value, nn.Parameter) or value.is_inference():
             return
         if (size := value.numel() * value.element_size()) > self._room:
-            self._restores.append(partial(_check_unwritten, value, value._version))
+            self._checks.append(partial(_check_unwritten, value, value._version))
         elif value.layout == torch.strided and 0 not in value.stride():
             self._room -= size
             # By ``data``, which leaves torch's count of changes, and so autograd, alone.
@@ -111,7 +131,7 @@ class Snapshot:
         held = list(value.items()) if isinstance(value, dict) else list(value)
         self._restores.append(partial(_refill, value, held))
         members = list(value.values()) if isinstance(value, dict) else held
-        members = [] if set(map(type, members)) <= _PLAIN else members
+        members = [] if set(map(type, members)) <= PLAIN else members
         return [*members, *_vars(value)]
 
     def _keep_generator(self, value: Any) -> None:

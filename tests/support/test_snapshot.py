@@ -146,3 +146,15 @@ def test_a_large_tensor_is_not_copied_but_a_write_to_it_is_seen(monkeypatch):
     large[0] = 1
     with pytest.raises(RuntimeError, match=r"shape \(3,\) was written to .* accepted are 8 bytes"):
         snapshot.restore()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_else_is_put_back_where_a_large_tensor_is_written(monkeypatch, fails):
+    monkeypatch.setattr(nni_magic.support.snapshot, "ROOM", 8)
+    large, x, values = torch.zeros(3), torch.zeros(2), [1]
+    kind, message = (KeyError, "own") if fails else (RuntimeError, "was written to")
+    with pytest.raises(kind, match=message), Snapshot([large, x, values]):
+        large[0] = x[0] = values[0] = 2
+        if fails:
+            raise KeyError("own")
+    assert x.tolist() == [0, 0] and values == [1]

@@ -48,12 +48,10 @@ def peak_memory(study: Study, name: str, seed: int) -> int:
 
     Trains for a step an epoch, so that every phase of a method has its steps.
     """
-    planned = study.plan.supernets[name]
-    epochs = planned.steps // study.plan.epoch_steps
     memory = StepMemory()
-    trainer = {"max_steps": -1, "max_epochs": epochs, "limit_train_batches": 1,
-               "limit_val_batches": 1, "callbacks": [memory]}  # fmt: skip
-    evaluator, strategy = study.evaluator(planned.steps, seed, trainer), planned.make_strategy(seed)
+    trainer = {"limit_train_batches": 1, "limit_val_batches": 1, "callbacks": [memory]}
+    evaluator = study.supernet_evaluator(name, seed, trainer)
+    strategy = study.plan.supernets[name].make_strategy(seed)
     with memory:
         space = RawFormatModelSpace.from_model(study.domain.seeded_space(seed), evaluator)
         strategy(space, SequentialExecutionEngine())

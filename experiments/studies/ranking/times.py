@@ -14,8 +14,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from experiments.studies.measurements import Measurements
 from experiments.studies.ranking.comparisons import METHODS
-from experiments.studies.study import NEVER, Study
-from experiments.studies.trainings import VALIDATION_BATCHES
+from experiments.studies.study import Study
 
 __all__ = ["Times", "training_seconds"]
 
@@ -53,15 +52,9 @@ class Times(Measurements):
 
 def training_seconds(study: Study, name: str, seed: int, epochs: int | None = None) -> float:
     """CPU time of a supernet's training, of all its epochs or so many, in seconds."""
-    planned = study.plan.supernets[name]
-    trainer = {
-        "max_steps": -1, "max_epochs": epochs or planned.steps // study.plan.epoch_steps,
-        "limit_train_batches": study.plan.epoch_steps, "limit_val_batches": VALIDATION_BATCHES,
-    }  # fmt: skip
-    evaluator = study.evaluator(
-        planned.steps if planned.decay else NEVER, seed, trainer, planned.learning_rate
-    )
-    space, strategy = study.domain.seeded_space(seed), planned.make_strategy(seed)
+    evaluator = study.supernet_evaluator(name, seed, {"max_epochs": epochs} if epochs else {})
+    space = study.domain.seeded_space(seed)
+    strategy = study.plan.supernets[name].make_strategy(seed)
     started = time.process_time()
     strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
     return time.process_time() - started

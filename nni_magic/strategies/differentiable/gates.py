@@ -23,10 +23,9 @@ from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ...supernet.batches import copy_of
+from ...support.snapshot import PLAIN
 
 __all__ = ["GatedInput", "GatedLayer"]
-
-_PLAIN = (type(None), bool, int, float, str, bytes, torch.dtype, torch.device)
 
 
 class GatedLayer(ProxylessMixedLayer):
@@ -149,7 +148,8 @@ class _Output(NamedTuple):
         leaves, form = tree_flatten(output)
         strange = [
             leaf for leaf in leaves
-            if (leaf.is_complex() if isinstance(leaf, Tensor) else not isinstance(leaf, _PLAIN))
+            if not isinstance(leaf, (Tensor, *PLAIN))
+            or (isinstance(leaf, Tensor) and leaf.is_complex())
         ]  # fmt: skip
         found = cls(leaves, form, [
             place for place, leaf in enumerate(leaves)

@@ -130,21 +130,14 @@ def without_a_trace(evaluator: pl.LightningModule) -> Iterator[None]:
         and each.layout == torch.strided and 0 not in each.stride()
     ]  # fmt: skip
     copies = [each.detach().clone() for each in tensors]
-    rest, generators = Snapshot(evaluator, leave=tensors), RandomState.capture()
-
-    def put_back() -> None:
-        for each, copy in zip(tensors, copies, strict=True):
-            each.data.copy_(copy)  # leaves torch's count of changes, and so autograd, alone
-        generators.restore()
-        rest.restore()
-
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(RuntimeError):  # of what is too large to be put back
-            put_back()
-        raise
-    put_back()
+    generators = RandomState.capture()
+    with Snapshot(evaluator, leave=tensors):
+        try:
+            yield
+        finally:
+            for each, copy in zip(tensors, copies, strict=True):
+                each.data.copy_(copy)  # leaves torch's count of changes, and so autograd, alone
+            generators.restore()
 
 
 def validation_loss(
