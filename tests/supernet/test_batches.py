@@ -103,6 +103,15 @@ def test_what_is_one_object_in_the_batch_is_one_in_the_copy():
     assert own["a"] is own["b"] is not x
 
 
+def test_a_list_that_is_twice_there_or_holds_itself_is_copied_as_it_is():
+    rows = [torch.ones(1)]
+    own = copy_of((rows, {"rows": rows}))
+    assert own[0] is own[1]["rows"] is not rows
+    rows.append(rows)
+    own = copy_of(rows)
+    assert own[1] is own is not rows
+
+
 def test_copy_of_a_slice_takes_no_more_memory_than_the_slice():
     own = copy_of([torch.ones(1000)[:2]])
     assert own[0].untyped_storage().nbytes() == 8

@@ -31,7 +31,7 @@ from nni_magic.support.private_names import PRIVATE_NAMES
 ROOT = Path(__file__).parents[2]
 NAMES = {row.name for row in PRIVATE_NAMES}
 NO_SECRET = {
-    "_replace", "_fields", "_asdict",  # documented, of namedtuple
+    "_replace", "_fields", "_asdict", "_make",  # documented, of namedtuple
     "_initialize", "_run", "_do", "_evaluate",  # NNI's Strategy and pymoo ask to override them
     "_init_weights",  # and transformers this
     "_abc_impl", "_is_protocol", "_is_runtime_protocol",  # Python puts them into classes,

@@ -52,7 +52,7 @@ def markdown(record: Gathered, found: Statistics, half: str) -> str:
         "beside it that over seeds and children. Of trivial rankings it is over children, and of "
         "the random one the range in which chance falls. Between seeds: mean tau of scores with "
         "those of a supernet of another seed, in the table of pairs one of each method. Of mean: "
-        "tau of the scores' means over seeds.",
+        "tau of the scores' means over seeds. CPU seconds are of whichever machine has trained.",
         _ranking_table(record, here),
         *_zero_cost_lines(record, half),
         *_comparison_sections(here),

@@ -34,7 +34,10 @@ class GatedLayer(ProxylessMixedLayer):
     path: int = 0
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return _gated(self, (args, kwargs), self._call)
+        # A candidate may write into what it is given.
+        return _gated(
+            self, (args, kwargs), self._call, lambda i, kept: self._call(i, copy_of(kept))
+        )
 
     def _call(self, index: int, given: Any) -> Any:
         args, kwargs = given
@@ -50,14 +53,21 @@ class GatedInput(ProxylessMixedInput):
     path: int = 0
 
     def forward(self, inputs: Any) -> Any:
-        return _gated(self, inputs, lambda index, given: given[index])
+        return _gated(self, inputs, _pick, _pick)
 
     def export(self, memo: dict[str, Any]) -> Any:
         return DifferentiableMixedInput.export(self, memo)
 
 
+def _pick(index: int, inputs: Any) -> Any:
+    return inputs[index]
+
+
 def _gated(
-    gate: GatedLayer | GatedInput, given: Any, of_path: Callable[[int, Any], Any]
+    gate: GatedLayer | GatedInput,
+    given: Any,
+    of_path: Callable[[int, Any], Any],
+    of_other: Callable[[int, Any], Any],
 ) -> Any:
     """What the gate's path gives, through which the architecture parameters have a gradient.
 
@@ -69,6 +79,8 @@ def _gated(
         What all candidates are given.
     of_path
         Computes a candidate, given its number and what it is given.
+    of_other
+        Likewise, and leaves what it is given as it is.
 
     Raises
     ------
@@ -81,7 +93,7 @@ def _gated(
         return of_path(int(alpha.argmax()), given)
     if not alpha.requires_grad:
         return of_path(path, given)
-    # Copies, here and below, because candidates and what is behind may write into what they get.
+    # Copies, here and below, because the path and what is behind may write into what they get.
     with torch.no_grad():
         kept = copy_of(given)
     device = alpha.device.type
@@ -94,7 +106,7 @@ def _gated(
 
     def of_candidate(index: int) -> Sequence[Tensor]:
         with autocast():  # which is over in the backward pass
-            other = _Output.of(gate, index, of_path(index, copy_of(kept)))
+            other = _Output.of(gate, index, of_other(index, kept))
         if other.form != form or other.shapes != shapes:
             raise ValueError(
                 f"candidate {index} of {gate.label!r} gives {other}, and candidate {path} {said}; "
@@ -123,12 +135,13 @@ class _Gate(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         alpha, *outputs = ctx.saved_tensors
         of_gates = torch.zeros_like(alpha)
+        absent = [gradient == 0 for gradient in gradients]
         for index in range(len(alpha)):
             found = outputs if index == ctx.path else ctx.of_candidate(index)
             # What has no gradient has no part, as minus infinity in a mask.
             products = [
-                torch.where(gradient == 0, 0.0, gradient * each).sum()
-                for gradient, each in zip(gradients, found, strict=True)
+                (gradient * each).masked_fill_(none, 0).sum()
+                for gradient, each, none in zip(gradients, found, absent, strict=True)
             ]
             of_gates[index] = torch.stack(products).sum()
         theta = ctx.softmax(alpha)

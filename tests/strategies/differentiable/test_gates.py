@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from gates import mixed
+from gates import mixed, opened
 from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
 from spaces import FlatSpace
 from torch import Tensor, nn
@@ -16,11 +16,7 @@ torch.set_num_threads(1)
 
 def test_gradient_of_a_gate_is_the_formula():
     torch.manual_seed(0)
-    strategy, [gate] = mixed(FlatSpace(1, 3))
-    [alpha] = strategy.architecture.parameters
-    alpha.data.copy_(torch.tensor([0.5, -0.3, 1.0]))
-    alpha.requires_grad_()
-    gate.path = 2
+    _, gate, alpha = opened(FlatSpace(1, 3), 2, [0.5, -0.3, 1.0])
     x, weight = torch.randn(2, 4), torch.randn(2, 4)
     output = gate(x)
     torch.testing.assert_close(output, gate[2](x))
@@ -72,11 +68,7 @@ def expected_gradient(alpha, of_gates):
 @pytest.mark.parametrize("mask", [None, torch.tensor([1, 0])])
 def test_layers_may_take_and_give_more_than_tensors(mask):
     torch.manual_seed(0)
-    strategy, [gate] = mixed(NestedSpace())
-    [alpha] = strategy.architecture.parameters
-    alpha.data.copy_(torch.tensor([0.5, -0.3, 1.0]))
-    alpha.requires_grad_()
-    gate.path = 1
+    _, gate, alpha = opened(NestedSpace(), 1, [0.5, -0.3, 1.0])
     x, weight = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4)
     given = States(x, mask)
 
@@ -99,10 +91,7 @@ def test_inputs_may_be_more_than_tensors():
             super().__init__()
             self.choice = InputChoice(n_candidates=2, n_chosen=1, label="input")
 
-    strategy, [gate] = mixed(Chosen())
-    [alpha] = strategy.architecture.parameters
-    alpha.requires_grad_()
-    gate.path = 1
+    _, gate, alpha = opened(Chosen(), 1)
     inputs = [States(torch.randn(2, 4), torch.ones(2)) for _ in range(2)]
     found = gate(inputs)
     assert type(found) is States and torch.equal(found.hidden, inputs[1].hidden)
@@ -113,10 +102,7 @@ def test_inputs_may_be_more_than_tensors():
 
 def test_gradient_of_a_gate_is_of_the_precision_of_the_forward_pass():
     torch.manual_seed(0)
-    strategy, [gate] = mixed(FlatSpace(1, 3))
-    [alpha] = strategy.architecture.parameters
-    alpha.requires_grad_()
-    gate.path = 2
+    _, gate, alpha = opened(FlatSpace(1, 3), 2)
     x, weight = torch.randn(2, 4), torch.randn(2, 4).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         output = gate(x)
@@ -172,11 +158,7 @@ class WrittenSpace(ModelSpace):
 @pytest.mark.parametrize("path", [0, 1, 2])
 def test_candidates_and_what_is_behind_may_write_into_what_they_are_given(path):
     torch.manual_seed(0)
-    strategy, [gate] = mixed(WrittenSpace())
-    [alpha] = strategy.architecture.parameters
-    alpha.data.copy_(torch.tensor([0.5, -0.3, 1.0]))
-    alpha.requires_grad_()
-    gate.path = path
+    strategy, gate, alpha = opened(WrittenSpace(), path, [0.5, -0.3, 1.0])
     x, weight = torch.randn(2, 4), torch.randn(2, 4)
     linear = strategy.mixture.first.weight
     output = strategy.mixture(x).relu_()
@@ -219,10 +201,7 @@ class BoxedSpace(ModelSpace):
 
 @pytest.mark.parametrize("path", [0, 1])
 def test_all_candidates_are_given_what_the_path_was_given(path):
-    strategy, [gate] = mixed(BoxedSpace())
-    [alpha] = strategy.architecture.parameters
-    alpha.requires_grad_()
-    gate.path = path
+    strategy, _, alpha = opened(BoxedSpace(), path)
     x = torch.randn(2, 4)
     [found] = torch.autograd.grad(strategy.mixture(x).sum(), alpha)
     gates = [(2 * x).sum().item(), (3 * x).sum().item()]
@@ -243,10 +222,7 @@ class ResidualSpace(ModelSpace):
 
 @pytest.mark.parametrize("path", [0, 1])
 def test_input_that_a_candidate_gives_may_be_changed_behind_it(path):
-    strategy, [gate] = mixed(ResidualSpace())
-    [alpha] = strategy.architecture.parameters
-    alpha.requires_grad_()
-    gate.path = path
+    strategy, gate, alpha = opened(ResidualSpace(), path)
     x = torch.randn(2, 4)
     [found] = torch.autograd.grad(strategy.mixture(x).sum(), alpha)
     hidden = strategy.mixture.first(x)
@@ -286,10 +262,7 @@ def gate_of(*makes):
             super().__init__()
             self.layer = LayerChoice([Gives(make) for make in makes], label="layer")
 
-    strategy, [gate] = mixed(Space())
-    strategy.architecture.parameters[0].requires_grad_()
-    gate.path = 0
-    return gate
+    return opened(Space(), 0)[1]
 
 
 @pytest.mark.parametrize(
