@@ -67,6 +67,8 @@ def ended(folder, *words):
         lines.append(line)
         if fault is None and "is in step 2" in line:
             fault = time.monotonic()
+        if f"rank 0 of {words[2]} does not answer" in line:
+            process.kill()  # whoever has stopped the first process has to end it: no rank does
     assert process.wait(60) != 0
     assert fault is not None, "".join(lines)
     return "".join(lines), time.monotonic() - fault
