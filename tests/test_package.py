@@ -271,7 +271,7 @@ def written_example(fresh, folder, environment, name):
 @pytest.mark.timeout(600)
 def test_the_demo_runs_outside_the_repository(fresh, tmp_path, environment):
     config = written_example(fresh, tmp_path, environment, "bert_search")
-    config["tuner"]["classArgs"] |= {"generations": 1, "top_k": 1}
+    config["tuner"]["classArgs"] |= {"generations": 1, "top_k": 1, "baselines": ["random_1"]}
     (tmp_path / "small.yml").write_text(yaml.safe_dump(config))
     given = ["demo", "--experiment", "small.yml", "--port", free_port()]
     out = run(fresh / "nni-magic", *given, cwd=tmp_path, **environment)
