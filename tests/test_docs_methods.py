@@ -44,8 +44,9 @@ def expected(results, name):
     best = min(np.mean(list(child["truth"].values())) for child in results["children"])
     memory = [one["peak_memory"] for one in results["memory"].get(name, {}).values()]
     cosines = [np.mean(one["cosines"]) for one in results["cosines"].get(name, {}).values()]
-    searched = results.get("searched", {}).get(name, {}).values()
-    regrets = [one["truth"] - best for one in searched] or [one["regret"] for one in ranked]
+    regrets = [one["regret"] for one in ranked]
+    if "searched" in results:
+        regrets = [one["truth"] - best for one in results["searched"].get(name, {}).values()]
     return {
         "steps": [str(results["plan"]["supernets"][name]["steps"])],
         "time": [f"{one['ratio']:.2f}" for one in times],
@@ -54,7 +55,7 @@ def expected(results, name):
         "precision@10": [f"{np.mean([one['precision_at']['10'] for one in ranked]):.2f}"],
         "mean loss (nats)": [f"{np.mean(list(found['mean_loss'].values())):.3f}"],
         "cosine of gradients": [f"{np.mean(cosines):.3f}"] if cosines else [],
-        "regret": interval(regrets, 3),
+        "regret": interval(regrets, 3) if regrets else [],
     }
 
 
