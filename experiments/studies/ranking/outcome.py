@@ -64,7 +64,7 @@ def markdown(record: Gathered, here: Half, beside: Beside) -> str:
         f"share: higher is less interference. A regret is by how many {unit} a child is worse "
         f"than the best of the {here.n} children of the ground truth, negative where it is "
         "better: of these the one of the best score, and the child that evolution finds on "
-        "inherited weights, whose ground truth is had as theirs. As the best one is so by chance, "
+        "inherited weights, by a ground truth of the same kind. As the best one is so by chance, "
         f"too, all regrets are too high, by the same. Less {METHODS[0]}'s is over the seeds that "
         "both have. Intervals are Student's, 95 %, over seeds, and of tau also over seeds and "
         f"children.\n\n{table(*_known(rows))}"
