@@ -165,13 +165,14 @@ def draw(record: Gathered, found: Statistics, beside: Beside, stem: Path) -> Non
     left.set_xlim(max(low, -1), min(high, 1))
     left.set_yticks(range(len(lines)), lines)
     left.invert_yaxis()
-    left.set_xlabel("Kendall's τ with the ground truth\n(mean and 95 % interval over seeds)")
+    hollow = "; hollow: at equal time" if lines != list(taus) else ""
+    left.set_xlabel(f"Kendall's τ with the ground truth\n(mean and 95 % over seeds{hollow})")
     if right.lines:
         right.set_xscale("log")
         for ticks in (right.xaxis.set_major_formatter, right.xaxis.set_minor_formatter):
             ticks("{x:g}")
     right.set_visible(bool(right.lines))
-    right.set_xlabel(f"time, in trainings of {METHODS[0]}\n(hollow: at equal time)")
+    right.set_xlabel(f"time, in trainings of {METHODS[0]}")
     for panel in (left, right):
         figures.tidy(panel)
     figures.save(figure, stem.with_name(f"{stem.name}_methods"))

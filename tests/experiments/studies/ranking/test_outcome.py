@@ -113,3 +113,4 @@ def test_picture_has_a_line_a_method_with_tau_and_time(made, tmp_path, monkeypat
     outcome.draw(record, found, {}, tmp_path / "all")
     left, right = saved[1][0].axes
     assert left.get_visible() and not right.get_visible()
+    assert left.get_xlabel().endswith("hollow: at equal time)")
