@@ -72,3 +72,33 @@ def test_table_is_that_of_the_results(section, results):
         right = expected(results, name)
         said = {column: re.findall(r"-?[\d.]+", cell) for column, cell in cells.items()}
         assert said == {column: right[column] for column in cells}, name
+
+
+def test_what_is_said_of_nasbench_macro_is_in_the_results():
+    """Figures of the text that are in no table of the report."""
+    [section] = [one for one in re.split(r"^### ", PAGE, flags=re.M) if "_nasbench_macro_" in one]
+    text = " ".join(section.split())
+    results = json.loads((ROOT / f"{LINK.search(section)[1]}.json").read_text())
+    learn = [
+        f"{name}_time" for name in ("alphanet", "delayed_shrinking", "sandwich", "attentive_nas")
+    ]
+    found = [one["found"] for name in learn for one in results["searched"][name].values()]
+    largest = sum(set(child.values()) == {"mb6_5x5"} for child in found)
+    assert f"the largest child that they find, {largest} times of {len(found)}" in text
+    left_out = [list(child.values()).count("identity") for child in found]
+    assert sorted(left_out) == [0] * largest + [1] * (len(found) - largest)
+    for name in ("enas", "enas_time"):
+        for one in results["searched"][name].values():
+            assert set(one["found"].values()) != {"mb6_5x5"}
+    trainings = [list(child["truth"].values()) for child in results["children"]]
+    error = np.sqrt(np.mean(np.var(trainings, axis=1, ddof=1)) / 3)
+    assert f"a standard error of {error:.2f} points" in text
+    ranked = results["statistics"]["halves"]["all"]["supernets"]
+    pairs = []
+    for name, _ in rows(section):
+        taus = [one["kendall_tau"] for one in ranked[name]["seeds"].values()]
+        cosines = [one["cosines"] for one in results["cosines"][name].values()]
+        pairs.append((np.mean(cosines), np.mean(taus)))
+    rho, p = scipy.stats.spearmanr(*zip(*pairs, strict=True))
+    assert f"over the {len(pairs)} rows the cosine and τ have a Spearman's ρ of {rho:.2f}" in text
+    assert f"(p = {p:.2f})" in text
